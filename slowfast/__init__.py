@@ -1,0 +1,1 @@
+"""SUM-L: semantic alignment between unpaired views for egocentric action recognition."""

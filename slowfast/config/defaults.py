@@ -1,0 +1,293 @@
+"""Every configuration key: its meaning, unit and allowed values.
+
+Keys that PySlowFast users know keep their names and meaning. Paths are relative to the working
+directory. `slowfast.config.load` reads YAML files over this tree, `slowfast.config.validate`
+checks the merged result.
+"""
+
+from fvcore.common.config import CfgNode
+
+_C = CfgNode()
+
+# ---------------------------------------------------------------------------------------------
+# What runs, and where it writes
+# ---------------------------------------------------------------------------------------------
+# Suffix of the head's name in published checkpoints (`head<TASK>.projections.0.weight`).
+_C.TASK = ""
+# Folder for log, checkpoints, predictions and results.
+_C.OUTPUT_DIR = "runs/default"
+# Seed of weights, sample order, augmentation, dropout. What a sample looks like depends on
+# (RNG_SEED, epoch, index) alone.
+_C.RNG_SEED = 42
+# Steps between two log lines.
+_C.LOG_PERIOD = 10
+# Processes to start on this machine when no launcher did; 0 = one process on the CPU.
+# Under torchrun the launcher decides; 0 there keeps its processes on the CPU (gloo).
+_C.NUM_GPUS = 1
+# Machines of a run that was started without a launcher, and this machine's number (0-based).
+_C.NUM_SHARDS = 1
+_C.SHARD_ID = 0
+
+# ---------------------------------------------------------------------------------------------
+# Training
+# ---------------------------------------------------------------------------------------------
+_C.TRAIN = CfgNode()
+_C.TRAIN.ENABLE = True
+# Data set: epickitchen (ego), lemma (exo), ego_exo (ego joined with its exo pseudo-pairs).
+_C.TRAIN.DATASET = "epickitchen"
+# Frame lists below DATA.PATH_TO_DATA_DIR, .csv or .pkl.
+_C.TRAIN.TRAIN_DATA_LIST = "EPIC_100_train.csv"
+_C.TRAIN.VAL_DATA_LIST = "EPIC_100_validation.csv"
+# Clips per optimizer step over all processes (PySlowFast: per machine).
+_C.TRAIN.BATCH_SIZE = 64
+# Epochs between two validations; the last epoch is always validated.
+_C.TRAIN.EVAL_PERIOD = 1
+# Epochs between two checkpoints; the last epoch always writes one.
+_C.TRAIN.CHECKPOINT_PERIOD = 1
+# Go on from the newest checkpoint in OUTPUT_DIR if there is one.
+_C.TRAIN.AUTO_RESUME = True
+# Initial weights: .pyth, .safetensors, or Caffe2 .pkl (CHECKPOINT_TYPE).
+_C.TRAIN.CHECKPOINT_FILE_PATH = ""
+# Format of CHECKPOINT_FILE_PATH: pytorch or caffe2.
+_C.TRAIN.CHECKPOINT_TYPE = "pytorch"
+# Inflate 2-D convolution weights to 3-D (repeat over time, divide by its length).
+_C.TRAIN.CHECKPOINT_INFLATE = False
+# Name of the head in the file when it is another task's (e.g. headepic); empty: head<TASK>.
+_C.TRAIN.CHECKPOINT_HEAD = ""
+# Take epoch and optimizer state from CHECKPOINT_FILE_PATH too, not only the weights.
+_C.TRAIN.RESUME = False
+
+# ---------------------------------------------------------------------------------------------
+# Testing
+# ---------------------------------------------------------------------------------------------
+_C.TEST = CfgNode()
+_C.TEST.ENABLE = True
+_C.TEST.DATASET = "epickitchen"
+_C.TEST.DATA_LIST = "EPIC_100_validation.csv"
+# Upper bound of views in flight over all processes.
+_C.TEST.BATCH_SIZE = 8
+# Views of one segment in one forward pass, at most; bounded by TEST.BATCH_SIZE / processes.
+# A chunk never mixes segments, so scores do not depend on the number of processes.
+_C.TEST.CHUNK_VIEWS = 6
+# Temporal views per segment, spread evenly; 1 = the validation view.
+_C.TEST.NUM_ENSEMBLE_VIEWS = 10
+# Spatial crops per temporal view: 1 (centre) or 3 (along the longer side).
+_C.TEST.NUM_SPATIAL_CROPS = 3
+# Checkpoint to test; empty: the one just trained, else TRAIN.CHECKPOINT_FILE_PATH, else the
+# newest in OUTPUT_DIR.
+_C.TEST.CHECKPOINT_FILE_PATH = ""
+_C.TEST.CHECKPOINT_TYPE = "pytorch"
+# As TRAIN.CHECKPOINT_HEAD, for the file that is tested.
+_C.TEST.CHECKPOINT_HEAD = ""
+# After training, test checkpoint_best.pyth instead of the newest.
+_C.TEST.LOAD_BEST = False
+# Return logits instead of probabilities in eval mode.
+_C.TEST.NO_ACT = False
+# Predictions file below OUTPUT_DIR; empty: none is written.
+_C.TEST.SAVE_PREDICT_PATH = "predictions.pkl"
+
+# ---------------------------------------------------------------------------------------------
+# Ego data
+# ---------------------------------------------------------------------------------------------
+_C.DATA = CfgNode()
+# Folder of the frame lists and class tables.
+_C.DATA.PATH_TO_DATA_DIR = "data/epic-100/annotations"
+# Folder of the frames. Known layouts below it are probed once per video.
+_C.DATA.PATH_PREFIX = "data/epic-100/dataset"
+# More frame folders, tried in order when a video is not below PATH_PREFIX.
+_C.DATA.FALLBACK_PATH_PREFIXES = ["data/epic-55/train_rgb_frames", "data/epic-55/test_rgb_frames"]
+# Frame lists are EPIC-KITCHENS-100's (else EPIC-KITCHENS-55's).
+_C.DATA.EPIC_100 = False
+# Added to every annotated frame number to get the file number (files are 1-based).
+_C.DATA.FRAME_INDEX_OFFSET = 0
+# Frames of a clip (fast pathway) and the step between them, in frames of the video.
+_C.DATA.NUM_FRAMES = 32
+_C.DATA.SAMPLING_RATE = 2
+# Pixels: the short side is drawn from this range in training, then a square is cropped.
+_C.DATA.TRAIN_JITTER_SCALES = [256, 320]
+_C.DATA.TRAIN_CROP_SIZE = 224
+# Pixels: the short side and the crop in validation and test.
+_C.DATA.TEST_CROP_SIZE = 256
+# Pixels: the crop that 7x7 pooling windows are laid out for (MODEL.HEAD_POOL window).
+_C.DATA.CROP_SIZE = 224
+# Draw 1/scale uniformly instead of the scale.
+_C.DATA.INV_UNIFORM_SAMPLE = False
+# Mirror half of the training clips (both views).
+_C.DATA.RANDOM_FLIP = True
+# Per-channel mean and standard deviation of pixels in 0..1, in the order of the channels.
+_C.DATA.MEAN = [0.45, 0.45, 0.45]
+_C.DATA.STD = [0.225, 0.225, 0.225]
+# Order of the colour channels at the model: bgr or rgb (published ego weights: bgr).
+_C.DATA.CHANNEL_ORDER = "bgr"
+# Reverse the channels of both views (the published override).
+_C.DATA.REVERSE_INPUT_CHANNEL = False
+# JPEG decoder: auto (simplejpeg, else opencv), simplejpeg, opencv. All give equal pixels.
+_C.DATA.DECODER = "auto"
+# Joins the scores of a segment's views: sum (their mean is taken) or max.
+_C.DATA.ENSEMBLE_METHOD = "sum"
+
+# ---------------------------------------------------------------------------------------------
+# Exo data (third-person, unpaired)
+# ---------------------------------------------------------------------------------------------
+_C.EXO = CfgNode()
+# Data set of the exo half of ego_exo.
+_C.EXO.DATASET = "lemma"
+# Root of the annotations (annotations/full, annotations/splits, annotations/metadata below it).
+_C.EXO.PATH_TO_DATA_DIR = "data/lemma"
+# Folder that the image paths of the annotations start from; empty: PATH_TO_DATA_DIR.
+_C.EXO.PATH_PREFIX = ""
+# View that is read (fpv, tpv) and the file of segments (the published code reads fpv for both).
+_C.EXO.VIEW = "tpv"
+_C.EXO.SEGMENTS_VIEW = "tpv"
+# Which split files are read: annotations/splits/<VIDEO_TYPE>_<split>.json.
+_C.EXO.VIDEO_TYPE = "all"
+# Class-space sizes: verbs, nouns.
+_C.EXO.NUM_CLASSES_LIST = [25, 64]
+# Frames of an exo clip and the step between them, in frames of the exo video.
+_C.EXO.NUM_FRAMES = 32
+_C.EXO.SAMPLING_RATE = 2
+# segment: the clip lies inside its segment; first_frame: it is centred on the segment's first
+# frame and may leave it (published).
+_C.EXO.CLIP_POSITION = "segment"
+# Keep scale, crop and flip random in validation (published).
+_C.EXO.RANDOM_IN_VALIDATION = False
+# Standard deviation of PCA lighting in training; 0: off.
+_C.EXO.LIGHTING_STD = 0.1
+_C.EXO.CHANNEL_ORDER = "rgb"
+# Initial weights of the exo half: an exo-only file or the exo half of a dual file. Empty: the
+# exo weights of TRAIN.CHECKPOINT_FILE_PATH if it has any, else its single backbone.
+_C.EXO.CHECKPOINT_FILE_PATH = ""
+
+# ---------------------------------------------------------------------------------------------
+# SUM-L: semantic alignment (arXiv 2308.11489)
+# ---------------------------------------------------------------------------------------------
+_C.SUML = CfgNode()
+_C.SUML.ENABLE = False
+# Sentence encoder: a sentence-transformers name or a folder; package:NAME is the folder `model`
+# that the installed Python package NAME carries.
+_C.SUML.ENCODER = "paraphrase-multilingual-MiniLM-L12-v2"
+# Folder of the narration embeddings (one file per encoder).
+_C.SUML.CACHE_DIR = "data/narrations"
+# Width D of the embeddings and of the projections.
+_C.SUML.EMBED_DIM = 384
+# Temperature tau of every contrastive term.
+_C.SUML.TEMPERATURE = 0.06
+# Negatives from all processes (False: from one's own, as published).
+_C.SUML.GATHER = True
+# Weights of the terms; 0 removes a term and its cost.
+_C.SUML.WEIGHTS = CfgNode()
+_C.SUML.WEIGHTS.EXO_CLS = 0.1
+_C.SUML.WEIGHTS.ALIGN = 0.02
+_C.SUML.WEIGHTS.EGO_TEXT = 0.1
+_C.SUML.WEIGHTS.EXO_TEXT = 0.1
+_C.SUML.ALIGN = CfgNode()
+# dcl (the paper), dcl_weighted, triplet (as released: unfiltered), none.
+_C.SUML.ALIGN.KIND = "dcl"
+# Only pairs whose narrations are more similar than this are aligned.
+_C.SUML.ALIGN.THRESHOLD = 0.5
+# Temperature of the pair weights of dcl_weighted.
+_C.SUML.ALIGN.SIGMA = 0.1
+# Margin of the triplet.
+_C.SUML.ALIGN.MARGIN = 0.1
+_C.SUML.PAIRS = CfgNode()
+# Pair table, written by tools/mine_pairs.py.
+_C.SUML.PAIRS.FILE = "data/pairs.npz"
+# text (cosine of the narrations), tiers (label overlap), tiers_text (tier, then text).
+_C.SUML.PAIRS.MINING = "text"
+# Exo candidates per ego segment; training draws one of them uniformly.
+_C.SUML.PAIRS.TOP_K = 3
+# CSV `kind,exo,ego_class` over the exo-to-ego class map of the label tiers; empty: only the
+# public class tables.
+_C.SUML.PAIRS.LABEL_MAP = ""
+
+# ---------------------------------------------------------------------------------------------
+# Model
+# ---------------------------------------------------------------------------------------------
+_C.MODEL = CfgNode()
+# SlowFast (one head), MultiTaskSlowFast, ExoSlowFast (multi-label), EgoExoSlowFast.
+_C.MODEL.MODEL_NAME = "SlowFast"
+# Classes of the one head of SlowFast.
+_C.MODEL.NUM_CLASSES = 400
+# Classes per head of the multi-task models: verbs, nouns.
+_C.MODEL.NUM_CLASSES_LIST = [97, 300]
+# cross_entropy or bce_logit (multi-label).
+_C.MODEL.LOSS_FUNC = "cross_entropy"
+_C.MODEL.DROPOUT_RATE = 0.5
+# Standard deviation of the initial weights of linear layers.
+_C.MODEL.FC_INIT_STD = 0.01
+# Activation of the scores in eval mode: softmax or sigmoid.
+_C.MODEL.HEAD_ACT = "softmax"
+# global: one average over time and space; window: 7x7 windows of CROP_SIZE, activation, mean.
+_C.MODEL.HEAD_POOL = "global"
+# Freeze the first n stages (1: the stem, ... 5: the whole backbone) of the ego half.
+_C.MODEL.FREEZE_STAGES = 0
+
+_C.RESNET = CfgNode()
+# 50 or 101.
+_C.RESNET.DEPTH = 50
+_C.RESNET.NUM_GROUPS = 1
+_C.RESNET.WIDTH_PER_GROUP = 64
+_C.RESNET.INPLACE_RELU = True
+# Initialise the last norm of every block to zero.
+_C.RESNET.ZERO_INIT_FINAL_BN = False
+# Per stage s2..s5, per pathway: blocks that have the stage's temporal kernel (the rest have 1),
+# spatial stride and dilation.
+_C.RESNET.NUM_BLOCK_TEMP_KERNEL = [[3, 3], [4, 4], [6, 6], [3, 3]]
+_C.RESNET.SPATIAL_STRIDES = [[1, 1], [2, 2], [2, 2], [2, 2]]
+_C.RESNET.SPATIAL_DILATIONS = [[1, 1], [1, 1], [1, 1], [1, 1]]
+
+_C.SLOWFAST = CfgNode()
+# Frame-rate ratio of the fast to the slow pathway; both views.
+_C.SLOWFAST.ALPHA = 4
+# Channel ratio of the slow to the fast pathway.
+_C.SLOWFAST.BETA_INV = 8
+# Lateral connections: channels relative to the fast pathway, temporal kernel size.
+_C.SLOWFAST.FUSION_CONV_CHANNEL_RATIO = 2
+_C.SLOWFAST.FUSION_KERNEL_SZ = 5
+
+_C.BN = CfgNode()
+# Estimate the batch-norm statistics on this many batches before each validation and test.
+_C.BN.USE_PRECISE_STATS = False
+_C.BN.NUM_BATCHES_PRECISE = 200
+# Weight decay of batch-norm parameters.
+_C.BN.WEIGHT_DECAY = 0.0
+
+# ---------------------------------------------------------------------------------------------
+# Solver
+# ---------------------------------------------------------------------------------------------
+_C.SOLVER = CfgNode()
+# Learning rate of BATCH_SIZE clips; nothing is scaled implicitly.
+_C.SOLVER.BASE_LR = 0.1
+# cosine or steps_with_relative_lrs.
+_C.SOLVER.LR_POLICY = "cosine"
+# steps_with_relative_lrs: epochs at which the factors LRS (of BASE_LR) begin.
+_C.SOLVER.STEPS = []
+_C.SOLVER.LRS = []
+_C.SOLVER.MAX_EPOCH = 30
+_C.SOLVER.WARMUP_EPOCHS = 0.0
+_C.SOLVER.WARMUP_START_LR = 0.01
+# sgd, adam or adamw.
+_C.SOLVER.OPTIMIZING_METHOD = "sgd"
+_C.SOLVER.MOMENTUM = 0.9
+_C.SOLVER.DAMPENING = 0.0
+_C.SOLVER.NESTEROV = True
+_C.SOLVER.WEIGHT_DECAY = 1e-4
+
+# ---------------------------------------------------------------------------------------------
+# Loader and log
+# ---------------------------------------------------------------------------------------------
+_C.DATA_LOADER = CfgNode()
+# Worker processes per training process; 0 loads in the process itself.
+_C.DATA_LOADER.NUM_WORKERS = 8
+_C.DATA_LOADER.PIN_MEMORY = True
+# Seconds to wait for a batch before a dead or hanging worker is an error; 0: for ever.
+_C.DATA_LOADER.TIMEOUT = 300
+
+_C.TENSORBOARD = CfgNode()
+# Scalars into OUTPUT_DIR/tensorboard.
+_C.TENSORBOARD.ENABLE = False
+
+
+def get_cfg() -> CfgNode:
+    """A fresh, unfrozen copy of the defaults."""
+    return _C.clone()

@@ -1,0 +1,176 @@
+"""What flows through the data path: segments, samples, batches.
+
+Legend: N clips, T frames of the fast pathway, H W pixels, S crop side, D embedding width,
+K classes, U unique frames. Frames are uint8, channels last, BGR, 0..255, until the device
+transform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One annotated action: a span of frames of one video.
+
+    start_frame, stop_frame: frame numbers of the video, both inclusive, as its frame source
+        numbers them (EPIC: the file number before FRAME_INDEX_OFFSET, 1-based; LEMMA: 0-based
+        position in the video).
+    labels: class ids per task (verb, noun); one id where the task is single-label, none where
+        the segment is unlabelled.
+    """
+
+    segment_id: str
+    video_id: str
+    participant_id: str
+    start_frame: int
+    stop_frame: int
+    narration: str
+    labels: tuple[tuple[int, ...], ...]
+
+    @property
+    def num_frames(self) -> int:
+        return self.stop_frame - self.start_frame + 1
+
+
+class FrameSource(Protocol):
+    """The frames of one video."""
+
+    def read(self, frame_numbers: Sequence[int]) -> list[np.ndarray]:
+        """Frames uint8 (H, W, 3), BGR, in the order asked for; equal numbers share an array."""
+        ...
+
+
+class SampleKey(NamedTuple):
+    """What a sampler hands to a data set: which segment, in which epoch."""
+
+    epoch: int
+    index: int
+
+
+@dataclass
+class ClipSample:
+    """One clip of one segment.
+
+    frames: (T, S, S, 3) uint8 BGR.
+    labels: per task, int64 () (-1: unlabelled) or multi-hot float32 (K,).
+    text: narration embedding (D,) float32 of norm 1, or None.
+    lighting: PCA lighting (3,) float32, added to pixels in 0..1, in B, G, R order; or None.
+    """
+
+    frames: Tensor
+    labels: tuple[Tensor, ...]
+    index: int
+    text: Tensor | None = None
+    lighting: Tensor | None = None
+
+
+@dataclass
+class PairedSample:
+    """An ego clip and one of its exo pseudo-pairs."""
+
+    ego: ClipSample
+    exo: ClipSample
+
+
+@dataclass
+class ClipBatch:
+    """N clips of one view.
+
+    frames: (N, T, S, S, 3) uint8 BGR.
+    labels: per task, int64 (N,) or multi-hot float32 (N, K).
+    indices: (N,) int64, positions in the data set.
+    text: (N, D) float32 rows of norm 1, or None.
+    lighting: (N, 3) float32 as in ClipSample, or None.
+    """
+
+    frames: Tensor
+    labels: list[Tensor]
+    indices: Tensor
+    text: Tensor | None = None
+    lighting: Tensor | None = None
+
+    def to(self, device: torch.device) -> ClipBatch:
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return ClipBatch(
+            frames=self.frames.to(device, non_blocking=True),
+            labels=[label.to(device, non_blocking=True) for label in self.labels],
+            indices=self.indices,
+            text=move(self.text),
+            lighting=move(self.lighting),
+        )
+
+    def pin_memory(self) -> ClipBatch:
+        def pin(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.pin_memory()
+
+        return ClipBatch(
+            frames=self.frames.pin_memory(),
+            labels=[label.pin_memory() for label in self.labels],
+            indices=self.indices,
+            text=pin(self.text),
+            lighting=pin(self.lighting),
+        )
+
+
+@dataclass
+class PairedBatch:
+    """N ego clips, each with an exo clip: row i of one belongs to row i of the other."""
+
+    ego: ClipBatch
+    exo: ClipBatch
+
+    def to(self, device: torch.device) -> PairedBatch:
+        return PairedBatch(self.ego.to(device), self.exo.to(device))
+
+    def pin_memory(self) -> PairedBatch:
+        return PairedBatch(self.ego.pin_memory(), self.exo.pin_memory())
+
+
+class View(NamedTuple):
+    """One test view of a segment: which of its frames, which crop, how often it counts.
+
+    frame_positions: T positions among the segment's unique frames.
+    top, left: corner of the crop, pixels of the resized frames.
+    weight: number of the views v that this one stands for (equal views are computed once).
+    """
+
+    frame_positions: tuple[int, ...]
+    top: int
+    left: int
+    weight: int
+
+
+@dataclass
+class SegmentViews:
+    """All test views of one segment: each frame decoded and resized once.
+
+    frames: (U, H, W, 3) uint8 BGR, short side S.
+    labels: as in ClipSample.
+    crop_size: S.
+    """
+
+    frames: Tensor
+    views: list[View]
+    labels: tuple[Tensor, ...]
+    index: int
+    crop_size: int
+
+    def clips(self, start: int, stop: int) -> Tensor:
+        """Views start..stop-1 cut out of the frames: (stop - start, T, S, S, 3) uint8."""
+        size = self.crop_size
+        return torch.stack(
+            [
+                self.frames[list(v.frame_positions), v.top : v.top + size, v.left : v.left + size]
+                for v in self.views[start:stop]
+            ]
+        )

@@ -1,0 +1,45 @@
+"""Log set-up: one stream on the terminal, one file, JSON lines for machines."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import simplejson
+
+JSON_PREFIX = "json_stats: "
+_FORMAT = "[%(asctime)s %(levelname)s %(name)s] %(message)s"
+
+
+def setup_logging(output_dir: Path | None = None, *, quiet: bool = False) -> None:
+    """Send the package's log to stderr and, with `output_dir`, to `output_dir/log.txt`.
+
+    quiet: warnings only on the terminal and no file; what ranks other than 0 ask for.
+    """
+    root = logging.getLogger("slowfast")
+    root.setLevel(logging.INFO)
+    root.propagate = False
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(logging.WARNING if quiet else logging.INFO)
+    handlers: list[logging.Handler] = [terminal]
+    if output_dir is not None and not quiet:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(output_dir / "log.txt", encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(_FORMAT, datefmt="%m-%d %H:%M:%S"))
+        root.addHandler(handler)
+
+
+def log_json_stats(logger: logging.Logger, stats: dict[str, Any]) -> None:
+    """One line `json_stats: {...}`; floats keep six significant digits."""
+
+    def rounded(value: Any) -> Any:
+        return float(f"{value:.6g}") if isinstance(value, float) else value
+
+    line = simplejson.dumps({key: rounded(value) for key, value in stats.items()}, ignore_nan=True)
+    logger.info("%s%s", JSON_PREFIX, line)
