@@ -24,18 +24,20 @@ _C.LOG_PERIOD = 10
 # Processes to start on this machine when no launcher did; 0 = one process on the CPU.
 # Under torchrun the launcher decides; 0 there keeps its processes on the CPU (gloo).
 _C.NUM_GPUS = 1
-# Machines of a run that was started without a launcher, and this machine's number (0-based).
+# Machines of a run that was started without a launcher.
 _C.NUM_SHARDS = 1
+# Number of this machine among them, from 0.
 _C.SHARD_ID = 0
 
 # ---------------------------------------------------------------------------------------------
 # Training
 # ---------------------------------------------------------------------------------------------
 _C.TRAIN = CfgNode()
+# Train (before the test, if both are on).
 _C.TRAIN.ENABLE = True
 # Data set: epickitchen (ego), lemma (exo), ego_exo (ego joined with its exo pseudo-pairs).
 _C.TRAIN.DATASET = "epickitchen"
-# Frame lists below DATA.PATH_TO_DATA_DIR, .csv or .pkl.
+# Frame lists of training and of validation, below DATA.PATH_TO_DATA_DIR; .csv or .pkl.
 _C.TRAIN.TRAIN_DATA_LIST = "EPIC_100_train.csv"
 _C.TRAIN.VAL_DATA_LIST = "EPIC_100_validation.csv"
 # Clips per optimizer step over all processes (PySlowFast: per machine).
@@ -61,8 +63,11 @@ _C.TRAIN.RESUME = False
 # Testing
 # ---------------------------------------------------------------------------------------------
 _C.TEST = CfgNode()
+# Test, after training if both are on.
 _C.TEST.ENABLE = True
+# Data set: epickitchen or lemma.
 _C.TEST.DATASET = "epickitchen"
+# Frame list of the test, as TRAIN.TRAIN_DATA_LIST.
 _C.TEST.DATA_LIST = "EPIC_100_validation.csv"
 # Upper bound of views in flight over all processes.
 _C.TEST.BATCH_SIZE = 8
@@ -76,6 +81,7 @@ _C.TEST.NUM_SPATIAL_CROPS = 3
 # Checkpoint to test; empty: the one just trained, else TRAIN.CHECKPOINT_FILE_PATH, else the
 # newest in OUTPUT_DIR.
 _C.TEST.CHECKPOINT_FILE_PATH = ""
+# Format of TEST.CHECKPOINT_FILE_PATH: pytorch or caffe2.
 _C.TEST.CHECKPOINT_TYPE = "pytorch"
 # As TRAIN.CHECKPOINT_HEAD, for the file that is tested.
 _C.TEST.CHECKPOINT_HEAD = ""
@@ -100,7 +106,8 @@ _C.DATA.FALLBACK_PATH_PREFIXES = ["data/epic-55/train_rgb_frames", "data/epic-55
 _C.DATA.EPIC_100 = False
 # Added to every annotated frame number to get the file number (files are 1-based).
 _C.DATA.FRAME_INDEX_OFFSET = 0
-# Frames of a clip (fast pathway) and the step between them, in frames of the video.
+# Frames of a clip (fast pathway; a multiple of SLOWFAST.ALPHA) and the step between them, in
+# frames of the video.
 _C.DATA.NUM_FRAMES = 32
 _C.DATA.SAMPLING_RATE = 2
 # Pixels: the short side is drawn from this range in training, then a square is cropped.
@@ -153,6 +160,7 @@ _C.EXO.CLIP_POSITION = "segment"
 _C.EXO.RANDOM_IN_VALIDATION = False
 # Standard deviation of PCA lighting in training; 0: off.
 _C.EXO.LIGHTING_STD = 0.1
+# Order of the colour channels at the model: bgr or rgb (published exo weights: rgb).
 _C.EXO.CHANNEL_ORDER = "rgb"
 # Initial weights of the exo half: an exo-only file or the exo half of a dual file. Empty: the
 # exo weights of TRAIN.CHECKPOINT_FILE_PATH if it has any, else its single backbone.
@@ -162,6 +170,7 @@ _C.EXO.CHECKPOINT_FILE_PATH = ""
 # SUM-L: semantic alignment (arXiv 2308.11489)
 # ---------------------------------------------------------------------------------------------
 _C.SUML = CfgNode()
+# Train with the losses below; TRAIN.DATASET is then ego_exo.
 _C.SUML.ENABLE = False
 # Sentence encoder: a sentence-transformers name or a folder; package:NAME is the folder `model`
 # that the installed Python package NAME carries.
@@ -176,6 +185,7 @@ _C.SUML.TEMPERATURE = 0.06
 _C.SUML.GATHER = True
 # Weights of the terms; 0 removes a term and its cost.
 _C.SUML.WEIGHTS = CfgNode()
+# Exo classification, view alignment, ego to its narration, exo to its narration.
 _C.SUML.WEIGHTS.EXO_CLS = 0.1
 _C.SUML.WEIGHTS.ALIGN = 0.02
 _C.SUML.WEIGHTS.EGO_TEXT = 0.1
@@ -183,7 +193,8 @@ _C.SUML.WEIGHTS.EXO_TEXT = 0.1
 _C.SUML.ALIGN = CfgNode()
 # dcl (the paper), dcl_weighted, triplet (as released: unfiltered), none.
 _C.SUML.ALIGN.KIND = "dcl"
-# Only pairs whose narrations are more similar than this are aligned.
+# Only pairs whose narrations are more similar than this cosine are aligned. What it means depends
+# on the encoder: tools/mine_pairs.py prints how many pairs pass and how often their labels agree.
 _C.SUML.ALIGN.THRESHOLD = 0.5
 # Temperature of the pair weights of dcl_weighted.
 _C.SUML.ALIGN.SIGMA = 0.1
@@ -212,6 +223,7 @@ _C.MODEL.NUM_CLASSES = 400
 _C.MODEL.NUM_CLASSES_LIST = [97, 300]
 # cross_entropy or bce_logit (multi-label).
 _C.MODEL.LOSS_FUNC = "cross_entropy"
+# Probability that a pooled feature is dropped in training.
 _C.MODEL.DROPOUT_RATE = 0.5
 # Standard deviation of the initial weights of linear layers.
 _C.MODEL.FC_INIT_STD = 0.01
@@ -222,11 +234,19 @@ _C.MODEL.HEAD_POOL = "global"
 # Freeze the first n stages (1: the stem, ... 5: the whole backbone) of the ego half.
 _C.MODEL.FREEZE_STAGES = 0
 
+_C.HANDOBJ = CfgNode()
+# A published Ego-Exo* file: its hand and object heads are not here. Testing works without them;
+# training is refused.
+_C.HANDOBJ.ENABLE = False
+
 _C.RESNET = CfgNode()
-# 50 or 101.
+# Weight layers: 50 or 101.
 _C.RESNET.DEPTH = 50
+# Groups of the 3x3 convolutions (ResNeXt: more than 1).
 _C.RESNET.NUM_GROUPS = 1
+# Channels per group in s2 of the slow pathway; a multiple of SLOWFAST.BETA_INV.
 _C.RESNET.WIDTH_PER_GROUP = 64
+# ReLU overwrites its input, which saves memory.
 _C.RESNET.INPLACE_RELU = True
 # Initialise the last norm of every block to zero.
 _C.RESNET.ZERO_INIT_FINAL_BN = False
@@ -246,8 +266,9 @@ _C.SLOWFAST.FUSION_CONV_CHANNEL_RATIO = 2
 _C.SLOWFAST.FUSION_KERNEL_SZ = 5
 
 _C.BN = CfgNode()
-# Estimate the batch-norm statistics on this many batches before each validation and test.
+# Measure the batch-norm statistics anew before each validation and checkpoint of a training.
 _C.BN.USE_PRECISE_STATS = False
+# Training batches that they are measured on.
 _C.BN.NUM_BATCHES_PRECISE = 200
 # Weight decay of batch-norm parameters.
 _C.BN.WEIGHT_DECAY = 0.0
@@ -263,14 +284,18 @@ _C.SOLVER.LR_POLICY = "cosine"
 # steps_with_relative_lrs: epochs at which the factors LRS (of BASE_LR) begin.
 _C.SOLVER.STEPS = []
 _C.SOLVER.LRS = []
+# Epochs of a training.
 _C.SOLVER.MAX_EPOCH = 30
+# Epochs of linear warm-up and the learning rate that it begins with.
 _C.SOLVER.WARMUP_EPOCHS = 0.0
 _C.SOLVER.WARMUP_START_LR = 0.01
 # sgd, adam or adamw.
 _C.SOLVER.OPTIMIZING_METHOD = "sgd"
+# sgd only: momentum, its dampening, Nesterov's form (which allows no dampening).
 _C.SOLVER.MOMENTUM = 0.9
 _C.SOLVER.DAMPENING = 0.0
 _C.SOLVER.NESTEROV = True
+# Weight decay of all parameters but those of batch norm (BN.WEIGHT_DECAY).
 _C.SOLVER.WEIGHT_DECAY = 1e-4
 
 # ---------------------------------------------------------------------------------------------
@@ -279,6 +304,7 @@ _C.SOLVER.WEIGHT_DECAY = 1e-4
 _C.DATA_LOADER = CfgNode()
 # Worker processes per training process; 0 loads in the process itself.
 _C.DATA_LOADER.NUM_WORKERS = 8
+# Copy batches to page-locked memory, from where they reach a GPU faster.
 _C.DATA_LOADER.PIN_MEMORY = True
 # Seconds to wait for a batch before a dead or hanging worker is an error; 0: for ever.
 _C.DATA_LOADER.TIMEOUT = 300

@@ -7,7 +7,7 @@ transform.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -43,8 +43,25 @@ class Segment:
 class FrameSource(Protocol):
     """The frames of one video."""
 
-    def read(self, frame_numbers: Sequence[int]) -> list[np.ndarray]:
-        """Frames uint8 (H, W, 3), BGR, in the order asked for; equal numbers share an array."""
+    def read(self, frame_numbers: Sequence[int]) -> Iterable[np.ndarray]:
+        """One frame uint8 (H, W, 3), BGR, for each number; each file is decoded once.
+
+        frame_numbers: ascending and distinct. A number outside the video gives the video's
+            nearest frame. A frame may lie in a buffer that the next one overwrites: copy out
+            of it before asking for the next.
+        """
+        ...
+
+
+class FrameStore(Protocol):
+    """Where the frames of a data set lie."""
+
+    def open(self, segment: Segment) -> FrameSource:
+        """The frames of the segment's video; the segment is named in errors."""
+        ...
+
+    def check(self, segments: Sequence[Segment]) -> None:
+        """Look for every video once. Raises: UserError naming a video that is missing."""
         ...
 
 
@@ -52,7 +69,7 @@ class SampleKey(NamedTuple):
     """What a sampler hands to a data set: which segment, in which epoch."""
 
     epoch: int
-    index: int
+    index: int  # type: ignore[assignment]
 
 
 @dataclass

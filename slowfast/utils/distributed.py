@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -15,6 +16,12 @@ def rank() -> int:
 
 def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def machine_count() -> int:
+    """Machines of the run, as far as the launcher tells how many processes each one has."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "0")) or world_size()
+    return max(world_size() // here, 1)
 
 
 def is_main() -> bool:

@@ -1,0 +1,159 @@
+"""From YAML files and overrides to one typed, validated, frozen config."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fvcore.common.config import BASE_KEY, CfgNode
+
+from slowfast.config.defaults import get_cfg
+from slowfast.config.published import translate
+from slowfast.config.validate import validate
+from slowfast.config.values import COMMAND_LINE, Setting, typed
+from slowfast.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# What fvcore calls a computed key: written by the program, kept in dumps, never set by a user.
+_COMPUTED = "COMPUTED_"
+
+
+def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
+    """The defaults, then the file over its `_BASE_`, then the overrides; validated and frozen.
+
+    path: YAML file; `_BASE_` (a path or a list of paths) is relative to the file that names it.
+    overrides: `[KEY, VALUE, KEY, VALUE, ...]` as on the command line.
+
+    Published names are mapped. What was mapped or ignored is logged at once where a log is set
+    up, and kept for `log_notes`.
+
+    Raises: UserError for a missing or unreadable file, an unknown key, a value of the wrong type,
+        or values that contradict each other.
+    """
+    cfg = get_cfg()
+    types = dict(leaves(cfg))
+    file = list(_file_settings(Path(path)))
+    translation = translate(file, _override_settings(overrides), types)
+    for setting in translation.settings:
+        if setting.value is None and setting.key not in types and _keys_in(setting.key, types):
+            continue  # a section of which every line is commented out
+        if setting.key not in types:
+            raise UserError(_unknown_key(setting, list(types)))
+        section, _, name = setting.key.rpartition(".")
+        node(cfg, section)[name] = typed(setting, types[setting.key])
+    try:
+        validate(cfg)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if translation.notes:
+        cfg.COMPUTED_NOTES = [list(note) for note in translation.notes]
+    if logger.hasHandlers():
+        log_notes(cfg)
+    cfg.freeze()
+    return cfg
+
+
+def log_notes(cfg: CfgNode) -> None:
+    """Log what `load_config` mapped or ignored: for a run whose log opens after its config."""
+    for level, text in cfg.get("COMPUTED_NOTES", []):
+        logger.log(logging.getLevelNamesMapping()[level], text)
+
+
+def leaves(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every key of a config tree."""
+    for key, value in cfg.items():
+        if isinstance(value, CfgNode):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def node(cfg: CfgNode, section: str) -> CfgNode:
+    """The node of a dotted section name; "" is the root."""
+    for part in section.split(".") if section else ():
+        cfg = cfg[part]
+    return cfg
+
+
+def _file_settings(path: Path, including: tuple[Path, ...] = ()) -> Iterator[Setting]:
+    """The settings of a file's bases, then its own: later ones win."""
+    if path.resolve() in including:
+        raise UserError(f"{path}: {BASE_KEY} leads back to this file; remove one of the links")
+    content = _read_yaml(path, including)
+    bases = content.pop(BASE_KEY, [])
+    bases = bases if isinstance(bases, list) else [bases]
+    if not all(isinstance(base, str) for base in bases):
+        raise UserError(f"{path}: {BASE_KEY} is {bases!r}, but a path or a list of paths is meant")
+    for base in bases:
+        base_path = path.parent / Path(base).expanduser()
+        yield from _file_settings(base_path, (*including, path.resolve()))
+    yield from _flatten(content, str(path))
+
+
+def _read_yaml(path: Path, including: tuple[Path, ...]) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        named_by = f" (a {BASE_KEY} of {including[-1]})" if including else ""
+        raise UserError(
+            f"config file {path}{named_by} does not exist; the shipped ones are in configs/"
+        ) from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"config file {path} cannot be read as YAML: {reason}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"config file {path} holds no `KEY: value` lines")
+    return content
+
+
+def _flatten(content: dict[Any, Any], origin: str, prefix: str = "") -> Iterator[Setting]:
+    """Nested sections as dotted keys."""
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if name.startswith(_COMPUTED):
+            continue
+        if isinstance(value, dict):
+            yield from _flatten(value, origin, f"{name}.")
+        else:
+            yield Setting(name, value, origin)
+
+
+def _override_settings(overrides: Sequence[Any]) -> list[Setting]:
+    if len(overrides) % 2:
+        raise UserError(
+            f"{COMMAND_LINE}: {len(overrides)} words after the config file are no KEY VALUE pairs"
+            f" (KEY and VALUE are separate words): {' '.join(map(str, overrides))}"
+        )
+    pairs = zip(overrides[::2], overrides[1::2], strict=True)
+    return [Setting(str(key), value, COMMAND_LINE) for key, value in pairs]
+
+
+def _keys_in(section: str, keys: Iterable[str]) -> list[str]:
+    return [key for key in keys if key.startswith(f"{section}.")]
+
+
+def _unknown_key(setting: Setting, known: list[str]) -> str:
+    if inside := _keys_in(setting.key, known):
+        return f"{setting.where} is a section, not a key; its keys are {', '.join(inside)}"
+    near = ", ".join(nearest(setting.key, known))
+    return f"{setting.where} is no config key; the nearest are {near}"
+
+
+def nearest(key: str, known: Sequence[str], count: int = 3) -> list[str]:
+    """The known dotted keys most like `key`: by their last part first, then as a whole."""
+    last = key.rpartition(".")[2].upper()
+
+    def likeness(candidate: str) -> tuple[float, float]:
+        return (
+            difflib.SequenceMatcher(None, candidate.rpartition(".")[2], last).ratio(),
+            difflib.SequenceMatcher(None, candidate, key.upper()).ratio(),
+        )
+
+    return sorted(known, key=lambda candidate: sum(likeness(candidate)), reverse=True)[:count]

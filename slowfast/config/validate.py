@@ -1,0 +1,388 @@
+"""Rules on the values of a merged config, and on what a run trains and tests.
+
+What depends on the machine (devices, paths, number of processes) is checked where the run starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+from fvcore.common.config import CfgNode
+
+from slowfast.utils.errors import UserError
+
+_CHANNEL_ORDERS = ("bgr", "rgb")
+_CHECKPOINT_TYPES = ("pytorch", "caffe2")
+_VIEWS = ("fpv", "tpv")
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "TRAIN.CHECKPOINT_TYPE": _CHECKPOINT_TYPES,
+    "TEST.CHECKPOINT_TYPE": _CHECKPOINT_TYPES,
+    "TEST.NUM_SPATIAL_CROPS": (1, 3),
+    "DATA.CHANNEL_ORDER": _CHANNEL_ORDERS,
+    "DATA.DECODER": ("auto", "simplejpeg", "opencv"),
+    "DATA.ENSEMBLE_METHOD": ("sum", "max"),
+    "EXO.VIEW": _VIEWS,
+    "EXO.SEGMENTS_VIEW": _VIEWS,
+    "EXO.CLIP_POSITION": ("segment", "first_frame"),
+    "EXO.CHANNEL_ORDER": _CHANNEL_ORDERS,
+    "SUML.ALIGN.KIND": ("dcl", "dcl_weighted", "triplet", "none"),
+    "SUML.PAIRS.MINING": ("text", "tiers", "tiers_text"),
+    "MODEL.LOSS_FUNC": ("cross_entropy", "bce_logit"),
+    "MODEL.HEAD_ACT": ("softmax", "sigmoid"),
+    "MODEL.HEAD_POOL": ("global", "window"),
+    "MODEL.FREEZE_STAGES": (0, 1, 2, 3, 4, 5),
+    "RESNET.DEPTH": (50, 101),
+    "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
+    "SOLVER.OPTIMIZING_METHOD": ("sgd", "adam", "adamw"),
+}
+
+AT_LEAST: dict[str, int] = {
+    "NUM_GPUS": 0,
+    "NUM_SHARDS": 1,
+    "SHARD_ID": 0,
+    "RNG_SEED": 0,
+    "LOG_PERIOD": 1,
+    "TRAIN.BATCH_SIZE": 1,
+    "TRAIN.EVAL_PERIOD": 1,
+    "TRAIN.CHECKPOINT_PERIOD": 1,
+    "TEST.BATCH_SIZE": 1,
+    "TEST.CHUNK_VIEWS": 1,
+    "TEST.NUM_ENSEMBLE_VIEWS": 1,
+    "DATA.NUM_FRAMES": 1,
+    "DATA.SAMPLING_RATE": 1,
+    "DATA.TRAIN_CROP_SIZE": 1,
+    "DATA.TEST_CROP_SIZE": 1,
+    "DATA.CROP_SIZE": 32,
+    "EXO.NUM_FRAMES": 1,
+    "EXO.SAMPLING_RATE": 1,
+    "EXO.LIGHTING_STD": 0,
+    "SUML.EMBED_DIM": 1,
+    "SUML.WEIGHTS.EXO_CLS": 0,
+    "SUML.WEIGHTS.ALIGN": 0,
+    "SUML.WEIGHTS.EGO_TEXT": 0,
+    "SUML.WEIGHTS.EXO_TEXT": 0,
+    "SUML.ALIGN.MARGIN": 0,
+    "SUML.PAIRS.TOP_K": 1,
+    "MODEL.NUM_CLASSES": 1,
+    "MODEL.FC_INIT_STD": 0,
+    "RESNET.NUM_GROUPS": 1,
+    "RESNET.WIDTH_PER_GROUP": 1,
+    "SLOWFAST.ALPHA": 1,
+    "SLOWFAST.BETA_INV": 1,
+    "SLOWFAST.FUSION_CONV_CHANNEL_RATIO": 1,
+    "SLOWFAST.FUSION_KERNEL_SZ": 1,
+    "BN.NUM_BATCHES_PRECISE": 1,
+    "BN.WEIGHT_DECAY": 0,
+    "SOLVER.BASE_LR": 0,
+    "SOLVER.MAX_EPOCH": 1,
+    "SOLVER.WARMUP_EPOCHS": 0,
+    "SOLVER.WARMUP_START_LR": 0,
+    "SOLVER.WEIGHT_DECAY": 0,
+    "DATA_LOADER.NUM_WORKERS": 0,
+    "DATA_LOADER.TIMEOUT": 0,
+}
+ABOVE_ZERO = ("SUML.TEMPERATURE", "SUML.ALIGN.SIGMA")
+FROM_ZERO_BELOW_ONE = ("MODEL.DROPOUT_RATE", "SOLVER.MOMENTUM", "SOLVER.DAMPENING")
+
+# Per stage s2..s5, (slow, fast): the smallest value.
+_PER_STAGE = {
+    "RESNET.NUM_BLOCK_TEMP_KERNEL": 0,
+    "RESNET.SPATIAL_STRIDES": 1,
+    "RESNET.SPATIAL_DILATIONS": 1,
+}
+_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+
+_MULTI_TASK = ("MultiTaskSlowFast", "EgoExoSlowFast")
+_WITH_EXO = ("ExoSlowFast", "EgoExoSlowFast")
+
+Rule = Callable[[CfgNode], str | None]
+
+
+def validate(cfg: CfgNode) -> None:
+    """Check values and how they fit together. Raises: UserError with keys, values and the mend."""
+    _raise_first(cfg, (_choices, _bounds, *_RULES))
+
+
+def validate_run(cfg: CfgNode) -> None:
+    """Check that what is trained and tested fits the model; a config may load without that.
+
+    Raises: UserError with keys, values and the mend.
+    """
+    _raise_first(cfg, _RUN_RULES)
+
+
+def _raise_first(cfg: CfgNode, rules: tuple[Rule, ...]) -> None:
+    for rule in rules:
+        if message := rule(cfg):
+            raise UserError(message)
+
+
+def _value(cfg: CfgNode, key: str) -> Any:
+    for part in key.split("."):
+        cfg = cfg[part]
+    return cfg
+
+
+def _choices(cfg: CfgNode) -> str | None:
+    for key, choices in CHOICES.items():
+        if (value := _value(cfg, key)) not in choices:
+            return f"{key} is {value!r}; choose one of {', '.join(map(str, choices))}"
+    return None
+
+
+def _bounds(cfg: CfgNode) -> str | None:
+    for key, least in AT_LEAST.items():
+        if (value := _value(cfg, key)) < least:
+            return f"{key} is {value}; set it to {least} or more"
+    for key in ABOVE_ZERO:
+        if (value := _value(cfg, key)) <= 0:
+            return f"{key} is {value}; set it above 0"
+    for key in FROM_ZERO_BELOW_ONE:
+        if not 0 <= (value := _value(cfg, key)) < 1:
+            return f"{key} is {value}; set it from 0 to below 1"
+    return None
+
+
+def _threshold(cfg: CfgNode) -> str | None:
+    if -1 <= cfg.SUML.ALIGN.THRESHOLD <= 1:
+        return None
+    return f"SUML.ALIGN.THRESHOLD is {cfg.SUML.ALIGN.THRESHOLD}; set a cosine, from -1 to 1"
+
+
+def _shard(cfg: CfgNode) -> str | None:
+    if cfg.SHARD_ID >= cfg.NUM_SHARDS:
+        return (
+            f"SHARD_ID is {cfg.SHARD_ID} of NUM_SHARDS {cfg.NUM_SHARDS}; "
+            f"machines are numbered from 0 to {cfg.NUM_SHARDS - 1}"
+        )
+    return None
+
+
+def _output_dir(cfg: CfgNode) -> str | None:
+    return None if cfg.OUTPUT_DIR else "OUTPUT_DIR is empty; name a folder ('.' for this one)"
+
+
+def _slow_frames(cfg: CfgNode) -> str | None:
+    alpha = cfg.SLOWFAST.ALPHA
+    uses_exo = cfg.SUML.ENABLE or cfg.MODEL.MODEL_NAME in _WITH_EXO
+    for key, frames in (("DATA", cfg.DATA.NUM_FRAMES), ("EXO", cfg.EXO.NUM_FRAMES)):
+        if frames % alpha and (key == "DATA" or uses_exo):
+            return (
+                f"{key}.NUM_FRAMES {frames} is not a multiple of SLOWFAST.ALPHA {alpha}; "
+                f"set it to {-(-frames // alpha) * alpha}"
+            )
+    return None
+
+
+def _jitter(cfg: CfgNode) -> str | None:
+    scales, crop = cfg.DATA.TRAIN_JITTER_SCALES, cfg.DATA.TRAIN_CROP_SIZE
+    if len(scales) != 2 or scales[0] > scales[1]:
+        return f"DATA.TRAIN_JITTER_SCALES is {scales}; give [smallest, largest]"
+    if scales[0] < crop:
+        return (
+            f"DATA.TRAIN_JITTER_SCALES {scales} begins below DATA.TRAIN_CROP_SIZE {crop}, which"
+            f" cannot be cut from it; raise the one to {crop} or lower the other to {scales[0]}"
+        )
+    return None
+
+
+def _pixel_statistics(cfg: CfgNode) -> str | None:
+    for key in ("DATA.MEAN", "DATA.STD"):
+        if len(value := _value(cfg, key)) != 3:
+            return f"{key} is {value}; give one number per colour channel, 3 in all"
+    if min(cfg.DATA.STD) <= 0:
+        return f"DATA.STD is {cfg.DATA.STD}; set all three above 0"
+    return None
+
+
+def _class_counts(cfg: CfgNode) -> str | None:
+    exo, counts = cfg.EXO.NUM_CLASSES_LIST, cfg.MODEL.NUM_CLASSES_LIST
+    if len(exo) != 2 or min(exo) < 1:
+        return f"EXO.NUM_CLASSES_LIST is {exo}; give [verbs, nouns] (LEMMA: [25, 64])"
+    empty = not counts and cfg.MODEL.MODEL_NAME in _MULTI_TASK
+    if empty or any(count < 1 for count in counts):
+        return (
+            f"MODEL.NUM_CLASSES_LIST is {counts}; give [verbs, nouns] "
+            "(EPIC-KITCHENS-55: [125, 352], -100: [97, 300])"
+        )
+    return None
+
+
+def _width(cfg: CfgNode) -> str | None:
+    width, ratio = cfg.RESNET.WIDTH_PER_GROUP, cfg.SLOWFAST.BETA_INV
+    if width % ratio:
+        return (
+            f"RESNET.WIDTH_PER_GROUP {width} is not a multiple of SLOWFAST.BETA_INV {ratio}, so"
+            f" the fast pathway has no whole width; set the width to {-(-width // ratio) * ratio}"
+        )
+    return None
+
+
+def _fusion_kernel(cfg: CfgNode) -> str | None:
+    kernel = cfg.SLOWFAST.FUSION_KERNEL_SZ
+    if kernel % 2 == 0:
+        return f"SLOWFAST.FUSION_KERNEL_SZ is {kernel}; set an odd size, e.g. {kernel + 1}"
+    return None
+
+
+def _stage_lists(cfg: CfgNode) -> str | None:
+    for key, least in _PER_STAGE.items():
+        value = _value(cfg, key)
+        shaped = len(value) == 4 and all(len(stage) == 2 for stage in value)
+        if not shaped or any(number < least for stage in value for number in stage):
+            return (
+                f"{key} is {value}; give [slow, fast] for each of the stages s2 to s5, all numbers"
+                f" {least} or more"
+            )
+    return None
+
+
+def _temporal_blocks(cfg: CfgNode) -> str | None:
+    counts, blocks = cfg.RESNET.NUM_BLOCK_TEMP_KERNEL, _BLOCKS[cfg.RESNET.DEPTH]
+    if any(max(stage) > most for stage, most in zip(counts, blocks, strict=True)):
+        return (
+            f"RESNET.NUM_BLOCK_TEMP_KERNEL is {counts}, but RESNET.DEPTH {cfg.RESNET.DEPTH} has"
+            f" only {list(blocks)} blocks per stage; set it to {[[n, n] for n in blocks]}"
+        )
+    return None
+
+
+def _steps(cfg: CfgNode) -> str | None:
+    if cfg.SOLVER.LR_POLICY != "steps_with_relative_lrs":
+        return None
+    steps, factors = cfg.SOLVER.STEPS, cfg.SOLVER.LRS
+    if not all(_is_number(number) for number in (*steps, *factors)):
+        return f"SOLVER.STEPS is {steps} and SOLVER.LRS is {factors}; both hold numbers only"
+    if len(steps) != len(factors):
+        return (
+            f"SOLVER.STEPS {steps} has {len(steps)} entries and SOLVER.LRS {factors} has"
+            f" {len(factors)}; give one factor per step"
+        )
+    if not steps or steps[0] != 0 or any(a >= b for a, b in pairwise(steps)):
+        return f"SOLVER.STEPS is {steps}; give epochs that begin with 0 and increase"
+    if min(factors) < 0:
+        return f"SOLVER.LRS is {factors}; give factors of SOLVER.BASE_LR, 0 or more"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _nesterov(cfg: CfgNode) -> str | None:
+    solver = cfg.SOLVER
+    if solver.OPTIMIZING_METHOD != "sgd" or not solver.NESTEROV:
+        return None
+    if solver.MOMENTUM == 0 or solver.DAMPENING != 0:
+        return (
+            f"SOLVER.NESTEROV True needs a SOLVER.MOMENTUM above 0 (it is {solver.MOMENTUM}) and"
+            f" SOLVER.DAMPENING 0 (it is {solver.DAMPENING}); or set SOLVER.NESTEROV False"
+        )
+    return None
+
+
+_RULES: tuple[Rule, ...] = (
+    _shard,
+    _output_dir,
+    _slow_frames,
+    _jitter,
+    _pixel_statistics,
+    _class_counts,
+    _width,
+    _fusion_kernel,
+    _stage_lists,
+    _temporal_blocks,
+    _steps,
+    _nesterov,
+    _threshold,
+)
+
+# Model -> data sets of ours that it cannot train on, and what it trains on instead. A model or
+# data set that is registered elsewhere is not judged here.
+_CANNOT_TRAIN_ON = {
+    "SlowFast": (("lemma", "ego_exo"), "epickitchen"),
+    "MultiTaskSlowFast": (("lemma", "ego_exo"), "epickitchen"),
+    "ExoSlowFast": (("epickitchen", "ego_exo"), "lemma"),
+    "EgoExoSlowFast": (("epickitchen", "lemma"), "ego_exo"),
+}
+_CANNOT_TEST_ON = {
+    "SlowFast": (("lemma", "ego_exo"), "epickitchen"),
+    "MultiTaskSlowFast": (("lemma", "ego_exo"), "epickitchen"),
+    "ExoSlowFast": (("epickitchen", "ego_exo"), "lemma"),
+    "EgoExoSlowFast": (("lemma", "ego_exo"), "epickitchen"),
+}
+_LOSSES = {"ExoSlowFast": "bce_logit", "EgoExoSlowFast": "cross_entropy"}
+
+
+def _something_to_do(cfg: CfgNode) -> str | None:
+    if cfg.TRAIN.ENABLE or cfg.TEST.ENABLE:
+        return None
+    return "TRAIN.ENABLE and TEST.ENABLE are False: nothing to do; set one of them True"
+
+
+def _no_hand_object_training(cfg: CfgNode) -> str | None:
+    if not (cfg.TRAIN.ENABLE and cfg.HANDOBJ.ENABLE):
+        return None
+    return (
+        "HANDOBJ.ENABLE True with TRAIN.ENABLE True: the hand and object heads of Ego-Exo* cannot"
+        " be trained here; set TRAIN.ENABLE False to test, or HANDOBJ.ENABLE False to train"
+        " without them"
+    )
+
+
+def _data_set_fits(cfg: CfgNode) -> str | None:
+    name = cfg.MODEL.MODEL_NAME
+    for part, table in (("TRAIN", _CANNOT_TRAIN_ON), ("TEST", _CANNOT_TEST_ON)):
+        wrong, right = table.get(name, ((), ""))
+        if cfg[part].ENABLE and cfg[part].DATASET in wrong:
+            return (
+                f"{part}.DATASET is {cfg[part].DATASET}, but MODEL.MODEL_NAME {name} takes"
+                f" {right}; change one of the two, or set {part}.ENABLE False"
+            )
+    return None
+
+
+def _suml_enabled(cfg: CfgNode) -> str | None:
+    if not cfg.TRAIN.ENABLE:
+        return None
+    if cfg.TRAIN.DATASET == "ego_exo" and not cfg.SUML.ENABLE:
+        return (
+            "TRAIN.DATASET ego_exo trains SUM-L, but SUML.ENABLE is False; set it True, or set"
+            " TRAIN.DATASET epickitchen and MODEL.MODEL_NAME MultiTaskSlowFast"
+        )
+    if cfg.TRAIN.DATASET in ("epickitchen", "lemma") and cfg.SUML.ENABLE:
+        return (
+            f"SUML.ENABLE is True, but TRAIN.DATASET {cfg.TRAIN.DATASET} holds no pairs; set"
+            " TRAIN.DATASET ego_exo and MODEL.MODEL_NAME EgoExoSlowFast, or SUML.ENABLE False"
+        )
+    return None
+
+
+def _verbs_and_nouns(cfg: CfgNode) -> str | None:
+    counts = cfg.MODEL.NUM_CLASSES_LIST
+    if cfg.MODEL.MODEL_NAME in _MULTI_TASK and len(counts) != 2:
+        return f"MODEL.NUM_CLASSES_LIST is {counts}; give two sizes, [verbs, nouns]"
+    return None
+
+
+def _loss_fits(cfg: CfgNode) -> str | None:
+    name, loss = cfg.MODEL.MODEL_NAME, cfg.MODEL.LOSS_FUNC
+    if cfg.TRAIN.ENABLE and _LOSSES.get(name, loss) != loss:
+        return (
+            f"MODEL.LOSS_FUNC is {loss}, but MODEL.MODEL_NAME {name} trains with {_LOSSES[name]};"
+            " set it so"
+        )
+    return None
+
+
+_RUN_RULES: tuple[Rule, ...] = (
+    _something_to_do,
+    _no_hand_object_training,
+    _data_set_fits,
+    _suml_enabled,
+    _verbs_and_nouns,
+    _loss_fits,
+)

@@ -1,0 +1,65 @@
+"""Data sets and single clips by name and config: the way in for everything above."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from fvcore.common.config import CfgNode
+from torch import Tensor
+
+# The imports register the data sets; a new one adds its module here.
+from slowfast.datasets import epic  # noqa: F401
+from slowfast.datasets.device_transform import DeviceTransform
+from slowfast.datasets.registry import DATASET_REGISTRY
+from slowfast.datasets.segment_dataset import SPLITS
+from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment, SegmentViews
+from slowfast.utils.errors import UserError
+
+
+class VideoDataset(Protocol):
+    """What every data set offers.
+
+    segments: one per item, of the view that is evaluated.
+    transform: turns the frames of the view that is evaluated into the model's input.
+    """
+
+    @property
+    def segments(self) -> Sequence[Segment]: ...
+
+    @property
+    def transform(self) -> DeviceTransform: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: int | SampleKey) -> ClipSample | PairedSample | SegmentViews: ...
+
+    def clip(self, index: int, view: int | None = None) -> ClipSample:
+        """The validation view of one segment, or test view `view`."""
+        ...
+
+
+def build_dataset(name: str, cfg: CfgNode, split: str) -> VideoDataset:
+    """The data set that a config calls `name`; its length is the number of segments.
+
+    split: train, val or test. An item is a ClipSample (train and val; a PairedSample in the
+    training split of a joined set) or a SegmentViews (test).
+
+    Raises: UserError for an unknown name or for annotations or frames that do not fit.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}, not one of {SPLITS}")
+    if name not in DATASET_REGISTRY:
+        known = ", ".join(sorted(known for known, _ in DATASET_REGISTRY))
+        raise UserError(f"data set {name} is unknown; the data sets are {known}")
+    dataset: VideoDataset = DATASET_REGISTRY.get(name)(cfg, split)
+    return dataset
+
+
+def load_clip(dataset: VideoDataset, index: int, view: int | None = None) -> list[Tensor]:
+    """One clip as the model takes it: [slow (3, A, S, S), fast (3, T, S, S)] float32, normalised.
+
+    view: None for the validation view, else a test view, 0 <= view < views * crops.
+    """
+    clip = dataset.clip(index, view)
+    return [pathway[0] for pathway in dataset.transform(clip.frames[None])]

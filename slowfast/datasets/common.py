@@ -1,0 +1,32 @@
+"""What the builders of all data sets take from the config alike."""
+
+from __future__ import annotations
+
+from fvcore.common.config import CfgNode
+
+from slowfast.datasets.device_transform import DeviceTransform
+from slowfast.datasets.segment_dataset import TestViews
+from slowfast.datasets.transforms import Geometry
+
+
+def geometry(cfg: CfgNode) -> Geometry:
+    """Sizes of both views."""
+    return Geometry(
+        jitter_scales=tuple(cfg.DATA.TRAIN_JITTER_SCALES),
+        train_crop=cfg.DATA.TRAIN_CROP_SIZE,
+        test_crop=cfg.DATA.TEST_CROP_SIZE,
+        inverse_uniform=cfg.DATA.INV_UNIFORM_SAMPLE,
+        flip=cfg.DATA.RANDOM_FLIP,
+    )
+
+
+def test_views(cfg: CfgNode) -> TestViews:
+    """Views per segment in test."""
+    return TestViews(cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.NUM_SPATIAL_CROPS)
+
+
+def device_transform(cfg: CfgNode, channel_order: str) -> DeviceTransform:
+    """The transform of a view whose channels stand in `channel_order` before the reversal key."""
+    if cfg.DATA.REVERSE_INPUT_CHANNEL:
+        channel_order = channel_order[::-1]
+    return DeviceTransform(cfg.DATA.MEAN, cfg.DATA.STD, channel_order, cfg.SLOWFAST.ALPHA)

@@ -1,0 +1,54 @@
+"""EPIC-KITCHENS-55 and -100 (ego): the data set `epickitchen` from its config."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from fvcore.common.config import CfgNode
+
+from slowfast.datasets.annotations import read_segments
+from slowfast.datasets.clip_sampling import ClipSampling
+from slowfast.datasets.common import device_transform, geometry, test_views
+from slowfast.datasets.frames import FolderFrameStore, make_decoder
+from slowfast.datasets.registry import DATASET_REGISTRY
+from slowfast.datasets.segment_dataset import SegmentDataset
+from slowfast.utils.seeding import Stream
+
+logger = logging.getLogger(__name__)
+
+
+@DATASET_REGISTRY.register()
+def epickitchen(cfg: CfgNode, split: str) -> SegmentDataset:
+    """The segments of the split's frame list. Raises: UserError for bad lists or folders."""
+    lists = {
+        "train": cfg.TRAIN.TRAIN_DATA_LIST,
+        "val": cfg.TRAIN.VAL_DATA_LIST,
+        "test": cfg.TEST.DATA_LIST,
+    }
+    path = Path(cfg.DATA.PATH_TO_DATA_DIR) / lists[split]
+    segments = read_segments(
+        path,
+        epic_100=cfg.DATA.EPIC_100,
+        num_classes=cfg.MODEL.NUM_CLASSES_LIST,
+        labelled=split != "test",
+    )
+    logger.info("%s: %d segments from %s", split, len(segments), path)
+    frames = FolderFrameStore(
+        [cfg.DATA.PATH_PREFIX, *cfg.DATA.FALLBACK_PATH_PREFIXES],
+        make_decoder(cfg.DATA.DECODER),
+        cfg.DATA.FRAME_INDEX_OFFSET,
+    )
+    frames.check(segments)
+    return SegmentDataset(
+        segments,
+        split,
+        frames=frames,
+        sampling=ClipSampling(cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE),
+        geometry=geometry(cfg),
+        views=test_views(cfg),
+        num_classes=cfg.MODEL.NUM_CLASSES_LIST,
+        transform=device_transform(cfg, cfg.DATA.CHANNEL_ORDER),
+        seed=cfg.RNG_SEED,
+        stream=Stream.EGO,
+    )

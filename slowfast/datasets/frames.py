@@ -1,0 +1,270 @@
+"""Where frames come from: JPEG decoding, and folders of JPEG files in the layouts in use.
+
+A frame number is the video's own; a file number is what stands in the name of the file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import FileIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from slowfast.datasets.types import Segment
+from slowfast.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# Decodes a JPEG file's bytes into (H, W, 3) uint8 BGR. Raises ValueError unless it is whole.
+Decoder = Callable[[bytes], np.ndarray]
+
+DECODERS = ("auto", "simplejpeg", "opencv")
+
+
+def make_decoder(name: str) -> Decoder:
+    """The decoder of that name; `auto` is simplejpeg where it is installed, else OpenCV.
+
+    Both give the same pixels. Raises: UserError for simplejpeg where it is not installed.
+    """
+    if name not in DECODERS:
+        raise UserError(f"DATA.DECODER {name} is unknown; choose one of {', '.join(DECODERS)}")
+    if name == "opencv":
+        return _decode_opencv
+    try:
+        import simplejpeg
+    except ImportError:
+        if name == "auto":
+            return _decode_opencv
+        raise UserError(
+            "DATA.DECODER simplejpeg is not installed; pip install simplejpeg or choose auto"
+        ) from None
+    return partial(simplejpeg.decode_jpeg, colorspace="BGR")
+
+
+def _decode_opencv(data: bytes) -> np.ndarray:
+    # OpenCV fills the missing part of a file with grey. Inside a scan the bytes of a marker
+    # cannot occur, so a whole file has its end marker behind the last start of a scan.
+    if not data.startswith(b"\xff\xd8"):
+        raise ValueError("no JPEG header")
+    if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise ValueError("premature end of JPEG file")
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if frame is None:
+        raise ValueError("corrupt JPEG data")
+    return np.asarray(frame)
+
+
+def read_jpeg(path: str, segment_id: str, decode: Decoder) -> np.ndarray:
+    """The picture in a file (H, W, 3) uint8 BGR.
+
+    Raises: FileNotFoundError; UserError for a file that cannot be read or is not a whole JPEG.
+    """
+    try:
+        with FileIO(path) as file:
+            return decode(file.readall())
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(
+            f"{path} (segment {segment_id}) is not a readable JPEG file: {reason}; "
+            "copy or extract it again"
+        ) from error
+
+
+class ImageFiles:
+    """Frames of a video given as a list of files; frame number = position in the list."""
+
+    def __init__(self, files: Sequence[str], segment_id: str, decode: Decoder) -> None:
+        self._files = files
+        self._segment_id = segment_id
+        self._decode = decode
+
+    def read(self, frame_numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        """As FrameSource.read; numbers outside the list give its first or last frame."""
+        shown = ""
+        frame = np.empty(0, np.uint8)
+        for number in frame_numbers:
+            path = self._files[min(max(number, 0), len(self._files) - 1)]
+            if path != shown:
+                try:
+                    frame = read_jpeg(path, self._segment_id, self._decode)
+                except FileNotFoundError:
+                    raise UserError(
+                        f"{path} (segment {self._segment_id}) is missing; copy or extract it again"
+                    ) from None
+                shown = path
+            yield frame
+
+
+# Folder of a video below a root, and names of its files, in the order they are looked for.
+_FOLDERS = ("{participant}/{video}", "{participant}/rgb_frames/{video}", "{video}")
+_FILE_NAME = re.compile(r"(frame_|img_)(\d{5,10})\.jpg")
+# img_ files are numbered from 0 where frames are from 1.
+_NUMBERING = {"frame_": 0, "img_": -1}
+
+
+@dataclass
+class VideoFolder:
+    """The JPEG files of one video.
+
+    prefix, digits: file n is called prefix + n with that many digits + .jpg.
+    file_range: first and last file number once the folder has been listed.
+    """
+
+    path: Path
+    layout: str
+    prefix: str
+    digits: int
+    file_range: tuple[int, int] | None = None
+
+    def file(self, number: int) -> str:
+        return f"{self.path}/{self.prefix}{number:0{self.digits}d}.jpg"
+
+    def list_range(self) -> tuple[int, int]:
+        """First and last file number; the folder is listed once."""
+        if self.file_range is None:
+            names = (_FILE_NAME.fullmatch(path.name) for path in self.path.iterdir())
+            numbers = [int(name[2]) for name in names if name and name[1] == self.prefix]
+            self.file_range = min(numbers), max(numbers)
+        return self.file_range
+
+
+class JpegFolder:
+    """The frames of one video from its folder, on behalf of one segment."""
+
+    def __init__(
+        self, folder: VideoFolder, segment: Segment, decode: Decoder, frame_offset: int
+    ) -> None:
+        self._folder = folder
+        self._segment = segment
+        self._decode = decode
+        self._offset = frame_offset + _NUMBERING[folder.prefix]
+
+    def read(self, frame_numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        """As FrameSource.read. Raises: UserError for a missing or broken file."""
+        shown = -1
+        frame = np.empty(0, np.uint8)
+        for number in frame_numbers:
+            wanted = number + self._offset
+            try:
+                frame = self._read_file(wanted)
+                shown = wanted
+            except FileNotFoundError:
+                nearest = self._nearest(wanted)
+                if nearest != shown:
+                    frame = self._read_file(nearest)
+                    shown = nearest
+            yield frame
+
+    def _read_file(self, number: int) -> np.ndarray:
+        return read_jpeg(self._folder.file(number), self._segment.segment_id, self._decode)
+
+    def _nearest(self, number: int) -> int:
+        """The first or last file number in place of one outside the folder's range."""
+        folder, segment = self._folder, self._segment
+        known = folder.file_range is not None
+        try:
+            first, last = folder.list_range()
+        except (OSError, ValueError):
+            raise UserError(
+                f"{folder.path} (segment {segment.segment_id}) has lost its frames"
+            ) from None
+        if first < number < last:
+            raise UserError(
+                f"{folder.file(number)} (segment {segment.segment_id}) is missing; the folder "
+                f"holds files {first} to {last}: extract video {segment.video_id} again"
+            )
+        if segment.start_frame + self._offset > last or segment.stop_frame + self._offset < first:
+            raise UserError(
+                f"{folder.path} holds files {first} to {last}, but segment {segment.segment_id} "
+                f"spans {segment.start_frame + self._offset} to "
+                f"{segment.stop_frame + self._offset}: extract video {segment.video_id} again, "
+                "or set DATA.FRAME_INDEX_OFFSET"
+            )
+        if not known:
+            logger.warning(
+                "%s ends at files %d and %d; segment %s asks for %d: the nearest frame is taken",
+                folder.path,
+                first,
+                last,
+                segment.segment_id,
+                number,
+            )
+        return first if number < first else last
+
+
+class FolderFrameStore:
+    """Videos as folders of JPEG files below one or more roots.
+
+    roots: searched in order; in each one `Pxx/Pxx_yy`, `Pxx/rgb_frames/Pxx_yy` and `Pxx_yy`
+        are tried, with `frame_0000000001.jpg` or `img_0000000000.jpg` as the first file.
+    frame_offset: added to frame numbers to get file numbers.
+    """
+
+    def __init__(self, roots: Sequence[str], decode: Decoder, frame_offset: int = 0) -> None:
+        self._roots = [Path(root) for root in dict.fromkeys(roots) if root]
+        self._decode = decode
+        self._frame_offset = frame_offset
+        self._folders: dict[str, VideoFolder] = {}
+
+    def open(self, segment: Segment) -> JpegFolder:
+        """The frames of the segment's video. Raises: UserError where it has no folder."""
+        return JpegFolder(self._resolve(segment), segment, self._decode, self._frame_offset)
+
+    def check(self, segments: Sequence[Segment]) -> None:
+        """Find the folder of every video and log how many lie where.
+
+        Raises: UserError naming a video without a folder and the roots.
+        """
+        by_video = {segment.video_id: segment for segment in segments}
+        places: Counter[str] = Counter()
+        for segment in by_video.values():
+            folder = self._resolve(segment)
+            places[folder.layout] += 1
+        for place, count in places.items():
+            logger.info("frames of %d video(s) in %s", count, place)
+
+    def _resolve(self, segment: Segment) -> VideoFolder:
+        video = segment.video_id
+        if video not in self._folders:
+            self._folders[video] = self._find(segment)
+        return self._folders[video]
+
+    def _find(self, segment: Segment) -> VideoFolder:
+        for root in self._roots:
+            for template in _FOLDERS:
+                relative = template.format(
+                    participant=segment.participant_id, video=segment.video_id
+                )
+                name = _first_frame_name(root / relative)
+                if name is not None:
+                    place = template.format(participant="PARTICIPANT", video="VIDEO")
+                    layout = f"{root}/{place}/{name[1]}*.jpg"
+                    return VideoFolder(root / relative, layout, name[1], len(name[2]))
+        roots = ", ".join(str(root) for root in self._roots)
+        raise UserError(
+            f"video {segment.video_id} (segment {segment.segment_id}) has no folder of frames "
+            f"below {roots}; link or extract it there, or set DATA.PATH_PREFIX or "
+            "DATA.FALLBACK_PATH_PREFIXES"
+        )
+
+
+def _first_frame_name(folder: Path) -> re.Match[str] | None:
+    """The name of some frame in the folder; None without a folder or a frame."""
+    try:
+        # Not a list of the folder, which may hold 100,000 files.
+        with os.scandir(folder) as entries:
+            names = (_FILE_NAME.fullmatch(entry.name) for entry in entries)
+            return next((name for name in names if name), None)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

@@ -1,0 +1,288 @@
+"""Batches out of data sets: which segments form them, workers, collation, errors.
+
+Legend: N clips of this process, T frames, S crop side, B clips of the global batch, R ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Sized
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+import cv2
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+
+from slowfast.datasets.types import (
+    ClipBatch,
+    ClipSample,
+    PairedBatch,
+    PairedSample,
+    SampleKey,
+    SegmentViews,
+)
+from slowfast.utils.errors import UserError
+from slowfast.utils.seeding import Stream, generator
+
+BatchT = TypeVar("BatchT")
+
+
+class GlobalBatchSampler(Sampler[list[SampleKey]]):
+    """This rank's share of every global batch of an epoch.
+
+    Global batch b holds positions b*B .. b*B + B-1 of the epoch's order, whatever the number of
+    ranks; rank r takes the r-th of R contiguous parts. A last batch of fewer than B is dealt out
+    in parts as even as they can be; a rank whose part is empty has one batch less.
+
+    num_samples: segments of the data set.
+    shuffle: the order is a permutation drawn from (seed, epoch), else that of the data set.
+    drop_last: leave out a last batch of fewer than B.
+    start_batch: the first global batch that is given out.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        global_batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        seed: int = 0,
+        epoch: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        start_batch: int = 0,
+    ) -> None:
+        self._num_samples = num_samples
+        self._global_batch_size = global_batch_size
+        self._rank = rank
+        self._world_size = world_size
+        self._seed = seed
+        self._shuffle = shuffle
+        self._drop_last = drop_last
+        self.set_epoch(epoch, start_batch)
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """Which epoch the next iteration gives out, and from which global batch on."""
+        self._epoch = epoch
+        self._start_batch = start_batch
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Global batches of a whole epoch."""
+        whole, rest = divmod(self._num_samples, self._global_batch_size)
+        return whole if self._drop_last or rest == 0 else whole + 1
+
+    def __len__(self) -> int:
+        """Batches that the next iteration gives to this rank."""
+        return sum(1 for _ in self._parts())
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        order = self._order()
+        for part in self._parts():
+            yield [SampleKey(self._epoch, int(index)) for index in order[part]]
+
+    def _order(self) -> np.ndarray:
+        if not self._shuffle:
+            return np.arange(self._num_samples)
+        return generator(self._seed, self._epoch, 0, Stream.ORDER).permutation(self._num_samples)
+
+    def _parts(self) -> Iterator[slice]:
+        for batch in range(self._start_batch, self.batches_per_epoch):
+            first = batch * self._global_batch_size
+            size = min(self._global_batch_size, self._num_samples - first)
+            start = first + size * self._rank // self._world_size
+            stop = first + size * (self._rank + 1) // self._world_size
+            if start < stop:
+                yield slice(start, stop)
+
+
+@dataclass
+class _Failure:
+    """A user's mistake met in a worker, on its way to the training process."""
+
+    message: str
+
+
+class _Guarded(Dataset[Any]):
+    """Fetches whole batches and gives a UserError back as a value, without a traceback."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    def __getitems__(self, keys: list[SampleKey]) -> list[Any] | _Failure:
+        try:
+            return [self._dataset[key] for key in keys]
+        except UserError as error:
+            return _Failure(str(error))
+
+
+class BatchLoader(Generic[BatchT]):
+    """Iterates over the batches of one epoch of this rank.
+
+    Iterating raises UserError for a user's mistake in a worker, and for a worker that has died
+    or hangs.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        sampler: GlobalBatchSampler,
+        *,
+        num_workers: int = 0,
+        timeout_sec: float = 0,
+        pin_memory: bool = False,
+        prefetch_batches: int = 2,
+    ) -> None:
+        """num_workers: processes; 0 loads in this one. timeout_sec: to wait for a batch; 0: for
+        ever. prefetch_batches: that each worker has ready or under way."""
+        self.dataset = dataset
+        self.sampler = sampler
+        self._num_workers = num_workers
+        self._loader = DataLoader(
+            _Guarded(dataset),
+            batch_sampler=sampler,
+            num_workers=num_workers,
+            collate_fn=collate,
+            pin_memory=pin_memory,
+            timeout=timeout_sec if num_workers else 0,
+            worker_init_fn=_single_threaded,
+            persistent_workers=num_workers > 0,
+            prefetch_factor=prefetch_batches if num_workers else None,
+            # Seeds of workers, which nothing uses: the global generator is left alone.
+            generator=torch.Generator(),
+        )
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """Which epoch the next iteration gives out, and from which global batch on."""
+        self.sampler.set_epoch(epoch, start_batch)
+
+    def __len__(self) -> int:
+        """Batches that the next iteration gives to this rank."""
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[BatchT]:
+        batches = iter(self._loader)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                raise _worker_error(error, self._num_workers) from error
+            if isinstance(batch, _Failure):
+                raise UserError(batch.message)
+            yield cast("BatchT", batch)
+
+
+def build_loader(
+    cfg: CfgNode, dataset: Sized, split: str, rank: int = 0, world_size: int = 1
+) -> BatchLoader[Any]:
+    """The loader of a data set's split for one of `world_size` processes.
+
+    train: shuffled whole batches. val: every segment once over all ranks. Both give ClipBatch
+    or PairedBatch. test: one SegmentViews after the other, segments dealt out to the ranks.
+
+    Raises: UserError where the batch does not divide or the data set holds less than one.
+    """
+    size = _batch_size(cfg, world_size) if split != "test" else world_size
+    num_samples = len(dataset)
+    if split == "train" and num_samples < size:
+        raise UserError(
+            f"TRAIN.BATCH_SIZE {size} is more than the {num_samples} training segments; "
+            "lower it or take a longer TRAIN.TRAIN_DATA_LIST"
+        )
+    sampler = GlobalBatchSampler(
+        num_samples,
+        size,
+        rank,
+        world_size,
+        seed=cfg.RNG_SEED,
+        shuffle=split == "train",
+        drop_last=split == "train",
+    )
+    return BatchLoader(
+        dataset,
+        sampler,
+        num_workers=cfg.DATA_LOADER.NUM_WORKERS,
+        timeout_sec=cfg.DATA_LOADER.TIMEOUT,
+        pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0 and torch.cuda.is_available(),
+        # All frames of a segment's views are large; one in waiting is enough.
+        prefetch_batches=1 if split == "test" else 2,
+    )
+
+
+def collate(
+    samples: list[Any] | _Failure,
+) -> ClipBatch | PairedBatch | SegmentViews | _Failure:
+    """Samples of one kind as their batch; SegmentViews come alone and stay as they are."""
+    if isinstance(samples, _Failure):
+        return samples
+    first = samples[0]
+    if isinstance(first, SegmentViews):
+        return first
+    if isinstance(first, PairedSample):
+        return PairedBatch(
+            collate_clips([sample.ego for sample in samples]),
+            collate_clips([sample.exo for sample in samples]),
+        )
+    return collate_clips(samples)
+
+
+def collate_clips(samples: Sequence[ClipSample]) -> ClipBatch:
+    """N clips as one batch, in shared memory where a worker makes it."""
+    return ClipBatch(
+        frames=_stack([sample.frames for sample in samples]),
+        labels=[_stack(task) for task in zip(*(sample.labels for sample in samples), strict=True)],
+        indices=torch.tensor([sample.index for sample in samples]),
+        text=_stack_optional([sample.text for sample in samples]),
+        lighting=_stack_optional([sample.lighting for sample in samples]),
+    )
+
+
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    if get_worker_info() is None:
+        return torch.stack(list(tensors))
+    first = tensors[0]
+    storage = torch.UntypedStorage._new_shared(first.nbytes * len(tensors))
+    out = torch.empty(0, dtype=first.dtype).set_(storage).view(len(tensors), *first.shape)
+    return torch.stack(list(tensors), out=out)
+
+
+def _stack_optional(tensors: Sequence[Tensor | None]) -> Tensor | None:
+    present = [tensor for tensor in tensors if tensor is not None]
+    return _stack(present) if present else None
+
+
+def _batch_size(cfg: CfgNode, world_size: int) -> int:
+    size: int = cfg.TRAIN.BATCH_SIZE
+    if size % world_size:
+        nearest = max(1, round(size / world_size)) * world_size
+        raise UserError(
+            f"TRAIN.BATCH_SIZE {size} does not divide over {world_size} processes (NUM_GPUS or "
+            f"the launcher's); set TRAIN.BATCH_SIZE {nearest}"
+        )
+    return size
+
+
+def _single_threaded(worker: int) -> None:
+    """One thread per worker: the workers are the parallelism. (torch sees to its own.)"""
+    cv2.setNumThreads(0)
+
+
+def _worker_error(error: RuntimeError, num_workers: int) -> Exception:
+    """A UserError for a worker that is dead or late; any other error as it is."""
+    reason = " ".join(str(error).split())
+    if "DataLoader timed out" in reason:
+        return UserError(
+            f"a loader worker gave no batch in time ({reason}); check the disk of the frames or "
+            "raise DATA_LOADER.TIMEOUT"
+        )
+    if "DataLoader worker" in reason and ("exited unexpectedly" in reason or "killed" in reason):
+        return UserError(
+            f"a loader worker has died ({reason}); if memory or /dev/shm ran out, lower "
+            f"DATA_LOADER.NUM_WORKERS {num_workers} or TRAIN.BATCH_SIZE"
+        )
+    return error

@@ -1,0 +1,235 @@
+"""Clips of annotated segments, of any data set: train, validation and test.
+
+Legend: T frames of the clip, S crop side, U unique frames, h w pixels after the resize, K
+classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from slowfast.datasets.clip_sampling import ClipSampling
+from slowfast.datasets.device_transform import DeviceTransform
+from slowfast.datasets.transforms import Geometry, Placement, draw_lighting, place, resize
+from slowfast.datasets.types import (
+    ClipSample,
+    FrameStore,
+    SampleKey,
+    Segment,
+    SegmentViews,
+    View,
+)
+from slowfast.utils.errors import UserError
+from slowfast.utils.seeding import Stream, generator
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class TestViews:
+    """Views of a segment in test: `temporal` clips times `spatial` crops (1 or 3).
+
+    View v is clip v // spatial, crop v % spatial.
+    """
+
+    temporal: int = 10
+    spatial: int = 3
+
+    # Not a test case, whatever its name.
+    __test__ = False
+
+    def __post_init__(self) -> None:
+        if self.temporal < 1 or self.spatial not in (1, 3):
+            raise ValueError(f"{self.temporal} x {self.spatial} views; crops are 1 or 3")
+
+    @property
+    def crops(self) -> tuple[int, ...]:
+        """Positions along the longer side: 0, 1, 2; the centre alone is 1."""
+        return (1,) if self.spatial == 1 else (0, 1, 2)
+
+    def __len__(self) -> int:
+        return self.temporal * self.spatial
+
+
+class SegmentDataset(Dataset[ClipSample | SegmentViews]):
+    """One item per segment; keys are positions or SampleKeys.
+
+    train: a ClipSample at a random place, with random scale, crop and flip.
+    val: the ClipSample of the validation view.
+    test: the SegmentViews of the segment.
+
+    num_classes: K per task.
+    multi_label: labels are multi-hot vectors, else class ids.
+    transform: what turns frames into the model's input; the data set only carries it.
+    seed, stream: what the randomness of a sample depends on, beside its epoch and position.
+    lighting_std: strength of the PCA lighting in training; 0: none.
+    random_in_validation: the validation clip, too, has a random scale, crop and flip.
+    """
+
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        split: str,
+        *,
+        frames: FrameStore,
+        sampling: ClipSampling,
+        geometry: Geometry,
+        views: TestViews,
+        num_classes: Sequence[int],
+        transform: DeviceTransform,
+        seed: int,
+        stream: Stream,
+        multi_label: bool = False,
+        lighting_std: float = 0.0,
+        random_in_validation: bool = False,
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}, not one of {SPLITS}")
+        self.segments = segments
+        self.split = split
+        self.frames = frames
+        self.sampling = sampling
+        self.geometry = geometry
+        self.views = views
+        self.num_classes = tuple(num_classes)
+        self.transform = transform
+        self._seed = seed
+        self._stream = stream
+        self._multi_label = multi_label
+        self._lighting_std = lighting_std
+        self._random_in_validation = random_in_validation
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def __getitem__(self, key: int | SampleKey) -> ClipSample | SegmentViews:
+        sample = key if isinstance(key, SampleKey) else SampleKey(0, key)
+        if self.split == "test":
+            return self.segment_views(sample.index)
+        return self.clip_sample(sample)
+
+    def clip_sample(self, key: SampleKey) -> ClipSample:
+        """The random clip of a training set, the validation clip of any other."""
+        if self.split == "train":
+            return self.train_clip(key)
+        return self.validation_clip(key)
+
+    def train_clip(self, key: SampleKey) -> ClipSample:
+        """A random clip of one segment."""
+        rng = self._generator(key)
+        segment = self.segments[key.index]
+        numbers = self.sampling.train(segment, rng)
+        sample = self._sample(key.index, numbers, lambda h, w: self.geometry.train(h, w, rng))
+        if self._lighting_std > 0:
+            sample.lighting = draw_lighting(self._lighting_std, rng)
+        return sample
+
+    def validation_clip(self, key: SampleKey) -> ClipSample:
+        """The validation view of one segment."""
+        numbers = self.sampling.validation(self.segments[key.index])
+        if not self._random_in_validation:
+            return self._sample(key.index, numbers, self.geometry.test)
+        rng = self._generator(key)
+        return self._sample(key.index, numbers, lambda h, w: self.geometry.train(h, w, rng))
+
+    def test_clip(self, index: int, view: int) -> ClipSample:
+        """One test view alone, 0 <= view < len(views)."""
+        if not 0 <= view < len(self.views):
+            raise IndexError(f"view {view} of {len(self.views)}")
+        clip, position = divmod(view, self.views.spatial)
+        crop = self.views.crops[position]
+        numbers = self.sampling.views(self.segments[index], self.views.temporal)[clip]
+        return self._sample(index, numbers, lambda h, w: self.geometry.test(h, w, crop))
+
+    def segment_views(self, index: int) -> SegmentViews:
+        """All test views of one segment; each of its frames is decoded and resized once."""
+        numbers = self.sampling.views(self.segments[index], self.views.temporal)
+        unique, inverse = np.unique(numbers, return_inverse=True)
+        frames, placements = self._resized(index, unique)
+        return SegmentViews(
+            frames=torch.from_numpy(frames),
+            views=merge_views(inverse.reshape(numbers.shape), placements),
+            labels=self.labels(index),
+            index=index,
+            crop_size=self.geometry.test_crop,
+        )
+
+    def clip(self, index: int, view: int | None = None) -> ClipSample:
+        """The validation view of one segment, or test view `view`."""
+        if view is None:
+            return self.validation_clip(SampleKey(0, index))
+        return self.test_clip(index, view)
+
+    def labels(self, index: int) -> tuple[Tensor, ...]:
+        """Per task the class id () int64, -1 without one, or the multi-hot vector (K,)."""
+        ids = self.segments[index].labels
+        if not self._multi_label:
+            return tuple(torch.tensor(task[0] if task else -1) for task in ids)
+        return tuple(_multi_hot(task, k) for task, k in zip(ids, self.num_classes, strict=True))
+
+    def _generator(self, key: SampleKey) -> np.random.Generator:
+        return generator(self._seed, key.epoch, key.index, self._stream)
+
+    def _sample(
+        self, index: int, numbers: np.ndarray, placed: Callable[[int, int], Placement]
+    ) -> ClipSample:
+        """The clip of frames `numbers` (T,), placed by the size (H, W) of its frames."""
+        unique, inverse = np.unique(numbers, return_inverse=True)
+        frames = self._frames(index, unique)
+        first = next(frames)
+        placement = placed(first.shape[0], first.shape[1])
+        crops = np.empty((len(unique), placement.size, placement.size, 3), np.uint8)
+        for frame, crop in zip(chain([first], frames), crops, strict=True):
+            place(frame, placement, crop)
+        if len(unique) < len(numbers):
+            crops = crops[inverse]
+        return ClipSample(torch.from_numpy(crops), self.labels(index), index)
+
+    def _resized(self, index: int, numbers: np.ndarray) -> tuple[np.ndarray, list[Placement]]:
+        """Frames `numbers` (U,) as (U, h, w, 3) with short side S, and where the crops lie."""
+        frames = self._frames(index, numbers)
+        first = next(frames)
+        height, width = first.shape[:2]
+        placements = [self.geometry.test(height, width, crop) for crop in self.views.crops]
+        h, w = placements[0].height, placements[0].width
+        resized = np.empty((len(numbers), h, w, 3), np.uint8)
+        for frame, out in zip(chain([first], frames), resized, strict=True):
+            resize(frame, h, w, out)
+        return resized, placements
+
+    def _frames(self, index: int, numbers: np.ndarray) -> Iterator[np.ndarray]:
+        """Frames `numbers` (U,) of a segment, all of one size."""
+        segment = self.segments[index]
+        shape: tuple[int, ...] = ()
+        for frame in self.frames.open(segment).read(numbers.tolist()):
+            shape = shape or frame.shape
+            if frame.shape != shape:
+                raise UserError(
+                    f"video {segment.video_id} (segment {segment.segment_id}) has frames of "
+                    f"{shape[1]}x{shape[0]} and {frame.shape[1]}x{frame.shape[0]} pixels; "
+                    "extract it again at one size"
+                )
+            yield frame
+
+
+def merge_views(frame_positions: np.ndarray, placements: Sequence[Placement]) -> list[View]:
+    """The distinct views among clips `frame_positions` (V, T) times crops, with their weights."""
+    weights: dict[tuple[tuple[int, ...], int, int], int] = {}
+    for positions in frame_positions.tolist():
+        for placement in placements:
+            view = (tuple(positions), placement.top, placement.left)
+            weights[view] = weights.get(view, 0) + 1
+    return [View(*view, weight) for view, weight in weights.items()]
+
+
+def _multi_hot(ids: tuple[int, ...], num_classes: int) -> Tensor:
+    vector = torch.zeros(num_classes)
+    vector[list(ids)] = 1.0
+    return vector

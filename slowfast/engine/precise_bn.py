@@ -1,0 +1,65 @@
+"""Batch-norm statistics measured on many batches with the weights as they are."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from typing import Any
+
+import torch
+from fvcore.common.config import CfgNode
+from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
+from torch import nn
+
+from slowfast.datasets.loader import BatchLoader
+from slowfast.tasks.base import Task
+from slowfast.utils import distributed
+
+logger = logging.getLogger(__name__)
+
+
+class _BatchForward(nn.Module):
+    """Takes a whole batch, so that one-view and two-view models look alike."""
+
+    def __init__(self, model: nn.Module, task: Task, device: torch.device) -> None:
+        super().__init__()
+        self.model = model
+        self._task = task
+        self._device = device
+
+    def forward(self, batch: object) -> object:
+        return self._task.forward(self.model, batch.to(self._device))  # type: ignore[attr-defined]
+
+
+def update_batch_norm(
+    model: nn.Module,
+    task: Task,
+    loader: BatchLoader[Any],
+    epoch: int,
+    cfg: CfgNode,
+    device: torch.device,
+) -> None:
+    """Average mean and variance over BN.NUM_BATCHES_PRECISE training batches, on all ranks."""
+    if not get_bn_modules(model):
+        return
+    batches = min(cfg.BN.NUM_BATCHES_PRECISE, len(loader))
+    loader.set_epoch(epoch)
+    model.train()
+    with torch.no_grad():
+        update_bn_stats(
+            _BatchForward(model, task, device), itertools.islice(loader, batches), batches
+        )
+        _average_over_ranks(model)
+    logger.info("batch-norm statistics measured on %d batches", batches)
+
+
+def _average_over_ranks(model: nn.Module) -> None:
+    """Pool the ranks' statistics: mean of means; mean of variances plus variance of means."""
+    world = distributed.world_size()
+    if world == 1:
+        return
+    for norm in get_bn_modules(model):
+        mean = distributed.all_reduce_sum(norm.running_mean) / world
+        second = distributed.all_reduce_sum(norm.running_var + norm.running_mean**2) / world
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(second - mean**2)

@@ -1,0 +1,18 @@
+"""One run: train if TRAIN.ENABLE, then test if TEST.ENABLE."""
+
+from __future__ import annotations
+
+from fvcore.common.config import CfgNode
+
+from slowfast.engine.launch import Place
+from slowfast.engine.setup import prepared
+from slowfast.engine.tester import test
+from slowfast.engine.trainer import train
+
+
+def run(cfg: CfgNode, place: Place) -> None:
+    """Train and test as the config says, in one process of the run."""
+    with prepared(cfg, place):
+        trained = train(cfg, place.device) if cfg.TRAIN.ENABLE else None
+        if cfg.TEST.ENABLE:
+            test(cfg, place.device, trained)

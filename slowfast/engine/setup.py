@@ -1,0 +1,63 @@
+"""What every process does before work: device, process group, seeds, threads, log."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from fvcore.common.config import CfgNode
+
+from slowfast.engine.launch import Place
+from slowfast.utils import distributed
+from slowfast.utils.logging import setup_logging
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def prepared(cfg: CfgNode, place: Place) -> Iterator[None]:
+    """Device, process group, log and seeds of one process, taken down at the end."""
+    if place.device.type == "cuda":
+        torch.cuda.set_device(place.device)
+    if place.world_size > 1:
+        dist.init_process_group(
+            backend="nccl" if place.device.type == "cuda" else "gloo",
+            init_method=place.init_method,
+            rank=place.rank if place.init_method else -1,
+            world_size=place.world_size if place.init_method else -1,
+            timeout=datetime.timedelta(minutes=30),
+        )
+    try:
+        setup_logging(Path(cfg.OUTPUT_DIR), quiet=not distributed.is_main())
+        torch.manual_seed(cfg.RNG_SEED)
+        np.random.seed(cfg.RNG_SEED % 2**32)
+        _log_environment(cfg, place)
+        yield
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _log_environment(cfg: CfgNode, place: Place) -> None:
+    logger.info(
+        "python %s, torch %s, %s; %d process(es), started by %s",
+        platform.python_version(),
+        torch.__version__,
+        torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else "cpu",
+        place.world_size,
+        "a launcher" if place.launched else "this command",
+    )
+    if place.launched and cfg.NUM_GPUS not in (0, place.world_size):
+        logger.info(
+            "NUM_GPUS %d is not obeyed: the launcher started %d processes",
+            cfg.NUM_GPUS,
+            place.world_size,
+        )
+    logger.info("configuration:\n%s", cfg.dump())

@@ -1,0 +1,221 @@
+"""The official EPIC-KITCHENS recognition values, and the tables they depend on.
+
+Legend: n segments, V and M verb and noun classes. An action is a (verb, noun) pair.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from slowfast.evaluation.metrics import rate
+from slowfast.evaluation.ranking import action_ranks, label_ranks, scorer_action_ranks
+from slowfast.utils.errors import UserError
+
+KINDS = ("verb", "noun", "action")
+MANY_SHOT_ROWS = 100
+
+# Names under which the annotations are published, and the column that is read.
+TAIL_VERBS = ("EPIC_100_tail_verbs.csv", "verb")
+TAIL_NOUNS = ("EPIC_100_tail_nouns.csv", "noun")
+UNSEEN = ("EPIC_100_unseen_participant_ids_{split}.csv", "participant_id")
+EPIC_55_TRAINING = "EPIC_train_action_labels.csv"
+
+
+@dataclass(frozen=True)
+class Subsets:
+    """What makes a class rare and a participant unseen; an empty set leaves its values out."""
+
+    tail_verbs: frozenset[int] = frozenset()
+    tail_nouns: frozenset[int] = frozenset()
+    unseen_participants: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class ManyShot:
+    """Classes with more than MANY_SHOT_ROWS training rows (EPIC-KITCHENS-55).
+
+    actions: (a, 2) pairs of a many-shot verb and a many-shot noun that occur in training.
+    """
+
+    verbs: NDArray[np.int64]
+    nouns: NDArray[np.int64]
+    actions: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """0-based ranks (n,) of the true verb, noun and action."""
+
+    verb: NDArray[np.int64]
+    noun: NDArray[np.int64]
+    action: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class OfficialValue:
+    """One official number: the share of hits (n,) among the segments of mask (n,)."""
+
+    name: str
+    hits: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
+
+    def __call__(self, weights: NDArray) -> float:
+        """The value, in percent, of a resample (metrics.Statistic)."""
+        return rate(self.hits, weights * self.mask)
+
+
+def rank_segments(
+    verb_scores: ArrayLike,
+    noun_scores: ArrayLike,
+    verbs: ArrayLike,
+    nouns: ArrayLike,
+    scorer_compat: bool = False,
+) -> Ranks:
+    """Ranks of labels (n,) in scores (n, V), (n, M), which are logits or log-probabilities.
+
+    scorer_compat: rank actions with the public scorer's soft-max over the whole array instead of
+    one per segment; verbs and nouns do not depend on it.
+    """
+    rank_actions = scorer_action_ranks if scorer_compat else action_ranks
+    return Ranks(
+        verb=label_ranks(verb_scores, verbs),
+        noun=label_ranks(noun_scores, nouns),
+        action=rank_actions(verb_scores, noun_scores, verbs, nouns),
+    )
+
+
+def subset_masks(
+    verbs: ArrayLike, nouns: ArrayLike, participants: ArrayLike | None, subsets: Subsets
+) -> dict[str, NDArray[np.bool_]]:
+    """Members of each subset (n,): all, unseen, tail_verb, tail_noun, tail_action.
+
+    A subset without a single segment is left out.
+    """
+    verbs, nouns = np.asarray(verbs), np.asarray(nouns)
+    masks = {"all": np.ones(len(verbs), dtype=bool)}
+    if participants is not None:
+        masks["unseen"] = np.isin(np.asarray(participants), sorted(subsets.unseen_participants))
+    if subsets.tail_verbs and subsets.tail_nouns:
+        masks["tail_verb"] = np.isin(verbs, sorted(subsets.tail_verbs))
+        masks["tail_noun"] = np.isin(nouns, sorted(subsets.tail_nouns))
+        masks["tail_action"] = masks["tail_verb"] | masks["tail_noun"]
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def official_values(ranks: Ranks, masks: Mapping[str, NDArray[np.bool_]]) -> list[OfficialValue]:
+    """The numbers of the public scorer, 12 where every subset has segments.
+
+    `all_{kind}_accuracy_at_{1,5}`, `unseen_{kind}_accuracy_at_1`, `tail_{kind}_accuracy_at_1`.
+    """
+    values = []
+    for subset, ks in (("all", (1, 5)), ("unseen", (1,)), ("tail", (1,))):
+        for kind in KINDS:
+            mask = masks.get(f"tail_{kind}" if subset == "tail" else subset)
+            if mask is None:
+                continue
+            rank = getattr(ranks, kind)
+            values += [
+                OfficialValue(f"{subset}_{kind}_accuracy_at_{k}", rank < k, mask) for k in ks
+            ]
+    return values
+
+
+def official_metrics(
+    verb_scores: ArrayLike,
+    noun_scores: ArrayLike,
+    verbs: ArrayLike,
+    nouns: ArrayLike,
+    participants: ArrayLike | None = None,
+    subsets: Subsets | None = None,
+    scorer_compat: bool = False,
+) -> dict[str, float]:
+    """The official numbers by name, in percent; arguments as above."""
+    ranks = rank_segments(verb_scores, noun_scores, verbs, nouns, scorer_compat)
+    masks = subset_masks(verbs, nouns, participants, subsets or Subsets())
+    return {v.name: v(np.ones(len(v.mask))) for v in official_values(ranks, masks)}
+
+
+def many_shot(
+    training_verbs: ArrayLike, training_nouns: ArrayLike, rows: int = MANY_SHOT_ROWS
+) -> ManyShot:
+    """Classes with more than `rows` of the training labels (m,), (m,)."""
+    verbs, nouns = _frequent(training_verbs, rows), _frequent(training_nouns, rows)
+    pairs = np.stack([np.asarray(training_verbs), np.asarray(training_nouns)], axis=1)
+    pairs = pairs[np.isin(pairs[:, 0], verbs) & np.isin(pairs[:, 1], nouns)]
+    return ManyShot(verbs, nouns, np.unique(pairs, axis=0).astype(np.int64))
+
+
+def read_subsets(
+    folder: Path | None = None,
+    split: str = "validation",
+    tail_verbs: Path | None = None,
+    tail_nouns: Path | None = None,
+    unseen: Path | None = None,
+) -> Subsets:
+    """Read the tables given by path; the others under their public names in `folder`, if there.
+
+    split: validation or test, part of the public name of the unseen participants.
+    Raises: UserError where a given table is missing or lacks its column.
+    """
+    return Subsets(
+        tail_verbs=_class_ids(_table(tail_verbs, folder, TAIL_VERBS[0]), TAIL_VERBS[1]),
+        tail_nouns=_class_ids(_table(tail_nouns, folder, TAIL_NOUNS[0]), TAIL_NOUNS[1]),
+        unseen_participants=frozenset(
+            _column(_table(unseen, folder, UNSEEN[0].format(split=split)), UNSEEN[1])
+        ),
+    )
+
+
+def read_many_shot(folder: Path | None = None, training: Path | None = None) -> ManyShot | None:
+    """Many-shot classes of EPIC-KITCHENS-55's training list, given or public-named in `folder`.
+
+    None where there is none. Raises: UserError where a given list is missing or lacks a column.
+    """
+    path = _table(training, folder, EPIC_55_TRAINING)
+    if path is None:
+        return None
+    verbs, nouns = (_numbers(path, column) for column in ("verb_class", "noun_class"))
+    return many_shot(verbs, nouns)
+
+
+def _frequent(labels: ArrayLike, rows: int) -> NDArray[np.int64]:
+    classes, counts = np.unique(np.asarray(labels, dtype=np.int64), return_counts=True)
+    return classes[counts > rows]
+
+
+def _table(given: Path | None, folder: Path | None, name: str) -> Path | None:
+    if given is not None:
+        return given
+    public = None if folder is None else folder / name
+    return public if public is not None and public.is_file() else None
+
+
+def _class_ids(path: Path | None, column: str) -> frozenset[int]:
+    return frozenset(_numbers(path, column))
+
+
+def _numbers(path: Path | None, column: str) -> list[int]:
+    values = list(_column(path, column))
+    try:
+        return [int(value) for value in values]
+    except ValueError:
+        raise UserError(f"{path}: column {column} must hold class ids (whole numbers)") from None
+
+
+def _column(path: Path | None, column: str) -> Iterator[str]:
+    if path is None:
+        return
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            if column not in (rows.fieldnames or []):
+                raise UserError(f"{path}: no column {column}; it has {rows.fieldnames}")
+            yield from (row[column].strip() for row in rows)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None

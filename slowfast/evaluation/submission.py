@@ -1,0 +1,221 @@
+"""The EPIC-KITCHENS-100 recognition challenge file: written, read back and checked.
+
+A zip with the one deflated member `test.json`: version, challenge, the three declared supervision
+levels (sls) and `results`: narration id -> {"verb": {"0": score, ...}, "noun": {...}}. The server
+forms the actions.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slowfast.evaluation.files import write_atomically
+from slowfast.evaluation.predictions import Predictions
+from slowfast.utils.errors import UserError
+
+VERSION = "0.2"
+CHALLENGE = "action_recognition"
+MEMBER = "test.json"
+NUM_VERBS, NUM_NOUNS = 97, 300
+COMPRESSION_LEVEL = 5
+
+# What a method may declare, level by level, from 0.
+SLS_LEVELS: Mapping[str, tuple[str, ...]] = {
+    "sls_pt": (
+        "no pre-training",
+        "public image data",
+        "public image and video data",
+        "self-supervised on public data",
+        "self-supervised on public data and EPIC-KITCHENS",
+        "private data",
+    ),
+    "sls_tl": (
+        "no temporal labels",
+        "video-level labels",
+        "narration timestamps",
+        "start and stop times",
+        "start and stop times, spatial labels",
+        "start and stop times, spatial labels, prior knowledge",
+    ),
+    "sls_td": (
+        "zero-shot",
+        "few-shot (at most 5)",
+        "at most 25 % of the training set",
+        "training set",
+        "training and validation set",
+        "training and validation set and other data",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class SupervisionLevels:
+    """The declared levels, 0 to 5: pre-training, training labels, training data."""
+
+    sls_pt: int
+    sls_tl: int
+    sls_td: int
+
+    def __post_init__(self) -> None:
+        for name, level in asdict(self).items():
+            check_level(name, level)
+
+    def described(self) -> list[str]:
+        return [
+            f"{name} {level}: {SLS_LEVELS[name][level]}" for name, level in asdict(self).items()
+        ]
+
+
+def check_level(name: str, level: Any) -> None:
+    """Raises: UserError where a level is no whole number from 0 to 5."""
+    if type(level) is not int or not 0 <= level < len(SLS_LEVELS[name]):
+        raise UserError(
+            f"{name} {level!r} is no whole number from 0 to {len(SLS_LEVELS[name]) - 1}"
+        )
+
+
+def write_submission(
+    path: Path | str, predictions: Predictions, levels: SupervisionLevels, force: bool = False
+) -> Path:
+    """Write the challenge zip. Scores keep every digit of float32.
+
+    Raises: UserError where the class counts are not the challenge's, a score is infinite, or the
+    file exists and `force` is not set.
+    """
+    path = Path(path)
+    if path.suffix != ".zip":
+        raise UserError(f"{path}: a submission is a .zip file")
+    if path.exists() and not force:
+        raise UserError(f"{path} exists; give another name or --force")
+    shape = predictions.verb_output.shape[1], predictions.noun_output.shape[1]
+    if shape != (NUM_VERBS, NUM_NOUNS):
+        raise UserError(
+            f"predictions have {shape[0]} verb and {shape[1]} noun classes; the challenge has "
+            f"{NUM_VERBS} and {NUM_NOUNS}"
+        )
+    for scores in (predictions.verb_output, predictions.noun_output):
+        if not np.isfinite(scores).all():
+            raise UserError("predictions hold infinite scores; bound log-probabilities at -30")
+
+    def write(file: IO[bytes]) -> None:
+        archive = zipfile.ZipFile(
+            file, "w", compression=zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION_LEVEL
+        )
+        with archive, archive.open(MEMBER, "w", force_zip64=True) as member:
+            for piece in _json_pieces(predictions, levels):
+                member.write(piece.encode())
+
+    write_atomically(path, write)
+    return path
+
+
+def check_submission(path: Path | str, narration_ids: Sequence[str]) -> SupervisionLevels:
+    """Read a challenge zip and hold it against the rules; returns what it declares.
+
+    narration_ids: the segments of the test list, each of which must stand in it once.
+    Raises: UserError with the first rule that is broken.
+    """
+    path = Path(path)
+    content = _read(path)
+    try:
+        return _check_content(content, narration_ids)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _json_pieces(predictions: Predictions, levels: SupervisionLevels) -> Iterator[str]:
+    head = {"version": VERSION, "challenge": CHALLENGE, **asdict(levels)}
+    yield json.dumps(head)[:-1] + ', "results": {'
+    for row, name in enumerate(predictions.narration_id):
+        scores = {
+            "verb": _score_map(predictions.verb_output[row]),
+            "noun": _score_map(predictions.noun_output[row]),
+        }
+        yield (", " if row else "") + f"{json.dumps(str(name))}: {json.dumps(scores)}"
+    yield "}}"
+
+
+def _score_map(scores: NDArray) -> dict[str, float]:
+    """Class id -> score, as the shortest decimal that gives the float32 back."""
+    shortest = np.asarray(scores, dtype=np.float32).astype(np.str_).astype(np.float64)
+    return {str(i): score for i, score in enumerate(shortest.tolist())}
+
+
+def _read(path: Path) -> Any:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+            if members != [MEMBER]:
+                raise UserError(f"{path}: members {members}, expected the one member {MEMBER}")
+            if archive.getinfo(MEMBER).compress_type != zipfile.ZIP_DEFLATED:
+                raise UserError(f"{path}: {MEMBER} is not deflated")
+            with archive.open(MEMBER) as member:
+                text = io.TextIOWrapper(member, encoding="utf-8")
+                return json.load(text, object_pairs_hook=_unique_keys)
+    except (OSError, zipfile.BadZipFile, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not a readable challenge zip ({error})") from None
+    except _RepeatedKeyError as error:
+        raise UserError(f"{path}: {error} stands in it twice") from None
+
+
+class _RepeatedKeyError(ValueError):
+    """The key that a JSON object has twice."""
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _RepeatedKeyError(next(key for key in keys if keys.count(key) > 1))
+    return content
+
+
+def _check_content(content: Any, narration_ids: Sequence[str]) -> SupervisionLevels:
+    expected = ["version", "challenge", *SLS_LEVELS, "results"]
+    if not isinstance(content, dict) or sorted(content) != sorted(expected):
+        found = sorted(content) if isinstance(content, dict) else type(content).__name__
+        raise UserError(f"{MEMBER} has {found}, expected the keys {expected}")
+    for key, value in (("version", VERSION), ("challenge", CHALLENGE)):
+        if content[key] != value:
+            raise UserError(f"{key} is {content[key]!r}, expected {value!r}")
+    levels = SupervisionLevels(*(content[name] for name in SLS_LEVELS))
+    results = content["results"]
+    if not isinstance(results, dict):
+        raise UserError("results is no object of segments")
+    missing = [name for name in narration_ids if name not in results]
+    unknown = sorted(results.keys() - set(narration_ids))
+    if missing or unknown:
+        raise UserError(
+            f"{len(missing)} segments of the list are missing {missing[:3]}, "
+            f"{len(unknown)} are not in it {unknown[:3]}"
+        )
+    for name, scores in results.items():
+        _check_segment(name, scores)
+    return levels
+
+
+def _check_segment(name: str, scores: Any) -> None:
+    if not isinstance(scores, dict) or sorted(scores) != ["noun", "verb"]:
+        raise UserError(f"segment {name} must have verb and noun and nothing else")
+    for kind, count in (("verb", NUM_VERBS), ("noun", NUM_NOUNS)):
+        values = scores[kind]
+        if not isinstance(values, dict) or values.keys() != _class_keys(count):
+            raise UserError(f"segment {name}: {kind} must have the keys 0 to {count - 1}")
+        if not all(type(v) in (int, float) and math.isfinite(v) for v in values.values()):
+            raise UserError(f"segment {name}: {kind} has a score that is no finite number")
+
+
+@cache
+def _class_keys(count: int) -> set[str]:
+    return {str(i) for i in range(count)}

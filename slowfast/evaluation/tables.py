@@ -1,0 +1,134 @@
+"""Plain text for the end of a test: what was scored, against chance and the published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slowfast.evaluation.epic import KINDS
+from slowfast.evaluation.reference import published_for
+
+MISSING = "-"
+
+
+def format_table(results: Mapping[str, Any]) -> str:
+    """The table of a `results.json` content, without a line end.
+
+    Single-label results: one line per head with top-1, top-5, intervals and chance, then the
+    official subsets and our own values as far as they are there. Multi-label results: mean average
+    precision per head. Without labels: the number of segments.
+    """
+    blocks = [_main_block(results)]
+    if "official" in results:
+        blocks += [_official_block(results), _scorer_block(results)]
+    blocks += [_our_block(results), _published_block(results)]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, first column to the left, the others to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _main_block(results: Mapping[str, Any]) -> list[str]:
+    heads = [name.removesuffix("_top1") for name in _names(results, "_top1")]
+    if not heads:
+        return _multilabel_block(results)
+    rows = [["%", "top-1", "95 %", "chance", "top-5", "95 %", "chance"]]
+    for head in heads:
+        rows.append([head])
+        for name in (f"{head}_top1", f"{head}_top5"):
+            rows[-1] += [*_value_and_interval(results, name), _number(results, f"chance_{name}")]
+    if "action_both_top5" in results:
+        name = "action_both_top5"
+        rows.append(["both in top 5", MISSING, MISSING, MISSING])
+        rows[-1] += [*_value_and_interval(results, name), _number(results, f"chance_{name}")]
+    return [*align(rows), _segments_line(results)]
+
+
+def _multilabel_block(results: Mapping[str, Any]) -> list[str]:
+    names = _names(results, "mAP")
+    if not names:
+        return [_segments_line(results)]
+    rows = [["mean average precision, %", "value", "95 %", "chance"]]
+    for name in names:
+        label = name.removesuffix("mAP").removesuffix("_") or "mean of the heads"
+        rows.append([label, *_value_and_interval(results, name)])
+        rows[-1].append(_number(results, f"chance_{name}"))
+    return [*align(rows), _segments_line(results)]
+
+
+def _official_block(results: Mapping[str, Any]) -> list[str]:
+    sizes, official = results["segments"], results["official"]
+    rows = [["subset, % @1", *(cell for kind in KINDS for cell in (kind, "95 %", "segments"))]]
+    for subset in ("unseen", "tail"):
+        row = [subset]
+        for kind in KINDS:
+            name = f"{subset}_{kind}_accuracy_at_1"
+            size = sizes.get(f"tail_{kind}" if subset == "tail" else subset)
+            value = _value_and_interval({**results, **official}, name)
+            row += [*value, str(size or MISSING)]
+        if any(f"{subset}_{kind}_accuracy_at_1" in official for kind in KINDS):
+            rows.append(row)
+    return align(rows) if len(rows) > 1 else []
+
+
+def _scorer_block(results: Mapping[str, Any]) -> list[str]:
+    theirs = results.get("scorer_compat")
+    if theirs is None:
+        return []
+    if not theirs["differing"]:
+        return ["the public scorer's arithmetic gives the same official values"]
+    rows = [["official value", "per segment", "public scorer"]]
+    for name in theirs["differing"]:
+        rows.append([name, _number(results["official"], name), _number(theirs["values"], name)])
+    return [*align(rows), theirs["reason"]]
+
+
+def _our_block(results: Mapping[str, Any]) -> list[str]:
+    rows = [["not part of the official protocol, %", "value", "95 %"]]
+    for name, _ in results.get("ours", {}).items():
+        rows.append([name, *_value_and_interval({**results, **results["ours"]}, name)])
+    return align(rows) if len(rows) > 1 else []
+
+
+def _published_block(results: Mapping[str, Any]) -> list[str]:
+    models = published_for(results["num_segments"], list(results.get("num_classes", {}).values()))
+    if not models or "verb_top1" not in results:
+        return []
+    names = ["verb_top1", "verb_top5", "noun_top1", "noun_top5"]
+    rows = [["published, %", *names], ["this run", *(_number(results, name) for name in names)]]
+    rows += [[m.model, *(_number(m.values, name) for name in names)] for m in models]
+    return align(rows)
+
+
+def _segments_line(results: Mapping[str, Any]) -> str:
+    unlabelled = results.get("num_unlabelled", 0)
+    return f"{results['num_segments']} segments" + (
+        f", {unlabelled} of them without labels" if unlabelled else ""
+    )
+
+
+def _names(results: Mapping[str, Any], ending: str) -> list[str]:
+    return [n for n in results if n.endswith(ending) and not n.startswith("chance_")]
+
+
+def _number(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name)
+    return MISSING if value is None or value != value else f"{value:.2f}"
+
+
+def _value_and_interval(results: Mapping[str, Any], name: str) -> list[str]:
+    interval = results.get("intervals", {}).get(name)
+    known = interval is not None and None not in interval
+    return [
+        _number(results, name),
+        f"[{interval[0]:.1f}, {interval[1]:.1f}]" if known else MISSING,
+    ]

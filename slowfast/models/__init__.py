@@ -1,0 +1,1 @@
+"""Networks: clips in, scores or features out."""

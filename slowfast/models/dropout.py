@@ -1,0 +1,39 @@
+"""Dropout with a generator of its own, so that the halves of a model draw independently."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class SeededDropout(nn.Module):
+    """Inverted dropout of `rate`; draws nothing in eval mode or at rate 0.
+
+    `reseed` before a step makes its mask depend on the seed alone, also after a resume.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self._seed = 0
+        self._generator: torch.Generator | None = None
+
+    def reseed(self, seed: int) -> None:
+        self._seed = seed
+        self._generator = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        if self._generator is None or self._generator.device != x.device:
+            self._generator = torch.Generator(x.device).manual_seed(self._seed)
+        keep = 1.0 - self.rate
+        mask = torch.empty_like(x).bernoulli_(keep, generator=self._generator)
+        return x * mask / keep
+
+
+def reseed_dropout(module: nn.Module, seed: int) -> None:
+    """Reseed every dropout below `module`."""
+    for child in module.modules():
+        if isinstance(child, SeededDropout):
+            child.reseed(seed)

@@ -1,0 +1,30 @@
+"""Lateral connection: fast features, subsampled in time, join the slow ones.
+
+SlowFast Networks, arXiv 1812.03982, section 3.4 (time-strided convolution).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class FuseFastToSlow(nn.Module):
+    """[slow (N, C, T/alpha, H, W), fast (N, c, T, H, W)] -> slow with ratio * c more channels."""
+
+    def __init__(self, fast_channels: int, channel_ratio: int, kernel: int, alpha: int) -> None:
+        super().__init__()
+        self.conv_f2s = nn.Conv3d(
+            fast_channels,
+            fast_channels * channel_ratio,
+            (kernel, 1, 1),
+            stride=(alpha, 1, 1),
+            padding=(kernel // 2, 0, 0),
+            bias=False,
+        )
+        self.bn = nn.BatchNorm3d(fast_channels * channel_ratio)
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        slow, fast = features
+        return [torch.cat([slow, F.relu(self.bn(self.conv_f2s(fast)))], dim=1), fast]

@@ -1,0 +1,57 @@
+"""What the loop asks of a task.
+
+Legend: N clips of this process, T frames, S pixels, K classes, c views of one segment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from slowfast.datasets.types import ClipBatch
+
+BatchT = TypeVar("BatchT", contravariant=True)
+
+
+@dataclass
+class StepOutput:
+    """What one training step gives.
+
+    losses: scalars by name, before their weights; `total` is their weighted sum.
+    logits: one (N, K) tensor per head of the view that is evaluated, detached.
+    labels: the labels that belong to them, (N,) int64 or multi-hot (N, K).
+    counts: detached scalars whose mean over the steps is logged.
+    """
+
+    losses: dict[str, Tensor]
+    total: Tensor
+    logits: list[Tensor]
+    labels: list[Tensor]
+    counts: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Task(Protocol, Generic[BatchT]):
+    """One training objective. `model` may be wrapped for distributed training."""
+
+    def step(self, model: nn.Module, batch: BatchT, epoch: int, iteration: int) -> StepOutput:
+        """Losses of one batch; dropout depends on (seed, epoch, iteration, rank) alone."""
+        ...
+
+    def forward(self, model: nn.Module, batch: BatchT) -> object:
+        """The model's forward pass alone, for batch-norm statistics."""
+        ...
+
+    def evaluate(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
+        """Scores of clips of the view that is evaluated; one (N, K) tensor per head."""
+        ...
+
+
+def weighted_sum(losses: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    """The sum of the losses, each times its weight (1 where none is given)."""
+    terms = [loss * weights.get(name, 1.0) for name, loss in losses.items()]
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total

@@ -1,0 +1,46 @@
+"""The task that a config trains."""
+
+from __future__ import annotations
+
+from fvcore.common.config import CfgNode
+
+from slowfast.datasets.common import device_transform
+from slowfast.losses.classification import cross_entropy, multilabel
+from slowfast.tasks.base import Task
+from slowfast.tasks.ego_exo_alignment import AlignmentSettings, EgoExoAlignmentTask
+from slowfast.tasks.recognition import RecognitionTask
+from slowfast.utils.seeding import Stream
+
+_CRITERIA = {"cross_entropy": cross_entropy, "bce_logit": multilabel}
+
+
+def build_task(cfg: CfgNode) -> Task:
+    """SUM-L for the dual model, recognition from one view for every other."""
+    ego = device_transform(cfg, cfg.DATA.CHANNEL_ORDER)
+    exo = device_transform(cfg, cfg.EXO.CHANNEL_ORDER)
+    if cfg.MODEL.MODEL_NAME == "EgoExoSlowFast":
+        return EgoExoAlignmentTask(_alignment(cfg), ego, exo, cfg.RNG_SEED)
+    is_exo = cfg.MODEL.MODEL_NAME == "ExoSlowFast"
+    return RecognitionTask(
+        heads=("label",) if cfg.MODEL.MODEL_NAME == "SlowFast" else ("verb", "noun"),
+        criterion=_CRITERIA[cfg.MODEL.LOSS_FUNC],
+        transform=exo if is_exo else ego,
+        seed=cfg.RNG_SEED,
+        stream=Stream.EXO_DROPOUT if is_exo else Stream.EGO_DROPOUT,
+    )
+
+
+def _alignment(cfg: CfgNode) -> AlignmentSettings:
+    suml = cfg.SUML
+    return AlignmentSettings(
+        temperature=suml.TEMPERATURE,
+        kind=suml.ALIGN.KIND,
+        threshold=suml.ALIGN.THRESHOLD,
+        sigma=suml.ALIGN.SIGMA,
+        margin=suml.ALIGN.MARGIN,
+        gather=suml.GATHER,
+        exo_cls=suml.WEIGHTS.EXO_CLS,
+        align=suml.WEIGHTS.ALIGN,
+        ego_text=suml.WEIGHTS.EGO_TEXT,
+        exo_text=suml.WEIGHTS.EXO_TEXT,
+    )

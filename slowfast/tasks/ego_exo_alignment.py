@@ -1,0 +1,176 @@
+"""SUM-L: recognition in both views, tied to each other and to the narrations.
+
+arXiv 2308.11489. Legend: N pairs of this process, M pairs of all processes, D embedding width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from slowfast.datasets.device_transform import DeviceTransform
+from slowfast.datasets.types import ClipBatch, PairedBatch
+from slowfast.losses.alignment import alignment_share, triplet
+from slowfast.losses.classification import cross_entropy, multilabel
+from slowfast.losses.dcl import dcl_rows
+from slowfast.models.dropout import reseed_dropout
+from slowfast.models.ego_exo import EgoExoOutput
+from slowfast.tasks.base import StepOutput, weighted_sum
+from slowfast.tasks.recognition import dropout_seed
+from slowfast.utils import distributed
+from slowfast.utils.seeding import Stream, integer_seed
+
+
+@dataclass(frozen=True)
+class AlignmentSettings:
+    """What SUM-L trains, and how strongly (SUML.* of the config)."""
+
+    temperature: float
+    kind: str
+    threshold: float
+    sigma: float
+    margin: float
+    gather: bool
+    exo_cls: float
+    align: float
+    ego_text: float
+    exo_text: float
+
+
+class EgoExoAlignmentTask:
+    """L = L_f + l_t L_t + l_a L_a + l_mf L_m^f + l_mt L_m^t; a term of weight 0 is not computed.
+
+    Losses by name: ego_verb, ego_noun (L_f), exo_verb, exo_noun (L_t), align (L_a), ego_text,
+    exo_text (L_m). For the log: pairs_kept (share of this process's pairs above the threshold),
+    pair_similarity (their mean), align_empty (1 where fewer than two pairs of all processes are).
+    """
+
+    def __init__(
+        self,
+        settings: AlignmentSettings,
+        ego_transform: DeviceTransform,
+        exo_transform: DeviceTransform,
+        seed: int,
+    ) -> None:
+        self._settings = settings
+        self._ego_transform = ego_transform
+        self._exo_transform = exo_transform
+        self._seed = seed
+        self._weights = {
+            "exo_verb": settings.exo_cls,
+            "exo_noun": settings.exo_cls,
+            "align": settings.align,
+            "ego_text": settings.ego_text,
+            "exo_text": settings.exo_text,
+        }
+
+    def forward(self, model: nn.Module, batch: PairedBatch) -> EgoExoOutput:
+        ego = self._ego_transform(batch.ego.frames, batch.ego.lighting)
+        exo = self._exo_transform(batch.exo.frames, batch.exo.lighting)
+        output: EgoExoOutput = model(ego, exo)
+        return output
+
+    def step(self, model: nn.Module, batch: PairedBatch, epoch: int, iteration: int) -> StepOutput:
+        halves: nn.Module = getattr(model, "module", model)
+        for half, stream in (("ego", Stream.EGO_DROPOUT), ("exo", Stream.EXO_DROPOUT)):
+            seed = dropout_seed(self._seed, epoch, iteration, stream)
+            reseed_dropout(halves.get_submodule(half), seed)
+        output = self.forward(model, batch)
+        losses = self._recognition(output, batch)
+        losses.update(self._text(output, batch))
+        counts: dict[str, Tensor] = {}
+        if self._aligns:
+            losses["align"], counts = self._align(output, batch, epoch, iteration)
+        return StepOutput(
+            losses=losses,
+            total=weighted_sum(losses, self._weights),
+            logits=[x.detach() for x in output.ego_logits],
+            labels=batch.ego.labels,
+            counts=counts,
+        )
+
+    def evaluate(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
+        scores: list[Tensor] = model(self._ego_transform(batch.frames))
+        return scores
+
+    @property
+    def _aligns(self) -> bool:
+        return self._settings.kind != "none" and self._settings.align > 0
+
+    def _recognition(self, output: EgoExoOutput, batch: PairedBatch) -> dict[str, Tensor]:
+        verb, noun = cross_entropy(output.ego_logits, batch.ego.labels)
+        losses = {"ego_verb": verb, "ego_noun": noun}
+        if output.exo_logits is not None:
+            verb, noun = multilabel(output.exo_logits, batch.exo.labels)
+            losses.update(exo_verb=verb, exo_noun=noun)
+        return losses
+
+    def _text(self, output: EgoExoOutput, batch: PairedBatch) -> dict[str, Tensor]:
+        """L_m: DCL(z -> d) + DCL(d -> z) of each half that has a weight."""
+        losses = {}
+        if self._settings.ego_text and output.z_ego is not None:
+            losses["ego_text"] = self._two_way(output.z_ego, _text_of(batch.ego))
+        if self._settings.exo_text and output.z_exo is not None:
+            losses["exo_text"] = self._two_way(output.z_exo, _text_of(batch.exo))
+        return losses
+
+    def _two_way(self, z: Tensor, d: Tensor) -> Tensor:
+        """Both directions over this process's rows, with the negatives of all processes.
+
+        The mean over processes, which the gradients take too, is the loss of the joined batch.
+        """
+        z_all, d_all, positions = self._gathered(z), self._gathered(d), self._positions(z)
+        tau = self._settings.temperature
+        return (
+            dcl_rows(z, d, z_all, d_all, positions, tau).mean()
+            + dcl_rows(d, z, d_all, z_all, positions, tau).mean()
+        )
+
+    def _align(
+        self, output: EgoExoOutput, batch: PairedBatch, epoch: int, iteration: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_a, scaled so that its mean over processes is the loss of the joined batch."""
+        settings, z_ego, z_exo = self._settings, output.z_ego, output.z_exo
+        assert z_ego is not None
+        assert z_exo is not None
+        similarity = (_text_of(batch.ego) * _text_of(batch.exo)).sum(1)
+        kept = similarity > settings.threshold
+        counts = {
+            "pairs_kept": kept.float().mean(),
+            "pair_similarity": similarity.mean(),
+        }
+        if settings.kind == "triplet":
+            seed = integer_seed(self._seed, epoch, iteration, Stream.TRIPLET)
+            shuffle = torch.Generator().manual_seed(seed)
+            negative = z_ego[torch.randperm(len(z_ego), generator=shuffle).to(z_ego.device)]
+            return triplet(z_ego, z_exo, negative, settings.margin), counts
+        similarity_all = self._gathered(similarity)
+        counts["align_empty"] = ((similarity_all > settings.threshold).sum() < 2).float()
+        share = alignment_share(
+            z_ego,
+            z_exo,
+            self._gathered(z_ego),
+            self._gathered(z_exo),
+            similarity_all,
+            self._positions(z_ego),
+            settings.temperature,
+            settings.threshold,
+            settings.sigma,
+            settings.kind,
+        )
+        return share * (distributed.world_size() if settings.gather else 1), counts
+
+    def _gathered(self, rows: Tensor) -> Tensor:
+        return distributed.all_gather(rows) if self._settings.gather else rows
+
+    def _positions(self, rows: Tensor) -> Tensor:
+        """Where this process's rows stand among the gathered ones."""
+        first = distributed.rank() * len(rows) if self._settings.gather else 0
+        return torch.arange(first, first + len(rows), device=rows.device)
+
+
+def _text_of(batch: ClipBatch) -> Tensor:
+    assert batch.text is not None, "the paired data set attaches narration embeddings"
+    return batch.text

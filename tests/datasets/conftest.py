@@ -1,0 +1,46 @@
+"""Data sets over small videos."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from tiny_videos import make_segment, make_video
+
+from slowfast.datasets.clip_sampling import ClipSampling
+from slowfast.datasets.device_transform import DeviceTransform
+from slowfast.datasets.frames import FolderFrameStore, make_decoder
+from slowfast.datasets.segment_dataset import SegmentDataset, TestViews
+from slowfast.datasets.transforms import Geometry
+from slowfast.datasets.types import Segment
+from slowfast.utils.seeding import Stream
+
+
+@pytest.fixture
+def video_root(tmp_path: Path) -> Path:
+    """A root with video P01_01 of 60 frames."""
+    make_video(tmp_path / "frames" / "P01" / "P01_01", 60)
+    return tmp_path / "frames"
+
+
+@pytest.fixture
+def make_dataset(video_root: Path) -> Callable[..., SegmentDataset]:
+    """Data sets of 24-pixel clips of 8 frames, every second one, over `video_root`."""
+
+    def build(
+        segments: Sequence[Segment] = (make_segment(), make_segment(30, 36)),
+        split: str = "train",
+        **changes: object,
+    ) -> SegmentDataset:
+        settings: dict = {
+            "frames": FolderFrameStore([str(video_root)], make_decoder("auto")),
+            "sampling": ClipSampling(num_frames=8, rate=2),
+            "geometry": Geometry((28, 36), train_crop=24, test_crop=24),
+            "views": TestViews(4, 3),
+            "num_classes": (5, 7),
+            "transform": DeviceTransform((0.45,) * 3, (0.225,) * 3, "bgr", 4),
+            "seed": 7,
+            "stream": Stream.EGO,
+        }
+        return SegmentDataset(list(segments), split, **{**settings, **changes})
+
+    return build

@@ -1,0 +1,232 @@
+"""The commands around a predictions file, from file to table."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slowfast.evaluation.predictions import read_predictions, write_predictions
+from slowfast.evaluation.scores import log_scores, log_softmax
+from slowfast.evaluation.submission import check_submission
+from slowfast.utils.errors import UserError
+
+Main = Callable[[list[str]], None]
+
+COLUMNS = [
+    "narration_id",
+    "participant_id",
+    "video_id",
+    "narration_timestamp",
+    "start_timestamp",
+    "stop_timestamp",
+    "start_frame",
+    "stop_frame",
+]
+LABELS = ["narration", "verb_class", "noun_class"]
+VERBS, NOUNS = [0, 1, 2, 1, 0, 3], [10, 20, 10, 299, 5, 6]
+IDS = [f"P{i % 2 + 17:02d}_07_{i}" for i in range(6)]
+
+
+@pytest.fixture
+def tool(root: Path) -> Callable[[str], Main]:
+    def load(name: str) -> Main:
+        spec = importlib.util.spec_from_file_location(name, root / "tools" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.main
+
+    return load
+
+
+def _frame_list(path: Path, labelled: bool) -> Path:
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow([*COLUMNS, *(LABELS if labelled else [])])
+        for name, verb, noun in zip(IDS, VERBS, NOUNS, strict=True):
+            place = [name, name[:3], name[:6], "", "00:00:00.00", "00:00:01.00", 1, 60]
+            rows.writerow([*place, *(["do it", verb, noun] if labelled else [])])
+    return path
+
+
+def _scores(advantage: float) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(3)
+    verb, noun = (generator.standard_normal((6, k)) for k in (97, 300))
+    verb[np.arange(6), VERBS] += advantage
+    noun[np.arange(6), NOUNS] += advantage
+    return log_softmax(verb), log_softmax(noun)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder with predictions that are right, and the public tables beside its list."""
+    folder = tmp_path / "run"
+    write_predictions(folder / "predictions.pkl", *_scores(15), IDS)
+    _frame_list(tmp_path / "validation.csv", labelled=True)
+    _frame_list(tmp_path / "test.csv", labelled=False)
+    (tmp_path / "EPIC_100_tail_verbs.csv").write_text("verb\n2\n3\n")
+    (tmp_path / "EPIC_100_tail_nouns.csv").write_text("noun\n299\n")
+    name = "EPIC_100_unseen_participant_ids_validation.csv"
+    (tmp_path / name).write_text("participant_id\nP18\n")
+    return folder
+
+
+def test_evaluate_prints_and_writes_the_official_values(
+    run: Path, tool: Callable[[str], Main], capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = str(run.parent / "validation.csv")
+    predictions = str(run / "predictions.pkl")
+    tool("evaluate")(["--predictions", predictions, "--annotations", labels, "--scorer-compat"])
+    results = json.loads((run / "results.json").read_text())
+    assert len(results["official"]) == 12
+    assert set(results["official"].values()) == {100.0}
+    assert results["segments"] == {
+        "all": 6,
+        "unseen": 3,
+        "tail_verb": 2,
+        "tail_noun": 1,
+        "tail_action": 3,
+    }
+    printed = capsys.readouterr().out
+    assert "the public scorer's arithmetic gives the same" in printed
+    assert str(run / "results.json") in printed
+
+
+def test_evaluate_equals_the_stored_values_on_the_real_list(
+    tmp_path: Path, real: Path, golden: Path, tool: Callable[[str], Main]
+) -> None:
+    with (real / "EPIC_100_validation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    parts = []
+    for seed, count, column in ((9001, 97, "verb_class"), (9002, 300, "noun_class")):
+        draws = np.random.Generator(np.random.PCG64(seed)).standard_normal((len(rows), count))
+        draws[np.arange(len(rows)), [int(row[column]) for row in rows]] += 3
+        parts.append(np.maximum(log_softmax(draws), -30))
+    ids = [row["narration_id"] for row in rows]
+    # Another order than the list's: segments are matched by their id.
+    path = write_predictions(tmp_path / "p.pkl", parts[0][::-1], parts[1][::-1], ids[::-1])
+    labels = str(real / "EPIC_100_validation.pkl")
+    tool("evaluate")(["--predictions", str(path), "--annotations", labels, "--resamples", "10"])
+    stored = json.loads((golden / "epic_scorer.json").read_text())["values"]["noisy_oracle"]
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["official"] == pytest.approx(stored, abs=1e-6)
+
+
+def test_evaluate_adds_many_shot_classes_for_epic_55(
+    tmp_path: Path, real: Path, tool: Callable[[str], Main], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (real / "EPIC_train_action_labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))[:40]
+    labels = tmp_path / "validation.csv"
+    with labels.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    scores = [np.full((40, count), -9.0) for count in (125, 352)]
+    for part, column in zip(scores, ("verb_class", "noun_class"), strict=True):
+        part[np.arange(40), [int(row[column]) for row in rows]] = 0
+    path = write_predictions(tmp_path / "p.pkl", *scores, [row["uid"] for row in rows])
+    training = str(real / "EPIC_train_action_labels.csv")
+    tool("evaluate")(
+        ["--predictions", str(path), "--annotations", str(labels), "--train-annotations", training]
+    )
+    ours = json.loads((tmp_path / "results.json").read_text())["ours"]
+    assert [ours[f"many_shot_{kind}_recall"] for kind in ("verb", "noun", "action")] == [100.0] * 3
+    assert "many_shot_noun_precision" in capsys.readouterr().out
+
+
+def test_evaluate_warns_of_probabilities(
+    run: Path, tool: Callable[[str], Main], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = run / "probabilities.pkl"
+    write_predictions(path, *(np.exp(s) for s in _scores(3)), IDS)
+    tool("evaluate")(
+        ["--predictions", str(path), "--annotations", str(run.parent / "validation.csv")]
+    )
+    assert "verb_output" in caplog.text
+    assert "are probabilities" in caplog.text
+
+
+def test_evaluate_counts_missing_segments(run: Path, tool: Callable[[str], Main]) -> None:
+    short = run / "short.pkl"
+    verb, noun = _scores(3)
+    write_predictions(short, verb[:4], noun[:4], IDS[:4])
+    with pytest.raises(UserError, match="2 segments missing"):
+        tool("evaluate")(
+            ["--predictions", str(short), "--annotations", str(run.parent / "validation.csv")]
+        )
+    assert not (run / "results.json").exists()
+
+
+def test_a_users_mistake_is_one_line_and_status_2(run: Path, root: Path) -> None:
+    command = [sys.executable, str(root / "tools" / "evaluate.py")]
+    command += ["--predictions", str(run / "absent.pkl"), "--annotations", "nowhere.csv"]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert "absent.pkl" in line
+
+
+def test_fusing_files(run: Path, tool: Callable[[str], Main]) -> None:
+    other = run / "other.pkl"
+    write_predictions(other, *(log_scores(np.full((6, k), 1 / k)) for k in (97, 300)), IDS)
+    arguments = ["--predictions", str(run / "predictions.pkl"), str(other), "--weights", "1", "3"]
+    out = run / "fused.pkl"
+    tool("fuse_predictions")([*arguments, "--out", str(out)])
+    expected = log_softmax(_scores(15)[0] / 4)
+    np.testing.assert_allclose(read_predictions(out).verb_output, expected, atol=1e-4)
+    with pytest.raises(UserError, match="--force"):
+        tool("fuse_predictions")([*arguments, "--out", str(out)])
+
+
+def test_a_submission_is_written_and_checked(
+    run: Path, tool: Callable[[str], Main], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run / "submission.zip"
+    listed = ["--annotations", str(run.parent / "test.csv")]
+    levels = ["--sls-pt", "2", "--sls-tl", "3", "--sls-td", "4"]
+    written = [*listed, "--predictions", str(run / "predictions.pkl"), "--out", str(out)]
+    tool("make_submission")([*written, *levels])
+    assert check_submission(out, IDS).sls_td == 4
+    printed = capsys.readouterr().out
+    assert "6 segments" in printed
+    assert "MiB" in printed
+    assert "sls_td 4: training and validation set" in printed
+    tool("make_submission")([*listed, "--check", str(out)])
+    with pytest.raises(UserError, match="--sls-td missing"):
+        tool("make_submission")([*written, *levels[:4]])
+    with pytest.raises(UserError, match="--force"):
+        tool("make_submission")([*written, *levels])
+
+
+def test_help_explains_every_level(
+    tool: Callable[[str], Main], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        tool("make_submission")(["--help"])
+    text = capsys.readouterr().out
+    for meaning in ("private data", "narration timestamps", "zero-shot"):
+        assert meaning in text
+
+
+def test_summarize_prints_the_runs(
+    run: Path, tool: Callable[[str], Main], capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = str(run.parent / "validation.csv")
+    tool("evaluate")(["--predictions", str(run / "predictions.pkl"), "--annotations", labels])
+    capsys.readouterr()
+    tool("summarize")([str(run), str(run), "--keys", "action_top1"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| run | action_top1 |"
+    assert lines[3] == "| run | 100.00 [100.0, 100.0] (+0.00~) |"

@@ -1,0 +1,195 @@
+"""Prediction files: written for the public scorer, read back, selected, fused."""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slowfast.evaluation.predictions import (
+    Predictions,
+    fuse,
+    read_predictions,
+    select,
+    write_predictions,
+)
+from slowfast.evaluation.scores import are_probabilities, log_scores, log_softmax
+from slowfast.utils.errors import UserError
+
+IDS = ["P01_11_0", "P01_11_1", "P18_07_10"]
+
+
+def _predictions(seed: int = 0, ids: list[str] = IDS) -> Predictions:
+    generator = np.random.default_rng(seed)
+    verb, noun = (log_softmax(generator.standard_normal((len(ids), k))) for k in (4, 6))
+    return Predictions(verb.astype(np.float32), noun.astype(np.float32), np.array(ids))
+
+
+def _write(path: Path, predictions: Predictions) -> Path:
+    return write_predictions(
+        path, predictions.verb_output, predictions.noun_output, predictions.narration_id.tolist()
+    )
+
+
+def test_scores_are_bounded_logarithms() -> None:
+    scores = log_scores([[1.0, 0.5, 1e-20, 0.0]])
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, [[0, np.log(0.5), -30, -30]], rtol=1e-7)
+
+
+def test_probabilities_are_told_from_their_logarithms() -> None:
+    predictions = _predictions()
+    assert not are_probabilities(predictions.verb_output)
+    assert are_probabilities(np.exp(predictions.verb_output))
+
+
+def test_a_plain_unpickler_reads_what_the_scorer_needs(tmp_path: Path) -> None:
+    written = _predictions()
+    path = _write(tmp_path / "run" / "predictions.pkl", written)
+    content = pickle.loads(path.read_bytes())
+    assert list(content) == ["verb_output", "noun_output", "narration_id"]
+    for name in ("verb_output", "noun_output"):
+        assert type(content[name]) is np.ndarray
+        assert content[name].dtype == np.float32
+        np.testing.assert_array_equal(content[name], getattr(written, name))
+    assert content["narration_id"].dtype.kind == "U"
+    assert content["narration_id"].tolist() == IDS
+    assert [p.name for p in path.parent.iterdir()] == ["predictions.pkl"]
+
+
+def test_the_file_names_nothing_that_only_new_versions_of_numpy_have(tmp_path: Path) -> None:
+    path = _write(tmp_path / "predictions.pkl", _predictions())
+    strings = {arg for _, arg, _ in pickletools.genops(path.read_bytes()) if isinstance(arg, str)}
+    assert "numpy" in strings
+    assert not [s for s in strings if "core" in s]
+    assert max(op.proto for op, _, _ in pickletools.genops(path.read_bytes())) <= 4
+
+
+def test_a_file_is_read_back(tmp_path: Path) -> None:
+    written = _predictions()
+    read = read_predictions(_write(tmp_path / "predictions.pkl", written))
+    np.testing.assert_array_equal(read.verb_output, written.verb_output)
+    np.testing.assert_array_equal(read.noun_output, written.noun_output)
+    assert read.narration_id.tolist() == IDS
+
+
+def test_a_list_of_segments_is_read(tmp_path: Path) -> None:
+    written = _predictions()
+    rows = [
+        {"verb_output": v, "noun_output": n, "narration_id": i}
+        for v, n, i in zip(written.verb_output, written.noun_output, IDS, strict=True)
+    ]
+    path = tmp_path / "rows.pkl"
+    path.write_bytes(pickle.dumps(rows))
+    read = read_predictions(path)
+    np.testing.assert_array_equal(read.noun_output, written.noun_output)
+    assert read.narration_id.tolist() == IDS
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"narration_id": np.array(["a", "b", "a"])}, "1 segments repeated"),
+        ({"verb_output": np.zeros((2, 4), np.float32)}, "verb_output has shape"),
+        ({"noun_output": np.full((3, 6), np.nan, np.float32)}, "3 segments have NaN"),
+        ({"noun_output": np.zeros((3, 6), np.int64)}, "expected float32"),
+        ({"verb_output": None}, "verb_output"),
+    ],
+)
+def test_wrong_content_is_one_line(tmp_path: Path, change: dict, message: str) -> None:
+    good = _predictions()
+    content = {name: getattr(good, name) for name in ("verb_output", "noun_output", "narration_id")}
+    path = tmp_path / "wrong.pkl"
+    path.write_bytes(pickle.dumps({**content, **change}))
+    with pytest.raises(UserError, match=message) as caught:
+        read_predictions(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [{"verb_output": 1}, [1, 2], "text"])
+def test_another_structure_is_refused(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "other.pkl"
+    path.write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match="verb_output"):
+        read_predictions(path)
+
+
+def test_missing_and_unreadable_files_are_refused(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pkl"
+    broken.write_bytes(b"\x80\x04nonsense")
+    for path in (broken, tmp_path / "absent.pkl", tmp_path / "scores.pt"):
+        with pytest.raises(UserError, match=path.name):
+            read_predictions(path)
+
+
+def test_a_file_cannot_run_code(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+
+    class Payload:
+        def __reduce__(self) -> tuple:
+            return Path.touch, (mark,)
+
+    path = tmp_path / "hostile.pkl"
+    path.write_bytes(pickle.dumps({"verb_output": Payload()}))
+    with pytest.raises(UserError, match=r"hostile\.pkl"):
+        read_predictions(path)
+    assert not mark.exists()
+
+
+def test_nothing_is_left_of_a_refused_write(tmp_path: Path) -> None:
+    bad = _predictions()
+    with pytest.raises(ValueError, match="repeated"):
+        write_predictions(tmp_path / "p.pkl", bad.verb_output, bad.noun_output, ["a", "a", "b"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_segments_are_selected_in_the_order_of_the_list() -> None:
+    predictions = _predictions()
+    chosen = select(predictions, IDS[::-1], "file")
+    np.testing.assert_array_equal(chosen.verb_output, predictions.verb_output[::-1])
+    assert chosen.narration_id.tolist() == IDS[::-1]
+
+
+def test_missing_and_unknown_segments_are_counted() -> None:
+    with pytest.raises(UserError, match=r"2 segments missing .*1 segments not in the list"):
+        select(_predictions(), [IDS[0], IDS[1], "x", "y"], "file")
+
+
+def test_fusing_is_the_weighted_mean_of_log_probabilities() -> None:
+    first, second = _predictions(1), _predictions(2)
+    fused = fuse([first, second], [3, 1])
+    mean = (3 * first.verb_output.astype(float) + second.verb_output) / 4
+    np.testing.assert_allclose(fused.verb_output, log_softmax(mean), atol=1e-6)
+    alone = fuse([first])
+    np.testing.assert_allclose(alone.noun_output, first.noun_output, atol=1e-6)
+
+
+def test_fusing_goes_by_segment_not_by_row() -> None:
+    first, second = _predictions(1), _predictions(2)
+    turned = select(second, IDS[::-1], "file")
+    np.testing.assert_array_equal(
+        fuse([first, turned]).noun_output, fuse([first, second]).noun_output
+    )
+
+
+def test_logits_are_fused_like_their_log_probabilities() -> None:
+    first, second = _predictions(1), _predictions(2)
+    logits = Predictions(second.verb_output + 50, second.noun_output - 7, second.narration_id)
+    np.testing.assert_allclose(
+        fuse([first, logits]).verb_output, fuse([first, second]).verb_output, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("weights", [[1], [1, 0], [1, -1]])
+def test_wrong_weights_are_refused(weights: list[float]) -> None:
+    with pytest.raises(UserError, match="positive weights"):
+        fuse([_predictions(1), _predictions(2)], weights)
+
+
+def test_files_of_other_segments_do_not_fuse() -> None:
+    with pytest.raises(UserError, match="1 segments missing"):
+        fuse([_predictions(1), _predictions(2, IDS[:2])])

@@ -1,0 +1,22 @@
+"""The log file: text, and one JSON object per json_stats line."""
+
+import json
+import logging
+
+from slowfast.utils.logging import JSON_PREFIX, log_json_stats, setup_logging
+
+
+def test_json_lines_can_be_read_back(tmp_path):
+    setup_logging(tmp_path)
+    log_json_stats(logging.getLogger("slowfast.x"), {"loss": 1 / 3, "bad": float("nan"), "n": 2})
+    setup_logging()
+    (line,) = [x for x in (tmp_path / "log.txt").read_text().splitlines() if JSON_PREFIX in x]
+    stats = json.loads(line.split(JSON_PREFIX)[1])
+    assert stats == {"loss": 0.333333, "bad": None, "n": 2}
+
+
+def test_quiet_writes_no_file(tmp_path):
+    setup_logging(tmp_path, quiet=True)
+    logging.getLogger("slowfast.x").info("unseen")
+    setup_logging()
+    assert not (tmp_path / "log.txt").exists()

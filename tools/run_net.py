@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Train and test a model: `tools/run_net.py --cfg FILE [KEY VALUE ...]`.
+
+Starts as it is, under torchrun, or under python -m torch.distributed.launch.
+"""
+
+import argparse
+
+from slowfast.config import load_config
+from slowfast.engine.launch import run_processes
+from slowfast.engine.run import run
+from slowfast.utils.cli import run_command
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cfg", required=True, help="YAML file")
+    parser.add_argument(
+        "--init_method",
+        default="auto",
+        help="tcp://HOST:PORT of shard 0, for runs over several machines without a launcher",
+    )
+    parser.add_argument("--shard_id", type=int, help="number of this machine (SHARD_ID)")
+    parser.add_argument("--num_shards", type=int, help="number of machines (NUM_SHARDS)")
+    parser.add_argument(
+        "--local-rank", "--local_rank", type=int, help="added by launchers; LOCAL_RANK is used"
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the file")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    overrides = list(args.opts)
+    if args.shard_id is not None:
+        overrides += ["SHARD_ID", str(args.shard_id)]
+    if args.num_shards is not None:
+        overrides += ["NUM_SHARDS", str(args.num_shards)]
+    run_processes(load_config(args.cfg, overrides), run, args.init_method)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""Split EPIC-KITCHENS-55's training list by video into training and validation.
+
+`tools/split_epic55.py --annotations DIR/EPIC_train_action_labels.csv --out data/epic-55/split`
+"""
+
+import argparse
+from pathlib import Path
+
+from slowfast.datasets.annotations import EPIC_55_SPLIT_ROWS, write_epic_55_split
+from slowfast.utils.cli import run_command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--annotations", type=Path, required=True, help="the official EPIC_train_action_labels.csv"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("data/epic-55/split"), help="folder of the two lists"
+    )
+    args = parser.parse_args()
+    written = write_epic_55_split(args.annotations, args.out)
+    for path, rows in written.items():
+        print(f"{path}: {rows} segments")
+    if tuple(written.values()) != EPIC_55_SPLIT_ROWS:
+        print(f"these are not the {EPIC_55_SPLIT_ROWS} segments of the official list")
+
+
+if __name__ == "__main__":
+    run_command(main)
