@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.commands import (
+    ROOT,
+    SHORT_RUN,
+    SMALL_SAMPLE,
+    SUML_TINY,
+    FinishedRun,
+    launch_tool,
+    run_tool,
+)
 
 
 def _stored(variable: str, folder: str) -> Path:
@@ -31,3 +39,23 @@ def real() -> Path:
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def sample_home(tmp_path_factory) -> Path:
+    """A working directory with data/sample and its pair table."""
+    home = tmp_path_factory.mktemp("home")
+    made = run_tool("make_sample.py", "--out", "data/sample", *SMALL_SAMPLE, cwd=home)
+    assert made.returncode == 0, made.stderr
+    mined = run_tool("mine_pairs.py", "--cfg", SUML_TINY, cwd=home)
+    assert mined.returncode == 0, mined.stderr
+    return home
+
+
+@pytest.fixture(scope="session")
+def suml_run(sample_home) -> FinishedRun:
+    """One epoch of SUM-L in two processes under torchrun, and its test."""
+    args = ("--cfg", SUML_TINY, *SHORT_RUN, "SOLVER.MAX_EPOCH", 1, "OUTPUT_DIR", "runs/suml")
+    ended = launch_tool("run_net.py", *args, processes=2, cwd=sample_home)
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    return FinishedRun(sample_home, sample_home / "runs" / "suml", ended.stderr)

@@ -6,7 +6,7 @@ Starts as it is, under torchrun, or under python -m torch.distributed.launch.
 
 import argparse
 
-from slowfast.config import load_config
+from slowfast.config import load_config, validate_run
 from slowfast.engine.launch import run_processes
 from slowfast.engine.run import run
 from slowfast.utils.cli import run_command
@@ -36,7 +36,9 @@ def main() -> None:
         overrides += ["SHARD_ID", str(args.shard_id)]
     if args.num_shards is not None:
         overrides += ["NUM_SHARDS", str(args.num_shards)]
-    run_processes(load_config(args.cfg, overrides), run, args.init_method)
+    cfg = load_config(args.cfg, overrides)
+    validate_run(cfg)
+    run_processes(cfg, run, args.init_method)
 
 
 if __name__ == "__main__":

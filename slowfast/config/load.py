@@ -147,13 +147,11 @@ def _unknown_key(setting: Setting, known: list[str]) -> str:
 
 
 def nearest(key: str, known: Sequence[str], count: int = 3) -> list[str]:
-    """The known dotted keys most like `key`: by their last part first, then as a whole."""
+    """The known dotted keys most like `key`: by their last parts and as a whole."""
     last = key.rpartition(".")[2].upper()
 
-    def likeness(candidate: str) -> tuple[float, float]:
-        return (
-            difflib.SequenceMatcher(None, candidate.rpartition(".")[2], last).ratio(),
-            difflib.SequenceMatcher(None, candidate, key.upper()).ratio(),
-        )
+    def likeness(candidate: str) -> float:
+        parts = ((candidate.rpartition(".")[2], last), (candidate, key.upper()))
+        return sum(difflib.SequenceMatcher(None, *pair).ratio() for pair in parts)
 
-    return sorted(known, key=lambda candidate: sum(likeness(candidate)), reverse=True)[:count]
+    return sorted(known, key=likeness, reverse=True)[:count]

@@ -9,7 +9,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 # The imports register the data sets; a new one adds its module here.
-from slowfast.datasets import epic  # noqa: F401
+from slowfast.datasets import ego_exo, epic, lemma  # noqa: F401
 from slowfast.datasets.device_transform import DeviceTransform
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.segment_dataset import SPLITS

@@ -10,7 +10,8 @@ from fvcore.common.config import CfgNode
 from slowfast.datasets.annotations import read_segments
 from slowfast.datasets.clip_sampling import ClipSampling
 from slowfast.datasets.common import device_transform, geometry, test_views
-from slowfast.datasets.frames import FolderFrameStore, make_decoder
+from slowfast.datasets.frame_store import VideoStore
+from slowfast.datasets.frames import make_decoder
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.utils.seeding import Stream
@@ -34,10 +35,11 @@ def epickitchen(cfg: CfgNode, split: str) -> SegmentDataset:
         labelled=split != "test",
     )
     logger.info("%s: %d segments from %s", split, len(segments), path)
-    frames = FolderFrameStore(
+    frames = VideoStore(
         [cfg.DATA.PATH_PREFIX, *cfg.DATA.FALLBACK_PATH_PREFIXES],
         make_decoder(cfg.DATA.DECODER),
-        cfg.DATA.FRAME_INDEX_OFFSET,
+        frame_offset=cfg.DATA.FRAME_INDEX_OFFSET,
+        number_fps=annotated_fps,
     )
     frames.check(segments)
     return SegmentDataset(
@@ -52,3 +54,8 @@ def epickitchen(cfg: CfgNode, split: str) -> SegmentDataset:
         seed=cfg.RNG_SEED,
         stream=Stream.EGO,
     )
+
+
+def annotated_fps(video_id: str) -> float:
+    """Rate at which frame numbers count: 50 in the extension (Pxx_1yy), 60 in EPIC-55's videos."""
+    return 50.0 if len(video_id.split("_")[-1]) == 3 else 60.0

@@ -1,4 +1,4 @@
-"""Where frames come from: JPEG decoding, and folders of JPEG files in the layouts in use.
+"""Frames out of JPEG files: decoding, lists of files, and folders with numbered files.
 
 A frame number is the video's own; a file number is what stands in the name of the file.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -106,10 +105,8 @@ class ImageFiles:
             yield frame
 
 
-# Folder of a video below a root, and names of its files, in the order they are looked for.
-_FOLDERS = ("{participant}/{video}", "{participant}/rgb_frames/{video}", "{video}")
+# Names of frame files; those that begin with img_ count from 0 where frames count from 1.
 _FILE_NAME = re.compile(r"(frame_|img_)(\d{5,10})\.jpg")
-# img_ files are numbered from 0 where frames are from 1.
 _NUMBERING = {"frame_": 0, "img_": -1}
 
 
@@ -122,10 +119,26 @@ class VideoFolder:
     """
 
     path: Path
-    layout: str
     prefix: str
     digits: int
     file_range: tuple[int, int] | None = None
+
+    @staticmethod
+    def find(path: Path) -> VideoFolder | None:
+        """The folder `path`; None where it does not exist or holds no frame."""
+        try:
+            # Not a list of the folder, which may hold 100,000 files.
+            with os.scandir(path) as entries:
+                names = (_FILE_NAME.fullmatch(entry.name) for entry in entries)
+                name = next((name for name in names if name), None)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return VideoFolder(path, name[1], len(name[2])) if name else None
+
+    @property
+    def numbering(self) -> int:
+        """File number minus frame number."""
+        return _NUMBERING[self.prefix]
 
     def file(self, number: int) -> str:
         return f"{self.path}/{self.prefix}{number:0{self.digits}d}.jpg"
@@ -148,7 +161,7 @@ class JpegFolder:
         self._folder = folder
         self._segment = segment
         self._decode = decode
-        self._offset = frame_offset + _NUMBERING[folder.prefix]
+        self._offset = frame_offset + folder.numbering
 
     def read(self, frame_numbers: Sequence[int]) -> Iterator[np.ndarray]:
         """As FrameSource.read. Raises: UserError for a missing or broken file."""
@@ -201,70 +214,3 @@ class JpegFolder:
                 number,
             )
         return first if number < first else last
-
-
-class FolderFrameStore:
-    """Videos as folders of JPEG files below one or more roots.
-
-    roots: searched in order; in each one `Pxx/Pxx_yy`, `Pxx/rgb_frames/Pxx_yy` and `Pxx_yy`
-        are tried, with `frame_0000000001.jpg` or `img_0000000000.jpg` as the first file.
-    frame_offset: added to frame numbers to get file numbers.
-    """
-
-    def __init__(self, roots: Sequence[str], decode: Decoder, frame_offset: int = 0) -> None:
-        self._roots = [Path(root) for root in dict.fromkeys(roots) if root]
-        self._decode = decode
-        self._frame_offset = frame_offset
-        self._folders: dict[str, VideoFolder] = {}
-
-    def open(self, segment: Segment) -> JpegFolder:
-        """The frames of the segment's video. Raises: UserError where it has no folder."""
-        return JpegFolder(self._resolve(segment), segment, self._decode, self._frame_offset)
-
-    def check(self, segments: Sequence[Segment]) -> None:
-        """Find the folder of every video and log how many lie where.
-
-        Raises: UserError naming a video without a folder and the roots.
-        """
-        by_video = {segment.video_id: segment for segment in segments}
-        places: Counter[str] = Counter()
-        for segment in by_video.values():
-            folder = self._resolve(segment)
-            places[folder.layout] += 1
-        for place, count in places.items():
-            logger.info("frames of %d video(s) in %s", count, place)
-
-    def _resolve(self, segment: Segment) -> VideoFolder:
-        video = segment.video_id
-        if video not in self._folders:
-            self._folders[video] = self._find(segment)
-        return self._folders[video]
-
-    def _find(self, segment: Segment) -> VideoFolder:
-        for root in self._roots:
-            for template in _FOLDERS:
-                relative = template.format(
-                    participant=segment.participant_id, video=segment.video_id
-                )
-                name = _first_frame_name(root / relative)
-                if name is not None:
-                    place = template.format(participant="PARTICIPANT", video="VIDEO")
-                    layout = f"{root}/{place}/{name[1]}*.jpg"
-                    return VideoFolder(root / relative, layout, name[1], len(name[2]))
-        roots = ", ".join(str(root) for root in self._roots)
-        raise UserError(
-            f"video {segment.video_id} (segment {segment.segment_id}) has no folder of frames "
-            f"below {roots}; link or extract it there, or set DATA.PATH_PREFIX or "
-            "DATA.FALLBACK_PATH_PREFIXES"
-        )
-
-
-def _first_frame_name(folder: Path) -> re.Match[str] | None:
-    """The name of some frame in the folder; None without a folder or a frame."""
-    try:
-        # Not a list of the folder, which may hold 100,000 files.
-        with os.scandir(folder) as entries:
-            names = (_FILE_NAME.fullmatch(entry.name) for entry in entries)
-            return next((name for name in names if name), None)
-    except (FileNotFoundError, NotADirectoryError):
-        return None

@@ -167,14 +167,26 @@ class BatchLoader(Generic[BatchT]):
         batches = iter(self._loader)
         while True:
             try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                raise _worker_error(error, self._num_workers) from error
+                batch = next(batches, None)
+            except Exception as error:
+                self.close()
+                lost_worker = _lost_worker(str(error), self._num_workers)
+                if lost_worker is None:
+                    raise
+                raise lost_worker from error
             if isinstance(batch, _Failure):
+                self.close()
                 raise UserError(batch.message)
+            if batch is None:
+                return
             yield cast("BatchT", batch)
+
+    def close(self) -> None:
+        """End the workers now. Left to the garbage collector, each may take five seconds."""
+        iterator = self._loader._iterator
+        if iterator is not None:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
+            self._loader._iterator = None
 
 
 def build_loader(
@@ -272,9 +284,9 @@ def _single_threaded(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def _worker_error(error: RuntimeError, num_workers: int) -> Exception:
-    """A UserError for a worker that is dead or late; any other error as it is."""
-    reason = " ".join(str(error).split())
+def _lost_worker(message: str, num_workers: int) -> UserError | None:
+    """What to tell the user where the DataLoader's error means a dead or late worker."""
+    reason = " ".join(message.split())
     if "DataLoader timed out" in reason:
         return UserError(
             f"a loader worker gave no batch in time ({reason}); check the disk of the frames or "
@@ -285,4 +297,4 @@ def _worker_error(error: RuntimeError, num_workers: int) -> Exception:
             f"a loader worker has died ({reason}); if memory or /dev/shm ran out, lower "
             f"DATA_LOADER.NUM_WORKERS {num_workers} or TRAIN.BATCH_SIZE"
         )
-    return error
+    return None

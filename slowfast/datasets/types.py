@@ -40,6 +40,17 @@ class Segment:
         return self.stop_frame - self.start_frame + 1
 
 
+@dataclass(frozen=True)
+class Annotations:
+    """What is known of a data set's split without its frames.
+
+    class_names: per task (verb, noun) the word of every class, by id.
+    """
+
+    segments: list[Segment]
+    class_names: tuple[tuple[str, ...], ...]
+
+
 class FrameSource(Protocol):
     """The frames of one video."""
 

@@ -102,6 +102,7 @@ def _rendezvous(cfg: CfgNode, init_method: str) -> str:
 def _child(local_rank: int, dump: str, main: Callable[[CfgNode, Place], None], init: str) -> None:
     from slowfast.utils.cli import run_command
 
+    os.environ["LOCAL_RANK"] = str(local_rank)
     cfg = CfgNode.load_cfg(dump)
     cfg.freeze()
     per_machine = max(cfg.NUM_GPUS, 1)

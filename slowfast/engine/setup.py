@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,17 @@ import torch
 import torch.distributed as dist
 from fvcore.common.config import CfgNode
 
+from slowfast.config import log_notes
 from slowfast.engine.launch import Place
 from slowfast.utils import distributed
+from slowfast.utils.cli import OTHERS_WAIT_SEC
+from slowfast.utils.errors import UserError
 from slowfast.utils.logging import setup_logging
 
 logger = logging.getLogger(__name__)
+
+# What gloo says when a process at the other end of a collective has ended.
+_PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
 
 @contextmanager
@@ -39,7 +46,16 @@ def prepared(cfg: CfgNode, place: Place) -> Iterator[None]:
         torch.manual_seed(cfg.RNG_SEED)
         np.random.seed(cfg.RNG_SEED % 2**32)
         _log_environment(cfg, place)
+        log_notes(cfg)
         yield
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in _PEER_IS_GONE):
+            # The other process speaks first.
+            time.sleep(2 * OTHERS_WAIT_SEC)
+            raise UserError(
+                "another process of this run has ended; its own message says why"
+            ) from error
+        raise
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -109,7 +109,7 @@ def fuse(
     Raises: UserError where segments, class counts or the number of weights disagree.
     """
     shares = np.ones(len(parts)) if weights is None else np.asarray(weights, dtype=np.float64)
-    if len(shares) != len(parts) or not (shares > 0).all():
+    if len(shares) != len(parts) or not ((shares > 0) & np.isfinite(shares)).all():
         raise UserError(f"{what}: {len(parts)} files need as many positive weights, got {weights}")
     ids = [str(name) for name in parts[0].narration_id]
     aligned = [select(p, ids, f"{what}, part {i + 1}") for i, p in enumerate(parts)]

@@ -94,7 +94,7 @@ def _scorer_block(results: Mapping[str, Any]) -> list[str]:
 
 def _our_block(results: Mapping[str, Any]) -> list[str]:
     rows = [["not part of the official protocol, %", "value", "95 %"]]
-    for name, _ in results.get("ours", {}).items():
+    for name in results.get("ours", {}):
         rows.append([name, *_value_and_interval({**results, **results["ours"]}, name)])
     return align(rows) if len(rows) > 1 else []
 
@@ -126,9 +126,7 @@ def _number(values: Mapping[str, Any], name: str) -> str:
 
 
 def _value_and_interval(results: Mapping[str, Any], name: str) -> list[str]:
-    interval = results.get("intervals", {}).get(name)
-    known = interval is not None and None not in interval
-    return [
-        _number(results, name),
-        f"[{interval[0]:.1f}, {interval[1]:.1f}]" if known else MISSING,
-    ]
+    low, high = results.get("intervals", {}).get(name) or (None, None)
+    # NaN in memory and null in a file: no resample had a value.
+    known = low is not None and high is not None and low == low
+    return [_number(results, name), f"[{low:.1f}, {high:.1f}]" if known else MISSING]

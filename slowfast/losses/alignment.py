@@ -28,9 +28,9 @@ def view_alignment(
 
     dcl: DCL(z_ego -> z_exo) + DCL(z_exo -> z_ego) over the pairs with d_ego.d_exo > threshold.
     dcl_weighted: the same, the positive of pair i weighted by |P| softmax(s / sigma)_i.
-    triplet: margin loss over all pairs, anchor z_ego, positive z_exo, negative the rows
-        `permutation` (N,) of z_ego. none: zero.
-    Fewer than two kept pairs give a zero that keeps the graph.
+    triplet: all pairs; anchor z_ego, positive z_exo, negative the rows `permutation` (N,) of
+        z_ego, which may hold fixed points (as released).
+    none: zero. So is a DCL over fewer than two kept pairs; both zeros keep the graph.
 
     Raises: ValueError for an unknown kind, or one that lacks its argument.
     """
@@ -48,7 +48,7 @@ def view_alignment(
 
 
 def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
-    """mean_i max(0, |a_i - p_i| - |a_i - n_i| + margin); inputs (N, D)."""
+    """mean_i max(0, |a_i - p_i| - |a_i - n_i| + margin), L2 norms; inputs (N, D)."""
     return F.triplet_margin_loss(anchor, positive, negative, margin=margin)
 
 
@@ -64,21 +64,39 @@ def alignment_share(
     sigma: float | None = None,
     kind: str = "dcl",
 ) -> Tensor:
-    """This process's share of L_a over the pairs of all processes; the shares sum up to L_a.
+    """This process's share of L_a over the pairs of all processes: its anchors, over |P|.
+
+    The sum of the shares is L_a of the joined batch. Processes may hold any number of pairs.
 
     z_ego, z_exo: (n, D), rows `positions` (n,) of z_ego_all, z_exo_all (M, D).
-    similarity_all: (M,) of the narrations of each pair.
+    similarity_all: (M,) of the narrations of each pair. kind: dcl or dcl_weighted.
+
+    Raises: ValueError for another kind, or for dcl_weighted without sigma.
     """
-    if kind not in ("dcl", "dcl_weighted"):
-        raise ValueError(f"kind {kind!r} is none of dcl, dcl_weighted")
     kept_all = similarity_all > threshold
     weight = None
     if kind == "dcl_weighted":
         if sigma is None:
             raise ValueError("kind dcl_weighted needs sigma")
-        logits = (similarity_all / sigma).masked_fill(~kept_all, float("-inf"))
-        weight = (kept_all.sum() * logits.softmax(0)).nan_to_num()[positions]
-    rows = dcl_rows(
+        weight = pair_weights(similarity_all, kept_all, sigma)[positions]
+    elif kind != "dcl":
+        raise ValueError(f"kind {kind!r} is none of dcl, dcl_weighted, triplet, none")
+    ego_rows = dcl_rows(
         z_ego, z_exo, z_ego_all, z_exo_all, positions, temperature, weight, kept_all
-    ) + dcl_rows(z_exo, z_ego, z_exo_all, z_ego_all, positions, temperature, weight, kept_all)
-    return torch.where(kept_all[positions], rows, 0 * rows).sum() / kept_all.sum().clamp(min=1)
+    )
+    exo_rows = dcl_rows(
+        z_exo, z_ego, z_exo_all, z_ego_all, positions, temperature, weight, kept_all
+    )
+    rows = ego_rows + exo_rows
+    kept_rows = torch.where(kept_all[positions], rows, 0 * rows)
+    return kept_rows.sum() / kept_all.sum().clamp(min=1)
+
+
+def pair_weights(similarity: Tensor, kept: Tensor, sigma: float) -> Tensor:
+    """w = |P| softmax(s / sigma) over the kept pairs, whose mean is 1; 0 for the others.
+
+    similarity: (M,). kept: (M,) bool.
+    """
+    # The lowest finite number in place of -inf: no NaN where no pair is kept.
+    lowest = torch.finfo(similarity.dtype).min
+    return kept.sum() * (similarity / sigma).masked_fill(~kept, lowest).softmax(0)

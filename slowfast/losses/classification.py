@@ -1,32 +1,36 @@
-"""Classification terms: one scalar per head.
+"""Classification terms: one scalar per task.
 
 Legend: N clips, K classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor
 
+UNLABELLED = -1
 
-def cross_entropy(logits: list[Tensor], labels: list[Tensor]) -> list[Tensor]:
-    """Mean cross-entropy per head over the labelled clips.
 
-    logits: (N, K) per head; labels: (N,) int64 per head, -1 where a clip is unlabelled. A batch
-    without labels gives a zero that keeps the graph.
+def cross_entropy(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
+    """Mean cross-entropy of each task over its labelled clips.
+
+    logits: (N, K) per task. labels: (N,) int64 per task, -1 where a clip is unlabelled.
+    Without a labelled clip: a zero that keeps the graph.
     """
     return [_cross_entropy(x, y) for x, y in zip(logits, labels, strict=True)]
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    total = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
-    return total / (labels >= 0).sum().clamp(min=1)
+    total = F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
+    return total / (labels != UNLABELLED).sum().clamp(min=1)
 
 
-def multilabel(logits: list[Tensor], targets: list[Tensor]) -> list[Tensor]:
-    """Binary cross-entropy with logits per head, mean over all entries of (N, K).
+def multilabel(logits: Sequence[Tensor], targets: Sequence[Tensor]) -> list[Tensor]:
+    """Binary cross-entropy with logits of each task, mean over all its N x K entries.
 
-    targets: multi-hot (N, K) per head.
+    logits: (N, K) per task. targets: multi-hot (N, K) per task.
     """
     return [
         F.binary_cross_entropy_with_logits(x, y.to(x.dtype))

@@ -8,100 +8,97 @@ from fvcore.common.config import CfgNode
 from fvcore.common.registry import Registry
 from torch import nn
 
-from slowfast.models.ego_exo import EgoExoSlowFast
-from slowfast.models.freeze import freeze_stages
-from slowfast.models.heads import Head, SingleHead
+from slowfast.models import ego_exo
+from slowfast.models.backbone import Backbone
+from slowfast.models.heads import Head
 from slowfast.models.init import init_weights
+from slowfast.models.published_names import EXO_HEAD
 from slowfast.models.recognizer import Recognizer
-from slowfast.models.slowfast import SlowFastBackbone
+from slowfast.models.slowfast import NUM_BLOCKS, SlowFastBackbone
 from slowfast.utils.errors import UserError
 
+# Functions `cfg -> nn.Module`, by the name that MODEL.MODEL_NAME gives them.
 MODEL_REGISTRY: Registry = Registry("MODEL")
 # Pixels of the input that one position of s5 stands for.
 _TOTAL_STRIDE = 32
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
-    """The model on the CPU, with initial weights drawn from torch's generator."""
-    name = cfg.MODEL.MODEL_NAME
-    if name not in MODEL_REGISTRY:
-        known = ", ".join(sorted(known for known, _ in MODEL_REGISTRY))
-        raise UserError(f"MODEL.MODEL_NAME {name} is unknown; use one of {known}")
-    model: nn.Module = MODEL_REGISTRY.get(name)(cfg)
-    init_weights(model, cfg.MODEL.FC_INIT_STD, cfg.RESNET.ZERO_INIT_FINAL_BN)
-    recognizer = model.ego if isinstance(model, EgoExoSlowFast) else model
-    freeze_stages(recognizer.get_submodule("backbone"), cfg.MODEL.FREEZE_STAGES)
-    return model
+    """The model on the CPU, with initial weights drawn from torch's generator.
+
+    Raises: UserError for a MODEL.MODEL_NAME that is not registered.
+    """
+    return _build(cfg.MODEL.MODEL_NAME, cfg)
 
 
 def build_test_model(cfg: CfgNode) -> nn.Module:
-    """The part of the model that a test runs: of a dual model, the ego half."""
-    if cfg.MODEL.MODEL_NAME != "EgoExoSlowFast":
-        return build_model(cfg)
-    ego_only = cfg.clone()
-    ego_only.defrost()
-    ego_only.MODEL.MODEL_NAME = "MultiTaskSlowFast"
-    return build_model(ego_only)
+    """The part of the model that a test runs: of the dual model, the ego half."""
+    name = cfg.MODEL.MODEL_NAME
+    return _build("MultiTaskSlowFast" if name == "EgoExoSlowFast" else name, cfg)
+
+
+def _build(name: str, cfg: CfgNode) -> nn.Module:
+    if name not in MODEL_REGISTRY:
+        known = ", ".join(sorted(known for known, _ in MODEL_REGISTRY))
+        raise UserError(f"MODEL.MODEL_NAME {name!r} is unknown; use one of {known}")
+    model: nn.Module = MODEL_REGISTRY.get(name)(cfg)
+    return model
 
 
 @MODEL_REGISTRY.register()
 def SlowFast(cfg: CfgNode) -> Recognizer:
-    """One head of MODEL.NUM_CLASSES."""
-    return _recognizer(cfg, SingleHead, [cfg.MODEL.NUM_CLASSES], "head" + cfg.TASK)
+    """One task of MODEL.NUM_CLASSES."""
+    layers = [f"head{cfg.TASK}.projection"]
+    return build_recognizer(
+        cfg, slowfast_backbone(cfg), [cfg.MODEL.NUM_CLASSES], layers, cfg.MODEL.HEAD_ACT
+    )
 
 
 @MODEL_REGISTRY.register()
 def MultiTaskSlowFast(cfg: CfgNode) -> Recognizer:
-    """One head per entry of MODEL.NUM_CLASSES_LIST: the ego recogniser."""
-    return _recognizer(cfg, Head, cfg.MODEL.NUM_CLASSES_LIST, "head" + cfg.TASK)
+    """The ego recogniser: one task per entry of MODEL.NUM_CLASSES_LIST."""
+    counts = cfg.MODEL.NUM_CLASSES_LIST
+    layers = _multi_task_layers(f"head{cfg.TASK}", counts)
+    return build_recognizer(cfg, slowfast_backbone(cfg), counts, layers, cfg.MODEL.HEAD_ACT)
 
 
 @MODEL_REGISTRY.register()
 def ExoSlowFast(cfg: CfgNode) -> Recognizer:
-    """The exo recogniser alone, multi-label; heads of EXO.NUM_CLASSES_LIST."""
-    return _recognizer(cfg, Head, cfg.EXO.NUM_CLASSES_LIST, "readout", "sigmoid")
+    """The exo recogniser alone: tasks of EXO.NUM_CLASSES_LIST.
+
+    A clip has several labels of a task at once, so its scores are sigmoids whatever
+    MODEL.HEAD_ACT is.
+    """
+    counts = cfg.EXO.NUM_CLASSES_LIST
+    layers = _multi_task_layers("readout", counts)
+    return build_recognizer(cfg, slowfast_backbone(cfg), counts, layers, "sigmoid")
 
 
-def _ego_exo(cfg: CfgNode) -> EgoExoSlowFast:
-    weights, aligned = cfg.SUML.WEIGHTS, cfg.SUML.ALIGN.KIND != "none" and cfg.SUML.WEIGHTS.ALIGN
+@MODEL_REGISTRY.register()
+def EgoExoSlowFast(cfg: CfgNode) -> ego_exo.EgoExoSlowFast:
+    """SUM-L: MultiTaskSlowFast and an exo half; parts whose losses all weigh 0 are not used."""
+    counts = cfg.EXO.NUM_CLASSES_LIST
+    layers = _multi_task_layers(EXO_HEAD, counts)
+    weights = cfg.SUML.WEIGHTS
+    aligns = cfg.SUML.ALIGN.KIND != "none" and weights.ALIGN > 0
     ego = MultiTaskSlowFast(cfg)
-    return EgoExoSlowFast(
+    model = ego_exo.EgoExoSlowFast(
         ego,
-        ExoSlowFast(cfg),
-        pooled_channels=sum(ego.backbone.out_channels),
-        embed_dim=cfg.SUML.EMBED_DIM,
-        use_exo_head=bool(weights.EXO_CLS),
-        use_ego_projection=bool(weights.EGO_TEXT or aligned),
-        use_exo_projection=bool(weights.EXO_TEXT or aligned),
+        build_recognizer(cfg, slowfast_backbone(cfg, frozen_stages=0), counts, layers, "sigmoid"),
+        cfg.SUML.EMBED_DIM,
+        use_exo_head=weights.EXO_CLS > 0,
+        use_ego_projection=aligns or weights.EGO_TEXT > 0,
+        use_exo_projection=aligns or weights.EXO_TEXT > 0,
     )
+    for projection in (model.ego_projection, model.exo_projection):
+        _init(projection, cfg)
+    return model
 
 
-def _recognizer(
-    cfg: CfgNode,
-    head: type[Head],
-    num_classes: Sequence[int],
-    published_head: str,
-    activation: str | None = None,
-) -> Recognizer:
-    backbone = _backbone(cfg)
-    window = cfg.DATA.CROP_SIZE // _TOTAL_STRIDE if cfg.MODEL.HEAD_POOL == "window" else None
-    return Recognizer(
-        backbone,
-        head(
-            sum(backbone.out_channels),
-            num_classes,
-            dropout_rate=cfg.MODEL.DROPOUT_RATE,
-            activation=activation or cfg.MODEL.HEAD_ACT,
-            no_act=cfg.TEST.NO_ACT,
-            window=window,
-        ),
-        published_head,
-    )
-
-
-def _backbone(cfg: CfgNode) -> SlowFastBackbone:
-    return SlowFastBackbone(
-        depth=cfg.RESNET.DEPTH,
+def slowfast_backbone(cfg: CfgNode, frozen_stages: int | None = None) -> SlowFastBackbone:
+    """The backbone of RESNET and SLOWFAST; frozen_stages None: MODEL.FREEZE_STAGES."""
+    backbone = SlowFastBackbone(
+        num_blocks=NUM_BLOCKS[cfg.RESNET.DEPTH],
         width=cfg.RESNET.WIDTH_PER_GROUP,
         alpha=cfg.SLOWFAST.ALPHA,
         beta_inv=cfg.SLOWFAST.BETA_INV,
@@ -111,7 +108,36 @@ def _backbone(cfg: CfgNode) -> SlowFastBackbone:
         strides=cfg.RESNET.SPATIAL_STRIDES,
         dilations=cfg.RESNET.SPATIAL_DILATIONS,
         groups=cfg.RESNET.NUM_GROUPS,
+        inplace_relu=cfg.RESNET.INPLACE_RELU,
     )
+    backbone.freeze_stages(cfg.MODEL.FREEZE_STAGES if frozen_stages is None else frozen_stages)
+    return backbone
 
 
-MODEL_REGISTRY._do_register("EgoExoSlowFast", _ego_exo)
+def build_recognizer(
+    cfg: CfgNode,
+    backbone: Backbone,
+    num_classes: Sequence[int],
+    published_layers: Sequence[str],
+    activation: str,
+) -> Recognizer:
+    """`backbone` under a head as MODEL, DATA.CROP_SIZE and TEST.NO_ACT say, initialised."""
+    head = Head(
+        sum(backbone.out_channels),
+        num_classes,
+        dropout_rate=cfg.MODEL.DROPOUT_RATE,
+        activation=activation,
+        no_act=cfg.TEST.NO_ACT,
+        window=cfg.DATA.CROP_SIZE // _TOTAL_STRIDE if cfg.MODEL.HEAD_POOL == "window" else None,
+    )
+    recognizer = Recognizer(backbone, head, published_layers)
+    _init(recognizer, cfg)
+    return recognizer
+
+
+def _multi_task_layers(head: str, num_classes: Sequence[int]) -> list[str]:
+    return [f"{head}.projections.{task}" for task in range(len(num_classes))]
+
+
+def _init(module: nn.Module, cfg: CfgNode) -> None:
+    init_weights(module, cfg.MODEL.FC_INIT_STD, cfg.RESNET.ZERO_INIT_FINAL_BN)

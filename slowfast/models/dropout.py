@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 
 class SeededDropout(nn.Module):
-    """Inverted dropout of `rate`; draws nothing in eval mode or at rate 0.
+    """Inverted dropout: entries are zeroed with probability `rate`, the rest divided by 1 - rate.
 
-    `reseed` before a step makes its mask depend on the seed alone, also after a resume.
+    `reseed` before a step makes its mask depend on the seed alone (0 until then), also after a
+    resume. Draws nothing in eval mode or at rate 0, and never from torch's global generator.
     """
 
     def __init__(self, rate: float) -> None:
@@ -29,11 +30,14 @@ class SeededDropout(nn.Module):
             self._generator = torch.Generator(x.device).manual_seed(self._seed)
         keep = 1.0 - self.rate
         mask = torch.empty_like(x).bernoulli_(keep, generator=self._generator)
-        return x * mask / keep
+        return x * mask.div_(keep)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}"
 
 
 def reseed_dropout(module: nn.Module, seed: int) -> None:
-    """Reseed every dropout below `module`."""
+    """Reseed every `SeededDropout` of `module`."""
     for child in module.modules():
         if isinstance(child, SeededDropout):
             child.reseed(seed)

@@ -1,6 +1,6 @@
-"""The dual model of SUM-L: an ego and an exo recogniser with weights of their own, projections.
+"""The dual model of SUM-L (arXiv 2308.11489): an ego and an exo recogniser, and projections.
 
-Legend: N clips, F pooled width, K classes, D embedding width.
+Legend: N clips, F pooled channels, K classes, D embedding width.
 """
 
 from __future__ import annotations
@@ -32,23 +32,22 @@ class Projection(nn.Module):
         super().__init__()
         self.linear = nn.Linear(in_channels, out_channels)
 
-    def forward(self, pooled: Tensor) -> Tensor:
-        return F.normalize(self.linear(F.normalize(pooled, dim=1)), dim=1)
+    def forward(self, features: Tensor) -> Tensor:
+        return F.normalize(self.linear(F.normalize(features, dim=1)), dim=1)
 
 
 class EgoExoSlowFast(nn.Module):
-    """`ego` and `exo` recognisers, `ego_projection` and `exo_projection`.
+    """`ego` and `exo` recognisers with weights of their own, `ego_projection`, `exo_projection`.
 
-    Eval: `model(ego_clip)` gives the ego scores; the exo half is not touched.
-    Training: `model(ego_clip, exo_clip)` gives an EgoExoOutput of the parts that are trained. The
-    parameters of the other parts get no gradient.
+    Eval: `model(ego_clip)` gives the ego scores, [(N, K) per task]; the exo half is not touched.
+    Training: `model(ego_clip, exo_clip)` gives an EgoExoOutput. A part that is not used (no loss
+    needs it) is not run and its parameters get no gradient.
     """
 
     def __init__(
         self,
         ego: Recognizer,
         exo: Recognizer,
-        pooled_channels: int,
         embed_dim: int,
         *,
         use_exo_head: bool = True,
@@ -58,30 +57,36 @@ class EgoExoSlowFast(nn.Module):
         super().__init__()
         self.ego = ego
         self.exo = exo
-        self.ego_projection = Projection(pooled_channels, embed_dim)
-        self.exo_projection = Projection(pooled_channels, embed_dim)
+        self.ego_projection = Projection(ego.head.in_channels, embed_dim)
+        self.exo_projection = Projection(exo.head.in_channels, embed_dim)
         self.use_exo_head = use_exo_head
         self.use_ego_projection = use_ego_projection
         self.use_exo_projection = use_exo_projection
         self.use_exo = use_exo_head or use_exo_projection
-        self.ego_projection.requires_grad_(use_ego_projection)
-        self.exo_projection.requires_grad_(use_exo_projection)
-        self.exo.backbone.requires_grad_(self.use_exo)
-        self.exo.head.requires_grad_(use_exo_head)
+        for part, used in (
+            (self.ego_projection, use_ego_projection),
+            (self.exo.backbone, self.use_exo),
+            (self.exo.head, use_exo_head),
+            (self.exo_projection, use_exo_projection),
+        ):
+            if not used:
+                part.requires_grad_(False)
 
     def forward(
         self, ego_clip: list[Tensor], exo_clip: list[Tensor] | None = None
     ) -> list[Tensor] | EgoExoOutput:
+        """Raises: ValueError where a training step uses the exo half and has no exo clip."""
         if not self.training:
             scores: list[Tensor] = self.ego(ego_clip)
             return scores
-        pooled = self.ego.pooled(ego_clip)
-        z_ego = self.ego_projection(pooled.mean(1)) if self.use_ego_projection else None
-        ego_logits = self.ego.head.classify(pooled)
-        exo_logits, z_exo = None, None
-        if self.use_exo:
-            assert exo_clip is not None, "training needs the exo clip"
-            pooled = self.exo.pooled(exo_clip)
-            z_exo = self.exo_projection(pooled.mean(1)) if self.use_exo_projection else None
-            exo_logits = self.exo.head.classify(pooled) if self.use_exo_head else None
+        windows = self.ego.windows(ego_clip)
+        ego_logits = self.ego.head.classify(windows)
+        z_ego = self.ego_projection(windows.mean(1)) if self.use_ego_projection else None
+        if not self.use_exo:
+            return EgoExoOutput(ego_logits, None, z_ego, None)
+        if exo_clip is None:
+            raise ValueError("a training step needs the exo clip")
+        windows = self.exo.windows(exo_clip)
+        exo_logits = self.exo.head.classify(windows) if self.use_exo_head else None
+        z_exo = self.exo_projection(windows.mean(1)) if self.use_exo_projection else None
         return EgoExoOutput(ego_logits, exo_logits, z_ego, z_exo)

@@ -1,7 +1,7 @@
-"""Classification heads on the features of both pathways.
+"""Classification head on the features of all pathways.
 
-Legend: N clips, C channels of a pathway, T frames, H W positions, F = C of all pathways, L windows,
-K classes.
+Legend: N clips, C channels of a pathway, T frames, H W positions, F channels of all pathways,
+L windows, K classes.
 """
 
 from __future__ import annotations
@@ -14,55 +14,49 @@ from torch import Tensor, nn
 
 from slowfast.models.dropout import SeededDropout
 
-ACTIVATIONS = {"softmax": lambda x: x.softmax(-1), "sigmoid": torch.sigmoid}
+ACTIVATIONS = {"softmax": lambda logits: logits.softmax(-1), "sigmoid": torch.sigmoid}
 
 
 class Head(nn.Module):
-    """Features [(N, C, T, H, W) per pathway] -> scores [(N, K) per task].
+    """Features [(N, C, T, H, W) per pathway] -> [(N, K) per task].
 
-    Training gives logits; eval gives the activation of them, or logits with `no_act`.
+    Training gives logits; eval gives their `activation`, or the logits with `no_act`.
 
-    window: None pools all of time and space. A number pools windows of so many positions a side;
-        each window is classified, and the scores are averaged after the activation.
+    num_classes: K of each task.
+    window: None pools all of time and space. A number pools, over all of time, every window of so
+        many positions a side (a smaller map is one window); each window is classified, and the
+        mean over windows is taken last: of probabilities in eval, of logits in training and with
+        `no_act`. A fully convolutional test, as in PySlowFast.
     """
 
     def __init__(
         self,
         in_channels: int,
         num_classes: Sequence[int],
-        dropout_rate: float,
-        activation: str,
-        no_act: bool,
-        window: int | None,
+        *,
+        dropout_rate: float = 0.0,
+        activation: str = "softmax",
+        no_act: bool = False,
+        window: int | None = None,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.dropout = SeededDropout(dropout_rate)
+        self.projections = nn.ModuleList(nn.Linear(in_channels, k) for k in num_classes)
         self._activation = ACTIVATIONS[activation]
         self._no_act = no_act
         self._window = window
-        self._build(in_channels, num_classes)
-
-    def _build(self, in_channels: int, num_classes: Sequence[int]) -> None:
-        self.projections = nn.ModuleList(nn.Linear(in_channels, k) for k in num_classes)
-
-    def layers(self) -> list[nn.Linear]:
-        return list(self.projections)  # type: ignore[arg-type]
 
     def pool(self, features: list[Tensor]) -> Tensor:
-        """(N, L, F); L = 1 where the whole clip is one window."""
+        """Averages of the windows, (N, L, F); L is 1 where one window covers the clip."""
         if self._window is None:
             return torch.cat([x.mean((2, 3, 4)) for x in features], dim=1)[:, None]
-        size = self._window
-        pooled = [
-            F.avg_pool3d(x, (x.shape[2], min(size, x.shape[3]), min(size, x.shape[4])), stride=1)
-            for x in features
-        ]
-        return torch.cat(pooled, dim=1).flatten(2).transpose(1, 2)
+        return torch.cat([_pool_windows(x, self._window) for x in features], dim=2)
 
     def classify(self, pooled: Tensor) -> list[Tensor]:
-        """Scores of pooled features (N, L, F)."""
-        dropped = self.dropout(pooled)
-        scores = [layer(dropped) for layer in self.layers()]
+        """(N, L, F) -> [(N, K) per task]."""
+        pooled = self.dropout(pooled)
+        scores = [projection(pooled) for projection in self.projections]
         if not self.training and not self._no_act:
             scores = [self._activation(x) for x in scores]
         return [x.mean(1) for x in scores]
@@ -71,12 +65,8 @@ class Head(nn.Module):
         return self.classify(self.pool(features))
 
 
-class SingleHead(Head):
-    """A head of one task, under the published name `projection`."""
-
-    def _build(self, in_channels: int, num_classes: Sequence[int]) -> None:
-        (classes,) = num_classes
-        self.projection = nn.Linear(in_channels, classes)
-
-    def layers(self) -> list[nn.Linear]:
-        return [self.projection]
+def _pool_windows(x: Tensor, size: int) -> Tensor:
+    """(N, C, T, H, W) -> (N, L, C), windows in row order, one position apart."""
+    frames, height, width = x.shape[2:]
+    kernel = (frames, min(size, height), min(size, width))
+    return F.avg_pool3d(x, kernel, stride=1).flatten(2).transpose(1, 2)

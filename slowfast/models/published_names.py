@@ -1,52 +1,37 @@
-"""Names and order of the weights in published checkpoints."""
+"""Names and order of the weights in published checkpoints.
+
+Inside a backbone our names are the published ones. A model that was never published keeps its own.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 from torch import Tensor, nn
 
 from slowfast.models.ego_exo import EgoExoSlowFast
 from slowfast.models.recognizer import Recognizer
 
-# Published order of the dual model's stages: the halves take turns.
+# Stages of the published dual model, in its order: the halves take turns, exo ones end in _t.
 _DUAL_STAGES = (
-    *("ego.s1", "ego.s1_fuse", "ego.s2", "ego.s2_fuse"),
-    *("exo.s1", "exo.s1_fuse", "exo.s2", "exo.s2_fuse"),
-    *("ego.s3", "ego.s3_fuse", "exo.s3", "exo.s3_fuse"),
-    *("ego.s4", "ego.s4_fuse", "ego.s5", "exo.s4", "exo.s4_fuse", "exo.s5"),
+    *("s1", "s1_fuse", "s2", "s2_fuse", "s1_t", "s1_fuse_t", "s2_t", "s2_fuse_t"),
+    *("s3", "s3_fuse", "s3_t", "s3_fuse_t"),
+    *("s4", "s4_fuse", "s5", "s4_t", "s4_fuse_t", "s5_t"),
 )
 EXO_HEAD = "head_lemma"
-EGO_PROJECTION = "global_con_head.fpv_global_proj"
-EXO_PROJECTION = "global_con_head.tpv_global_proj"
-
-
-def _prefixes(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Our module prefix and the published one, in the published order."""
-    if isinstance(model, EgoExoSlowFast):
-        for name in _DUAL_STAGES:
-            half, stage = name.split(".")
-            yield f"{half}.backbone.{stage}.", f"{stage}{'_t' if half == 'exo' else ''}."
-        yield "ego.head.", f"{model.ego.published_head}."
-        yield "exo.head.", f"{EXO_HEAD}."
-        yield "ego_projection.linear.", f"{EGO_PROJECTION}."
-        yield "exo_projection.linear.", f"{EXO_PROJECTION}."
-    elif isinstance(model, Recognizer):
-        yield "backbone.", ""
-        yield "head.", f"{model.published_head}."
-    else:
-        raise TypeError(f"{type(model).__name__} has no published names")
+PROJECTIONS = {
+    "ego_projection": "global_con_head.fpv_global_proj",
+    "exo_projection": "global_con_head.tpv_global_proj",
+}
 
 
 def to_published(model: nn.Module) -> dict[str, str]:
     """Our name of every parameter and buffer -> the published one, in the published order."""
     names = list(model.state_dict())
-    return {
-        name: published + name.removeprefix(ours)
-        for ours, published in _prefixes(model)
-        for name in names
-        if name.startswith(ours)
-    }
+    if isinstance(model, Recognizer):
+        return {name: _in_recognizer(model, name) for name in names}
+    if isinstance(model, EgoExoSlowFast):
+        renamed = {name: _in_dual(model, name) for name in names}
+        return dict(sorted(renamed.items(), key=lambda item: _dual_rank(item[1])))
+    return {name: name for name in names}
 
 
 def published_state_dict(model: nn.Module) -> dict[str, Tensor]:
@@ -56,10 +41,35 @@ def published_state_dict(model: nn.Module) -> dict[str, Tensor]:
 
 
 def published_parameter_order(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """(published name, parameter) in the published order."""
+    """(published name, parameter) of every parameter, in the published order."""
     parameters = dict(model.named_parameters())
     return [
         (published, parameters[name])
         for name, published in to_published(model).items()
         if name in parameters
     ]
+
+
+def _in_recognizer(recognizer: Recognizer, name: str) -> str:
+    part, rest = name.split(".", 1)
+    if part == "backbone":
+        return rest
+    task, leaf = rest.removeprefix("projections.").split(".")
+    return f"{recognizer.published_layers[int(task)]}.{leaf}"
+
+
+def _in_dual(model: EgoExoSlowFast, name: str) -> str:
+    part, rest = name.split(".", 1)
+    if part in PROJECTIONS:
+        return f"{PROJECTIONS[part]}.{rest.removeprefix('linear.')}"
+    published = _in_recognizer(model.get_submodule(part), rest)  # type: ignore[arg-type]
+    if part == "ego" or rest.startswith("head."):
+        return published
+    stage, leaf = published.split(".", 1)
+    return f"{stage}_t.{leaf}"
+
+
+def _dual_rank(published: str) -> int:
+    """Position of the weight's stage; what is no stage keeps its order at the end."""
+    stage = published.split(".")[0]
+    return _DUAL_STAGES.index(stage) if stage in _DUAL_STAGES else len(_DUAL_STAGES)

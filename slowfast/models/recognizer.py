@@ -1,28 +1,43 @@
-"""A backbone and a head: recognition from one view."""
+"""A backbone and a head: recognition from one view.
+
+Legend: N clips, T frames of the fast pathway, H W pixels, F pooled channels, L windows, K classes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
+from slowfast.models.backbone import Backbone
 from slowfast.models.heads import Head
-from slowfast.models.slowfast import SlowFastBackbone
 
 
 class Recognizer(nn.Module):
     """[slow (N, 3, T/alpha, H, W), fast (N, 3, T, H, W)] -> [(N, K) per task].
 
-    published_head: the head's module name in published checkpoints.
+    published_layers: names of the head's linear layers in published checkpoints, one per task
+        (`headepic100.projections.0`).
     """
 
-    def __init__(self, backbone: SlowFastBackbone, head: Head, published_head: str) -> None:
+    def __init__(self, backbone: Backbone, head: Head, published_layers: Sequence[str]) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.published_head = published_head
+        self.published_layers = tuple(published_layers)
 
-    def pooled(self, clip: list[Tensor]) -> Tensor:
-        """(N, L, F): L = 1 unless the head pools windows."""
+    @property
+    def published_head(self) -> str:
+        """The head's module name in published checkpoints (`headepic100`)."""
+        return self.published_layers[0].split(".")[0]
+
+    def windows(self, clip: list[Tensor]) -> Tensor:
+        """Pooled features (N, L, F), before dropout; L is 1 unless the head pools windows."""
         return self.head.pool(self.backbone(clip))
 
+    def features(self, clip: list[Tensor]) -> Tensor:
+        """Pooled features (N, F), before dropout: the mean over windows."""
+        return self.windows(clip).mean(1)
+
     def forward(self, clip: list[Tensor]) -> list[Tensor]:
-        return self.head.classify(self.pooled(clip))
+        return self.head.classify(self.windows(clip))

@@ -1,6 +1,6 @@
-"""Residual stages: bottleneck blocks, one chain per pathway.
+"""Residual stages: bottleneck blocks (arXiv 1512.03385), one chain of them per pathway.
 
-Legend: N clips, C channels, T frames, H W pixels.
+Legend: N clips, C channels, T frames, H W positions.
 """
 
 from __future__ import annotations
@@ -8,122 +8,101 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Bottleneck(nn.Module):
-    """T x 1 x 1, 1 x 3 x 3, 1 x 1 x 1 convolutions, each with its norm; ReLU between."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        inner_channels: int,
-        temporal_kernel: int,
-        stride: int,
-        groups: int,
-        dilation: int,
-    ) -> None:
-        super().__init__()
-        self.a = nn.Conv3d(
-            in_channels,
-            inner_channels,
-            (temporal_kernel, 1, 1),
-            padding=(temporal_kernel // 2, 0, 0),
-            bias=False,
-        )
-        self.a_bn = nn.BatchNorm3d(inner_channels)
-        self.b = nn.Conv3d(
-            inner_channels,
-            inner_channels,
-            (1, 3, 3),
-            stride=(1, stride, stride),
-            padding=(0, dilation, dilation),
-            dilation=(1, dilation, dilation),
-            groups=groups,
-            bias=False,
-        )
-        self.b_bn = nn.BatchNorm3d(inner_channels)
-        self.c = nn.Conv3d(inner_channels, out_channels, 1, bias=False)
-        self.c_bn = nn.BatchNorm3d(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.a_bn(self.a(x)), inplace=True)
-        x = F.relu(self.b_bn(self.b(x)), inplace=True)
-        return self.c_bn(self.c(x))
-
-
-class ResBlock(nn.Module):
-    """A bottleneck and its shortcut, projected where the shape changes."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        inner_channels: int,
-        temporal_kernel: int,
-        stride: int,
-        groups: int,
-        dilation: int,
-    ) -> None:
-        super().__init__()
-        self.branch1: nn.Module | None = None
-        if in_channels != out_channels or stride != 1:
-            self.branch1 = nn.Conv3d(
-                in_channels, out_channels, 1, stride=(1, stride, stride), bias=False
-            )
-            self.branch1_bn = nn.BatchNorm3d(out_channels)
-        self.branch2 = Bottleneck(
-            in_channels, out_channels, inner_channels, temporal_kernel, stride, groups, dilation
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.branch1 is None else self.branch1_bn(self.branch1(x))
-        return F.relu(shortcut + self.branch2(x), inplace=True)
-
-
 @dataclass(frozen=True)
-class PathwaySpec:
-    """One pathway of one stage.
+class BlockSpec:
+    """The shape of one residual block.
 
-    temporal_blocks: the first so many blocks have `temporal_kernel`, the others 1.
+    inner_channels: width of the bottleneck. stride, dilation: spatial, of the 1x3x3 convolution.
     """
 
     in_channels: int
-    out_channels: int
     inner_channels: int
+    out_channels: int
     temporal_kernel: int
-    temporal_blocks: int
-    stride: int
-    dilation: int
+    stride: int = 1
+    dilation: int = 1
+    groups: int = 1
+    inplace_relu: bool = True
+
+
+class Bottleneck(nn.Module):
+    """Convolutions Tx1x1, 1x3x3, 1x1x1, each with its norm; ReLU after the first two."""
+
+    def __init__(self, spec: BlockSpec) -> None:
+        super().__init__()
+        kernel, dilation = spec.temporal_kernel, spec.dilation
+        self.a = nn.Conv3d(
+            spec.in_channels,
+            spec.inner_channels,
+            (kernel, 1, 1),
+            padding=(kernel // 2, 0, 0),
+            bias=False,
+        )
+        self.a_bn = nn.BatchNorm3d(spec.inner_channels)
+        self.b = nn.Conv3d(
+            spec.inner_channels,
+            spec.inner_channels,
+            (1, 3, 3),
+            stride=(1, spec.stride, spec.stride),
+            padding=(0, dilation, dilation),
+            dilation=(1, dilation, dilation),
+            groups=spec.groups,
+            bias=False,
+        )
+        self.b_bn = nn.BatchNorm3d(spec.inner_channels)
+        self.c = nn.Conv3d(spec.inner_channels, spec.out_channels, 1, bias=False)
+        self.c_bn = nn.BatchNorm3d(spec.out_channels)
+        self.relu = nn.ReLU(spec.inplace_relu)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.a_bn(self.a(x)))
+        x = self.relu(self.b_bn(self.b(x)))
+        x = self.c_bn(self.c(x))
+        return x
+
+
+class ResBlock(nn.Module):
+    """A bottleneck and its shortcut, which is projected where the shape changes."""
+
+    def __init__(self, spec: BlockSpec) -> None:
+        super().__init__()
+        self._projects = spec.in_channels != spec.out_channels or spec.stride != 1
+        if self._projects:
+            self.branch1 = nn.Conv3d(
+                spec.in_channels,
+                spec.out_channels,
+                1,
+                stride=(1, spec.stride, spec.stride),
+                bias=False,
+            )
+            self.branch1_bn = nn.BatchNorm3d(spec.out_channels)
+        self.branch2 = Bottleneck(spec)
+        self.relu = nn.ReLU(spec.inplace_relu)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.branch1_bn(self.branch1(x)) if self._projects else x
+        x = self.relu(shortcut + self.branch2(x))
+        return x
 
 
 class ResStage(nn.Module):
-    """`num_blocks` residual blocks per pathway; blocks are named pathway<p>_res<i>."""
+    """A chain of residual blocks per pathway, slow first; blocks are named pathway<p>_res<i>."""
 
-    def __init__(self, num_blocks: int, groups: int, pathways: Sequence[PathwaySpec]) -> None:
+    def __init__(self, pathways: Sequence[Sequence[BlockSpec]]) -> None:
         super().__init__()
-        self._num_blocks = num_blocks
-        for pathway, spec in enumerate(pathways):
-            for block in range(num_blocks):
-                self.add_module(
-                    f"pathway{pathway}_res{block}",
-                    ResBlock(
-                        spec.in_channels if block == 0 else spec.out_channels,
-                        spec.out_channels,
-                        spec.inner_channels,
-                        spec.temporal_kernel if block < spec.temporal_blocks else 1,
-                        spec.stride if block == 0 else 1,
-                        groups,
-                        spec.dilation,
-                    ),
-                )
+        self._chains: list[list[str]] = []
+        for p, specs in enumerate(pathways):
+            self._chains.append([f"pathway{p}_res{i}" for i in range(len(specs))])
+            for name, spec in zip(self._chains[-1], specs, strict=True):
+                self.add_module(name, ResBlock(spec))
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        return [self._pathway(p, x) for p, x in enumerate(features)]
+        return [self._run(chain, x) for chain, x in zip(self._chains, features, strict=True)]
 
-    def _pathway(self, pathway: int, x: Tensor) -> Tensor:
-        for block in range(self._num_blocks):
-            x = self.get_submodule(f"pathway{pathway}_res{block}")(x)
+    def _run(self, chain: list[str], x: Tensor) -> Tensor:
+        for name in chain:
+            x = getattr(self, name)(x)
         return x

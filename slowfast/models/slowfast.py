@@ -7,29 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from slowfast.models.backbone import Backbone
 from slowfast.models.fusion import FuseFastToSlow
-from slowfast.models.resnet import PathwaySpec, ResStage
+from slowfast.models.resnet import BlockSpec, ResStage
 from slowfast.models.stem import Stem
 
+# Residual blocks of s2..s5 by depth.
 NUM_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-# Temporal kernel of the stem and of the blocks of s2..s5, slow and fast.
+# Temporal kernels, slow and fast: of the stem, and of the blocks of s2..s5.
 _STEM_KERNELS = (1, 5)
 _STAGE_KERNELS = ((1, 3), (1, 3), (3, 3), (3, 3))
 
 
-class SlowFastBackbone(nn.Module):
+class SlowFastBackbone(Backbone):
     """[slow (N, 3, T/alpha, H, W), fast (N, 3, T, H, W)] -> their features after s5, at H/32.
 
-    depth: 50 or 101. width: channels of the slow stem. beta_inv: slow over fast channels.
-    fusion_ratio, fusion_kernel: of the lateral connections.
-    temporal_blocks, strides, dilations: per stage s2..s5 and pathway.
+    num_blocks: of s2..s5. width: channels of the slow stem. alpha: fast over slow frame rate.
+    beta_inv: slow over fast channels. fusion_ratio, fusion_kernel: of the lateral connections,
+    channels relative to the fast pathway and temporal kernel.
+    temporal_blocks, strides, dilations: per stage s2..s5, [slow, fast]; the first
+    `temporal_blocks` blocks have the stage's temporal kernel, the others 1.
     """
 
     def __init__(
         self,
-        depth: int,
+        *,
+        num_blocks: Sequence[int],
         width: int,
         alpha: int,
         beta_inv: int,
@@ -39,36 +44,69 @@ class SlowFastBackbone(nn.Module):
         strides: Sequence[Sequence[int]],
         dilations: Sequence[Sequence[int]],
         groups: int = 1,
+        inplace_relu: bool = True,
     ) -> None:
         super().__init__()
-        widths = (width, width // beta_inv)
-        self.s1 = Stem(widths, _STEM_KERNELS)
-        self.s1_fuse = FuseFastToSlow(widths[1], fusion_ratio, fusion_kernel, alpha)
-        incoming = widths
-        for stage, num_blocks in enumerate(NUM_BLOCKS[depth]):
-            outgoing = tuple(w * 4 * 2**stage for w in widths)
-            fused = (incoming[0] + incoming[1] * fusion_ratio, incoming[1])
-            specs = [
-                PathwaySpec(
-                    in_channels=fused[p],
-                    out_channels=outgoing[p],
-                    inner_channels=groups * widths[p] * 2**stage,
+
+        def fuse(fast_channels: int) -> FuseFastToSlow:
+            return FuseFastToSlow(fast_channels, fusion_ratio, fusion_kernel, alpha, inplace_relu)
+
+        slow, fast = width, width // beta_inv
+        self.s1 = Stem((slow, fast), _STEM_KERNELS, inplace_relu)
+        for stage, count in enumerate(num_blocks):
+            self.add_module(f"s{stage + 1}_fuse", fuse(fast))
+            incoming = (slow + fusion_ratio * fast, fast)
+            inner = (width * 2**stage, width // beta_inv * 2**stage)
+            pathways = [
+                _block_chain(
+                    count,
+                    temporal_blocks[stage][p],
+                    in_channels=incoming[p],
+                    inner_channels=groups * inner[p],
+                    out_channels=4 * inner[p],
                     temporal_kernel=_STAGE_KERNELS[stage][p],
-                    temporal_blocks=temporal_blocks[stage][p],
                     stride=strides[stage][p],
                     dilation=dilations[stage][p],
+                    groups=groups,
+                    inplace_relu=inplace_relu,
                 )
                 for p in (0, 1)
             ]
-            self.add_module(f"s{stage + 2}", ResStage(num_blocks, groups, specs))
-            if stage < 3:
-                fuse = FuseFastToSlow(outgoing[1], fusion_ratio, fusion_kernel, alpha)
-                self.add_module(f"s{stage + 2}_fuse", fuse)
-            incoming = outgoing
-        self.out_channels = incoming
+            self.add_module(f"s{stage + 2}", ResStage(pathways))
+            slow, fast = (4 * channels for channels in inner)
+        self.out_channels = (slow, fast)
 
     def forward(self, clip: list[Tensor]) -> list[Tensor]:
         features = clip
         for stage in self.children():
             features = stage(features)
         return features
+
+
+def _block_chain(
+    count: int,
+    temporal_blocks: int,
+    *,
+    in_channels: int,
+    inner_channels: int,
+    out_channels: int,
+    temporal_kernel: int,
+    stride: int,
+    dilation: int,
+    groups: int,
+    inplace_relu: bool,
+) -> list[BlockSpec]:
+    """Blocks of one pathway of one stage: the first one changes channels and resolution."""
+    return [
+        BlockSpec(
+            in_channels=out_channels if block else in_channels,
+            inner_channels=inner_channels,
+            out_channels=out_channels,
+            temporal_kernel=temporal_kernel if block < temporal_blocks else 1,
+            stride=1 if block else stride,
+            dilation=dilation,
+            groups=groups,
+            inplace_relu=inplace_relu,
+        )
+        for block in range(count)
+    ]

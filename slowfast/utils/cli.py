@@ -1,9 +1,15 @@
 """Runs a command's `main`: a user's mistake ends in one line and exit status 2."""
 
+import os
 import sys
+import time
 from collections.abc import Callable
 
 from slowfast.utils.errors import UserError
+
+# A mistake that all processes see is told by the first one, whose end makes the launcher stop the
+# others; one that a single process sees is told by that one, this much later.
+OTHERS_WAIT_SEC = 3.0
 
 
 def run_command(main: Callable[[], int | None]) -> None:
@@ -11,6 +17,9 @@ def run_command(main: Callable[[], int | None]) -> None:
     try:
         status = main()
     except UserError as error:
+        if int(os.environ.get("LOCAL_RANK", "0")) > 0:
+            time.sleep(OTHERS_WAIT_SEC)
         sys.stderr.write(f"error: {error}\n")
+        sys.stderr.flush()
         sys.exit(2)
     sys.exit(status or 0)

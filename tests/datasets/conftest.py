@@ -8,7 +8,8 @@ from tiny_videos import make_segment, make_video
 
 from slowfast.datasets.clip_sampling import ClipSampling
 from slowfast.datasets.device_transform import DeviceTransform
-from slowfast.datasets.frames import FolderFrameStore, make_decoder
+from slowfast.datasets.frame_store import VideoStore
+from slowfast.datasets.frames import make_decoder
 from slowfast.datasets.segment_dataset import SegmentDataset, TestViews
 from slowfast.datasets.transforms import Geometry
 from slowfast.datasets.types import Segment
@@ -32,7 +33,7 @@ def make_dataset(video_root: Path) -> Callable[..., SegmentDataset]:
         **changes: object,
     ) -> SegmentDataset:
         settings: dict = {
-            "frames": FolderFrameStore([str(video_root)], make_decoder("auto")),
+            "frames": VideoStore([str(video_root)], make_decoder("auto")),
             "sampling": ClipSampling(num_frames=8, rate=2),
             "geometry": Geometry((28, 36), train_crop=24, test_crop=24),
             "views": TestViews(4, 3),

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from tiny_videos import make_segment, make_video, picture
 
-from slowfast.datasets.frames import FolderFrameStore, ImageFiles, make_decoder
+from slowfast.datasets.frame_store import VideoStore
+from slowfast.datasets.frames import ImageFiles, make_decoder
 from slowfast.utils.errors import UserError
 
 DECODERS = ["simplejpeg", "opencv"]
 
 
 def store(*roots, offset=0, decoder="auto"):
-    return FolderFrameStore([str(root) for root in roots], make_decoder(decoder), offset)
+    return VideoStore([str(root) for root in roots], make_decoder(decoder), frame_offset=offset)
 
 
 def numbers_of(frames):

@@ -5,7 +5,8 @@ from tiny_videos import make_segment, make_video
 
 from slowfast.datasets.build import load_clip
 from slowfast.datasets.clip_sampling import ClipSampling
-from slowfast.datasets.frames import FolderFrameStore, make_decoder
+from slowfast.datasets.frame_store import VideoStore
+from slowfast.datasets.frames import make_decoder
 from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.types import SampleKey, Segment
 from slowfast.utils.errors import UserError
@@ -16,7 +17,7 @@ class CountingStore:
     """Counts how often each frame is read."""
 
     def __init__(self, root):
-        self.store = FolderFrameStore([str(root)], make_decoder("auto"))
+        self.store = VideoStore([str(root)], make_decoder("auto"))
         self.reads = []
 
     def check(self, segments):
@@ -132,7 +133,7 @@ def test_one_view_and_one_crop_is_the_validation_clip(make_dataset):
 
 def test_square_frames_have_one_crop(make_dataset, tmp_path):
     make_video(tmp_path / "P01_01", 20, size=(30, 30))
-    store = FolderFrameStore([str(tmp_path)], make_decoder("auto"))
+    store = VideoStore([str(tmp_path)], make_decoder("auto"))
     dataset = make_dataset([make_segment(1, 20)], "test", frames=store, views=TestViews(2, 3))
     assert [view.weight for view in dataset[0].views] == [3, 3]
 
@@ -160,7 +161,7 @@ def test_labels(make_dataset):
 def test_frames_of_two_sizes_are_an_error(make_dataset, tmp_path):
     make_video(tmp_path / "P01_01", 20)
     make_video(tmp_path / "P01_01", 3, first=10, size=(40, 56))
-    store = FolderFrameStore([str(tmp_path)], make_decoder("auto"))
+    store = VideoStore([str(tmp_path)], make_decoder("auto"))
     for split in ("val", "test"):
         with pytest.raises(UserError, match=r"P01_01 .*56x32 and 56x40"):
             make_dataset([make_segment(1, 20)], split, frames=store)[0]

@@ -16,7 +16,10 @@ def run_in_processes(world_size: int, function: Callable[..., Any], *args: Any) 
     """`function(*args)` on every rank; its results in rank order. It must be importable."""
     with tempfile.TemporaryDirectory() as folder:
         mp.start_processes(
-            _child, args=(world_size, folder, function, args), nprocs=world_size, start_method="spawn"
+            _child,
+            args=(world_size, folder, function, args),
+            nprocs=world_size,
+            start_method="spawn",
         )
         return [
             torch.load(Path(folder) / f"{rank}.pt", weights_only=False)
@@ -24,7 +27,9 @@ def run_in_processes(world_size: int, function: Callable[..., Any], *args: Any) 
         ]
 
 
-def _child(rank: int, world_size: int, folder: str, function: Callable[..., Any], args: Any) -> None:
+def _child(
+    rank: int, world_size: int, folder: str, function: Callable[..., Any], args: Any
+) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size

@@ -37,7 +37,11 @@ def test_gradients_flow_back_to_every_rank(world_size):
 def _exchange() -> tuple[list[int], object, float]:
     rank = distributed.rank()
     total = distributed.all_reduce_sum(torch.tensor(float(rank + 1)))
-    return distributed.gather_objects(rank), distributed.broadcast_object(f"of {rank}"), float(total)
+    return (
+        distributed.gather_objects(rank),
+        distributed.broadcast_object(f"of {rank}"),
+        float(total),
+    )
 
 
 def test_objects_and_sums():

@@ -184,7 +184,7 @@ def test_logits_are_fused_like_their_log_probabilities() -> None:
     )
 
 
-@pytest.mark.parametrize("weights", [[1], [1, 0], [1, -1]])
+@pytest.mark.parametrize("weights", [[1], [1, 0], [1, -1], [1, float("inf")]])
 def test_wrong_weights_are_refused(weights: list[float]) -> None:
     with pytest.raises(UserError, match="positive weights"):
         fuse([_predictions(1), _predictions(2)], weights)

@@ -17,7 +17,7 @@ from slowfast.evaluation.epic import (
     read_subsets,
 )
 from slowfast.evaluation.files import write_json
-from slowfast.evaluation.results import multilabel_results, recognition_results
+from slowfast.evaluation.results import multilabel_results, read_results, recognition_results
 from slowfast.evaluation.tables import format_table
 from slowfast.utils.errors import UserError
 
@@ -201,6 +201,16 @@ def test_published_numbers_stand_beside_a_test_of_that_size() -> None:
     table = format_table(results)
     line = next(line for line in table.splitlines() if "Ego-Exo" in line)
     assert line.split()[-4:] == ["64.05", "88.49", "48.58", "70.06"]
+
+
+def test_a_value_that_no_segment_has_is_a_dash(tmp_path: Path) -> None:
+    nothing = ManyShot(np.array([50]), np.array([60]), np.array([[50, 60]]))
+    results = recognition_results(SCORES, [VERBS, NOUNS], many_shot=nothing, resamples=3)
+    write_json(tmp_path / "results.json", results)
+    for content in (results, read_results(tmp_path / "results.json")):
+        lines = format_table(content).splitlines()
+        (line,) = (line for line in lines if line.startswith("many_shot_noun_recall"))
+        assert line.split() == ["many_shot_noun_recall", "-", "-"]
 
 
 def test_json_is_written_whole_and_without_nan(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""From the words of an exo vocabulary to ego classes, by the public class tables of EPIC.
+
+A class table lists the words of every class (`instances`; in EPIC-KITCHENS-55 `verbs`, `nouns`).
+An override file adds to it or corrects it. A word that belongs to no class has None.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slowfast.utils.errors import UserError
+
+KINDS = ("verb", "noun")
+_OVERRIDE_COLUMNS = ("kind", "exo", "ego_class")
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """ids: word -> class id, class keys among the words. num_classes: classes of the table."""
+
+    ids: Mapping[str, int]
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Ego class by exo class id, or None, for verbs and for nouns."""
+
+    verbs: tuple[int | None, ...]
+    nouns: tuple[int | None, ...]
+
+
+def class_table_paths(folder: Path, epic_100: bool) -> tuple[Path, Path]:
+    """The verb and the noun table as EPIC-KITCHENS publishes them."""
+    prefix = "EPIC_100" if epic_100 else "EPIC"
+    return folder / f"{prefix}_verb_classes.csv", folder / f"{prefix}_noun_classes.csv"
+
+
+def build_label_map(
+    class_names: Sequence[Sequence[str]], tables: Sequence[Path], override: Path | None = None
+) -> LabelMap:
+    """The map of an exo vocabulary (verbs, nouns) by the class tables (verbs, nouns).
+
+    override: CSV file `kind,exo,ego_class`: kind is verb or noun, exo a word of the vocabulary,
+        ego_class a class id, a word of the class table, or empty for none.
+
+    Raises: UserError for a missing or malformed file, or an override that names nothing.
+    """
+    mapped = []
+    for kind, words, path in zip(KINDS, class_names, tables, strict=True):
+        table = read_class_table(path)
+        classes = [ego_class(word, table.ids) for word in words]
+        for line, word, text in _overrides(override, kind) if override else ():
+            if word not in words:
+                raise UserError(
+                    f"{override}: line {line}: the exo set has no {kind} {word!r}; "
+                    "take a word of its vocabulary"
+                )
+            classes[words.index(word)] = _override_class(text, table, f"{override}: line {line}")
+        mapped.append(tuple(classes))
+    return LabelMap(*mapped)
+
+
+def ego_class(word: str, ids: Mapping[str, int]) -> int | None:
+    """The class of a word, as it is written or in EPIC's spelling; None where it has none.
+
+    EPIC writes compounds from the head on (`cutting-board` is `board:cutting`) and nouns in the
+    singular.
+    """
+    plain = word.strip().lower().replace(" ", "-").replace("_", "-")
+    modifier, _, head = plain.rpartition("-")
+    spellings = [plain, f"{head}:{modifier}"] if modifier else [plain]
+    for spelling in (*spellings, *(text.removesuffix("s") for text in spellings)):
+        if spelling in ids:
+            return ids[spelling]
+    return None
+
+
+def read_class_table(path: Path) -> ClassTable:
+    """A table of EPIC-KITCHENS-100 or -55. Raises: UserError for a missing or malformed file."""
+    keys: dict[str, int] = {}
+    words: dict[str, int] = {}
+    count = 0
+    for line, row in _rows(path):
+        try:
+            number = int(_cell(row, ("id", "verb_id", "noun_id")))
+            keys[_cell(row, ("key", "class_key")).lower()] = number
+            for word in ast.literal_eval(_cell(row, ("instances", "verbs", "nouns"))):
+                words.setdefault(str(word).lower(), number)
+        except (KeyError, ValueError, SyntaxError, TypeError):
+            raise UserError(
+                f"{path}: line {line} is no row of a class table (id, key, instances); "
+                "take the file as EPIC-KITCHENS publishes it"
+            ) from None
+        count = max(count, number + 1)
+    if not keys:
+        raise UserError(f"{path} has no rows; take the file as EPIC-KITCHENS publishes it")
+    # A few words stand in two classes: the class that is called so wins, else the first.
+    return ClassTable({**words, **keys}, count)
+
+
+def _overrides(path: Path, kind: str) -> Iterator[tuple[int, str, str]]:
+    """(line, exo word, ego class) of the override's rows of one kind."""
+    for line, row in _rows(path):
+        if any(row.get(column) is None for column in _OVERRIDE_COLUMNS):
+            raise UserError(
+                f"{path}: line {line} lacks a cell; the columns are {','.join(_OVERRIDE_COLUMNS)}"
+            )
+        if row["kind"] not in KINDS:
+            raise UserError(f"{path}: line {line} has kind {row['kind']!r}; use verb or noun")
+        if row["kind"] == kind:
+            yield line, row["exo"].strip(), row["ego_class"].strip()
+
+
+def _override_class(text: str, table: ClassTable, where: str) -> int | None:
+    if not text:
+        return None
+    number = int(text) if text.isdecimal() else table.ids.get(text.lower())
+    if number is None or number >= table.num_classes:
+        raise UserError(
+            f"{where}: {text!r} is no ego class; give an id below {table.num_classes}, a word of "
+            "the class table, or nothing"
+        )
+    return number
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, row) of a CSV file with a header."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            for row in reader:
+                yield reader.line_num, row
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} does not exist; link EPIC's class tables into DATA.PATH_TO_DATA_DIR, or check "
+            "SUML.PAIRS.LABEL_MAP"
+        ) from None
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as CSV: {error}; copy it again") from None
+
+
+def _cell(row: Mapping[str, str], names: Sequence[str]) -> str:
+    """The cell of the column that has one of the names."""
+    return next(row[name] for name in names if name in row)

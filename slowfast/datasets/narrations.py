@@ -1,0 +1,128 @@
+"""Narration embeddings as training reads them: from the cache on disk, never from the encoder.
+
+The cache is one SQLite file per encoder below SUML.CACHE_DIR; `semantics.encoder` writes it.
+
+Legend: D embedding width, n texts, U distinct texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slowfast.utils.errors import UserError
+
+CACHE_VERSION = 1
+# Vectors on disk: D little-endian float32 of norm 1.
+VECTOR_TYPE = np.dtype("<f4")
+# Parameters of one query, below SQLite's smallest limit.
+_QUERY_TEXTS = 500
+
+
+def cache_path(folder: str | Path, encoder: str) -> Path:
+    """The file of an encoder's embeddings: a readable name, told apart by a hash."""
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", encoder.strip("./"))[-60:]
+    digest = hashlib.sha256(encoder.encode()).hexdigest()[:8]
+    return Path(folder) / f"{readable}-{digest}.sqlite"
+
+
+@contextmanager
+def database_errors(path: Path) -> Iterator[None]:
+    """Turns what SQLite says of a bad file into a UserError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise UserError(
+            f"narration cache {path} cannot be used ({error}); delete it and run "
+            "tools/mine_pairs.py again"
+        ) from error
+
+
+def read_vectors(
+    connection: sqlite3.Connection, texts: Sequence[str], width: int, path: Path
+) -> dict[str, np.ndarray]:
+    """The vectors (D,) of those texts that the cache `path` holds.
+
+    Raises: UserError where they are not `width` wide.
+    """
+    found: dict[str, np.ndarray] = {}
+    for start in range(0, len(texts), _QUERY_TEXTS):
+        part = list(texts[start : start + _QUERY_TEXTS])
+        marks = ",".join("?" * len(part))
+        query = f"SELECT text, vector FROM embeddings WHERE text IN ({marks})"
+        for text, blob in connection.execute(query, part):
+            found[text] = np.frombuffer(blob, VECTOR_TYPE)
+            if len(found[text]) != width:
+                raise UserError(
+                    f"narration cache {path} holds vectors of width {len(found[text])}, "
+                    f"SUML.EMBED_DIM is {width}; set it to the encoder's width"
+                )
+    return found
+
+
+class NarrationTable:
+    """Text -> embedding, in memory.
+
+    vectors: (U, D) float32, rows of norm 1.
+    """
+
+    def __init__(self, texts: Sequence[str], vectors: Tensor) -> None:
+        self.vectors = vectors
+        self._rows = {text: row for row, text in enumerate(texts)}
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, encoder: str, width: int, texts: Sequence[str]
+    ) -> NarrationTable:
+        """The embeddings of `texts` from the cache in `folder`.
+
+        Raises: UserError for a missing or unreadable cache, one that lacks a text, or whose
+            vectors are not `width` wide.
+        """
+        path = cache_path(folder, encoder)
+        if not path.is_file():
+            raise UserError(
+                f"no narration embeddings of encoder {encoder} at {path}; "
+                "run tools/mine_pairs.py with this config"
+            )
+        distinct = list(dict.fromkeys(texts))
+        address = f"file:{quote(str(path.resolve()))}?mode=ro"
+        with (
+            database_errors(path),
+            closing(sqlite3.connect(address, uri=True, timeout=60)) as connection,
+        ):
+            found = read_vectors(connection, distinct, width, path)
+        missing = [text for text in distinct if text not in found]
+        if missing:
+            raise UserError(
+                f"narration cache {path} lacks {len(missing)} of {len(distinct)} texts such as "
+                f"{missing[0]!r}; run tools/mine_pairs.py with this config"
+            )
+        rows = np.stack([found[text] for text in distinct]) if distinct else np.empty((0, width))
+        return cls(distinct, torch.from_numpy(rows.astype(np.float32)))
+
+    def rows(self, texts: Sequence[str]) -> np.ndarray:
+        """Which rows (n,) int64 of `vectors` belong to the texts.
+
+        Raises: UserError for a text that the table lacks.
+        """
+        try:
+            return np.array([self._rows[text] for text in texts], np.int64)
+        except KeyError as error:
+            raise UserError(
+                f"no embedding of the narration {error.args[0]!r}; "
+                "run tools/mine_pairs.py with this config"
+            ) from None
+
+    def lookup(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings (n, D) float32 of the texts. Raises: UserError as `rows`."""
+        return self.vectors[torch.from_numpy(self.rows(texts))]

@@ -1,0 +1,178 @@
+"""The table of pseudo-pairs: which exo segments every ego segment may be joined with.
+
+One `.npz` file that holds no pickles. It fits one ego list, one exo list and one way of mining,
+and is refused for others.
+
+Legend: n ego segments, k candidates per segment.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import logging
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from slowfast.datasets.types import Segment
+from slowfast.evaluation.files import write_atomically
+from slowfast.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+# The value of the setting `mining` in a table that was mined elsewhere.
+IMPORTED = "published"
+
+_ARRAYS = {"indices": np.int32, "similarity": np.float32, "tier": np.uint8}
+_REMEDY = "run tools/mine_pairs.py with this config"
+
+
+class Tier(enum.IntEnum):
+    """How the labels of a pair agree; the published codes.
+
+    SAME: both have exactly one verb and one noun, the same ones. SUBSET: verb and noun of the ego
+    segment are among those of the exo segment. VERB, NOUN: only that one is. NONE: neither, or
+    not known.
+    """
+
+    NONE = 0
+    SUBSET = 1
+    SAME = 2
+    VERB = 3
+    NOUN = 4
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """Candidates of every ego segment.
+
+    indices: (n, k) int32, positions in the exo list, -1 behind the last candidate of a row.
+    similarity: (n, k) float32, cosine of the two narrations; 0 where there is no candidate.
+    tier: (n, k) uint8, Tier of each pair.
+    settings: how it was mined: mining, top_k, encoder, label_map.
+    ego_hash, exo_hash: of the ids and narrations of both lists.
+    exo_count: length of the exo list.
+    """
+
+    indices: np.ndarray
+    similarity: np.ndarray
+    tier: np.ndarray
+    settings: Mapping[str, str | int]
+    ego_hash: str
+    exo_hash: str
+    exo_count: int
+
+    def __post_init__(self) -> None:
+        for name, dtype in _ARRAYS.items():
+            array = getattr(self, name)
+            if array.ndim != 2 or array.shape != self.indices.shape or array.dtype != dtype:
+                raise ValueError(f"{name} is {array.dtype} {array.shape}")
+        if self.indices.size and not (-1 <= self.indices.min() <= self.indices.max()):
+            raise ValueError("negative positions")
+        if self.indices.size and self.indices.max() >= self.exo_count:
+            raise ValueError(f"positions beyond the {self.exo_count} exo segments")
+
+    @property
+    def ego_count(self) -> int:
+        return len(self.indices)
+
+    def draw(self, row: int, rng: np.random.Generator) -> int:
+        """One candidate of a row, uniformly; of a row without any, one of all exo segments."""
+        candidates = self.indices[row]
+        candidates = candidates[candidates >= 0]
+        if len(candidates):
+            return int(rng.choice(candidates))
+        return int(rng.integers(self.exo_count))
+
+    def save(self, path: Path) -> None:
+        """Write the table, whole or not at all."""
+        header = {
+            "version": VERSION,
+            "settings": dict(self.settings),
+            "ego_hash": self.ego_hash,
+            "exo_hash": self.exo_hash,
+            "exo_count": self.exo_count,
+        }
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        write_atomically(
+            path,
+            lambda file: np.savez_compressed(
+                file, allow_pickle=False, header=np.array(json.dumps(header)), **arrays
+            ),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> PairTable:
+        """Read a table. Raises: UserError for a missing, unreadable or outdated file."""
+        if not path.is_file():
+            raise UserError(f"pair table {path} does not exist; {_REMEDY}, or set SUML.PAIRS.FILE")
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                header = json.loads(content["header"].item())
+                version = header.pop("version")
+                if version == VERSION:
+                    return cls(**{name: content[name] for name in _ARRAYS}, **header)
+        except (
+            AttributeError,
+            EOFError,
+            KeyError,
+            OSError,
+            TypeError,
+            ValueError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{path} is no pair table ({reason}); {_REMEDY}") from error
+        raise UserError(
+            f"pair table {path} is of version {version}, this program reads {VERSION}; {_REMEDY}"
+        )
+
+    def check(
+        self,
+        path: Path,
+        ego: Sequence[Segment],
+        exo: Sequence[Segment],
+        settings: Mapping[str, str | int],
+    ) -> None:
+        """Compare the table, read from `path`, with the data sets and the config.
+
+        Raises: UserError naming what differs.
+        """
+        for view, segments, count, digest in (
+            ("ego", ego, self.ego_count, self.ego_hash),
+            ("exo", exo, self.exo_count, self.exo_hash),
+        ):
+            if len(segments) != count:
+                raise UserError(
+                    f"pair table {path} is for {count} {view} segments, the data set has "
+                    f"{len(segments)}; {_REMEDY}"
+                )
+            if narration_hash(segments) != digest:
+                raise UserError(
+                    f"pair table {path} is for other {view} segments: their ids or narrations "
+                    f"differ; {_REMEDY}"
+                )
+        if self.settings.get("mining") == IMPORTED:
+            logger.info("pair table %s was imported; SUML.PAIRS.MINING has no effect", path)
+            return
+        for name, wanted in settings.items():
+            found = self.settings.get(name)
+            if found != wanted:
+                raise UserError(
+                    f"pair table {path} was mined with {name} {found!r}, the config says "
+                    f"{wanted!r}; {_REMEDY}, or set SUML.PAIRS.FILE"
+                )
+
+
+def narration_hash(segments: Sequence[Segment]) -> str:
+    """A hash of the ids and narrations of a list, in its order."""
+    rows = [[segment.segment_id, segment.narration] for segment in segments]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

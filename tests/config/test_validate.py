@@ -1,0 +1,282 @@
+"""Each rule: what breaks it, and the line that says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slowfast.config import get_cfg, load_config, validate, validate_run
+from slowfast.config.load import leaves
+from slowfast.config.validate import ABOVE_ZERO, AT_LEAST, CHOICES, FROM_ZERO_BELOW_ONE
+from slowfast.utils.errors import UserError
+
+STEPS = ["SOLVER.LR_POLICY", "steps_with_relative_lrs"]
+R101 = "[[3, 3], [4, 4], [23, 23], [3, 3]]"
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    path = tmp_path / "empty.yaml"
+    path.write_text("")
+    return path
+
+
+def refusal(path: Path, overrides: list[Any]) -> str:
+    with pytest.raises(UserError) as caught:
+        load_config(path, overrides)
+    line = str(caught.value)
+    assert line.startswith(f"{path}: ")
+    assert "\n" not in line
+    return line.removeprefix(f"{path}: ")
+
+
+def test_tables_name_keys_that_exist() -> None:
+    keys = {key for key, _ in leaves(get_cfg())}
+    assert set(CHOICES) | set(AT_LEAST) | {*ABOVE_ZERO, *FROM_ZERO_BELOW_ONE} <= keys
+
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_value_outside_its_choices(empty: Path, key: str) -> None:
+    wrong: Any = 7 if isinstance(CHOICES[key][0], int) else "sideways"
+    line = refusal(empty, [key, wrong])
+    assert line == f"{key} is {wrong!r}; choose one of {', '.join(map(str, CHOICES[key]))}"
+
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_each_choice_is_allowed(empty: Path, key: str) -> None:
+    extra = ["SOLVER.STEPS", "[0]", "SOLVER.LRS", "[1]"] if key == "SOLVER.LR_POLICY" else []
+    for choice in CHOICES[key]:
+        load_config(empty, [key, choice, *extra])
+
+
+@pytest.mark.parametrize("key", AT_LEAST)
+def test_value_below_its_least(empty: Path, key: str) -> None:
+    wrong = AT_LEAST[key] - 1
+    line = refusal(empty, [key, wrong])
+    assert line.startswith(f"{key} is {wrong}")
+    assert line.endswith(f"; set it to {AT_LEAST[key]} or more")
+
+
+@pytest.mark.parametrize("key", ABOVE_ZERO)
+@pytest.mark.parametrize("wrong", ["0", "-0.1"])
+def test_value_that_must_be_above_zero(empty: Path, key: str, wrong: str) -> None:
+    assert refusal(empty, [key, wrong]) == f"{key} is {float(wrong)}; set it above 0"
+
+
+@pytest.mark.parametrize("key", FROM_ZERO_BELOW_ONE)
+@pytest.mark.parametrize("wrong", ["1", "-0.5"])
+def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> None:
+    assert refusal(empty, [key, wrong]) == f"{key} is {float(wrong)}; set it from 0 to below 1"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["DATA.NUM_FRAMES", "30"],
+            "DATA.NUM_FRAMES 30 is not a multiple of SLOWFAST.ALPHA 4; set it to 32",
+        ),
+        (
+            ["EXO.NUM_FRAMES", "33", "MODEL.MODEL_NAME", "EgoExoSlowFast"],
+            "EXO.NUM_FRAMES 33 is not a multiple of SLOWFAST.ALPHA 4; set it to 36",
+        ),
+        (
+            ["SHARD_ID", "2", "NUM_SHARDS", "2"],
+            "SHARD_ID is 2 of NUM_SHARDS 2; machines are numbered from 0 to 1",
+        ),
+        (["OUTPUT_DIR", ""], "OUTPUT_DIR is empty; name a folder ('.' for this one)"),
+        (
+            ["DATA.TRAIN_JITTER_SCALES", "[320, 256]"],
+            "DATA.TRAIN_JITTER_SCALES is [320, 256]; give [smallest, largest]",
+        ),
+        (
+            ["DATA.TRAIN_JITTER_SCALES", "[256]"],
+            "DATA.TRAIN_JITTER_SCALES is [256]; give [smallest, largest]",
+        ),
+        (
+            ["DATA.TRAIN_CROP_SIZE", "280"],
+            "DATA.TRAIN_JITTER_SCALES [256, 320] begins below DATA.TRAIN_CROP_SIZE 280, which"
+            " cannot be cut from it; raise the one to 280 or lower the other to 256",
+        ),
+        (
+            ["DATA.MEAN", "[0.5]"],
+            "DATA.MEAN is [0.5]; give one number per colour channel, 3 in all",
+        ),
+        (
+            ["DATA.STD", "[0.2, 0, 0.2]"],
+            "DATA.STD is [0.2, 0.0, 0.2]; set all three above 0",
+        ),
+        (
+            ["MODEL.NUM_CLASSES_LIST", "[]", "MODEL.MODEL_NAME", "MultiTaskSlowFast"],
+            "MODEL.NUM_CLASSES_LIST is []; give [verbs, nouns] "
+            "(EPIC-KITCHENS-55: [125, 352], -100: [97, 300])",
+        ),
+        (
+            ["MODEL.NUM_CLASSES_LIST", "[97, 0]"],
+            "MODEL.NUM_CLASSES_LIST is [97, 0]; give [verbs, nouns] "
+            "(EPIC-KITCHENS-55: [125, 352], -100: [97, 300])",
+        ),
+        (
+            ["EXO.NUM_CLASSES_LIST", "[25]"],
+            "EXO.NUM_CLASSES_LIST is [25]; give [verbs, nouns] (LEMMA: [25, 64])",
+        ),
+        (
+            ["RESNET.WIDTH_PER_GROUP", "12"],
+            "RESNET.WIDTH_PER_GROUP 12 is not a multiple of SLOWFAST.BETA_INV 8, so the fast"
+            " pathway has no whole width; set the width to 16",
+        ),
+        (
+            ["SLOWFAST.FUSION_KERNEL_SZ", "4"],
+            "SLOWFAST.FUSION_KERNEL_SZ is 4; set an odd size, e.g. 5",
+        ),
+        (
+            ["RESNET.SPATIAL_STRIDES", "[[1, 1], [2, 2], [2, 2]]"],
+            "RESNET.SPATIAL_STRIDES is [[1, 1], [2, 2], [2, 2]]; give [slow, fast] for each of the"
+            " stages s2 to s5, all numbers 1 or more",
+        ),
+        (
+            ["RESNET.SPATIAL_DILATIONS", "[[1], [1], [1], [1]]"],
+            "RESNET.SPATIAL_DILATIONS is [[1], [1], [1], [1]]; give [slow, fast] for each of the"
+            " stages s2 to s5, all numbers 1 or more",
+        ),
+        (
+            ["RESNET.NUM_BLOCK_TEMP_KERNEL", R101],
+            f"RESNET.NUM_BLOCK_TEMP_KERNEL is {R101}, but RESNET.DEPTH 50 has only [3, 4, 6, 3]"
+            " blocks per stage; set it to [[3, 3], [4, 4], [6, 6], [3, 3]]",
+        ),
+        (
+            [*STEPS, "SOLVER.STEPS", "[0, 20]", "SOLVER.LRS", "[1]"],
+            "SOLVER.STEPS [0, 20] has 2 entries and SOLVER.LRS [1] has 1; give one factor per step",
+        ),
+        (
+            [*STEPS, "SOLVER.STEPS", "[5, 20]", "SOLVER.LRS", "[1, 0.1]"],
+            "SOLVER.STEPS is [5, 20]; give epochs that begin with 0 and increase",
+        ),
+        (
+            [*STEPS, "SOLVER.STEPS", "[0, 20, 20]", "SOLVER.LRS", "[1, 1, 1]"],
+            "SOLVER.STEPS is [0, 20, 20]; give epochs that begin with 0 and increase",
+        ),
+        (STEPS, "SOLVER.STEPS is []; give epochs that begin with 0 and increase"),
+        (
+            [*STEPS, "SOLVER.STEPS", "[0]", "SOLVER.LRS", "[-1]"],
+            "SOLVER.LRS is [-1]; give factors of SOLVER.BASE_LR, 0 or more",
+        ),
+        (
+            [*STEPS, "SOLVER.STEPS", "[0]", "SOLVER.LRS", "['all']"],
+            "SOLVER.STEPS is [0] and SOLVER.LRS is ['all']; both hold numbers only",
+        ),
+        (
+            ["SOLVER.DAMPENING", "0.1"],
+            "SOLVER.NESTEROV True needs a SOLVER.MOMENTUM above 0 (it is 0.9) and SOLVER.DAMPENING"
+            " 0 (it is 0.1); or set SOLVER.NESTEROV False",
+        ),
+        (
+            ["SUML.ALIGN.THRESHOLD", "50"],
+            "SUML.ALIGN.THRESHOLD is 50.0; set a cosine, from -1 to 1",
+        ),
+    ],
+)
+def test_values_that_do_not_fit(empty: Path, overrides: list[Any], line: str) -> None:
+    assert refusal(empty, overrides) == line
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        # The exo clip plays no part without an exo half.
+        ["EXO.NUM_FRAMES", "33"],
+        # Steps play no part in another policy, Nesterov in another optimizer.
+        ["SOLVER.STEPS", "[3]"],
+        ["SOLVER.DAMPENING", "0.1", "SOLVER.NESTEROV", "False"],
+        ["SOLVER.DAMPENING", "0.1", "SOLVER.OPTIMIZING_METHOD", "adamw"],
+        # A scale as large as the crop leaves one place for it.
+        ["DATA.TRAIN_JITTER_SCALES", "[224, 224]"],
+        ["RESNET.DEPTH", "101", "RESNET.NUM_BLOCK_TEMP_KERNEL", R101],
+        # A last step beyond the last epoch, as released.
+        [*STEPS, "SOLVER.STEPS", "[0, 30]", "SOLVER.LRS", "[1, 0.1]", "SOLVER.MAX_EPOCH", "1"],
+        ["MODEL.NUM_CLASSES_LIST", "[]"],
+        # Names that other files register.
+        ["MODEL.MODEL_NAME", "MyModel", "TRAIN.DATASET", "my_kitchen"],
+    ],
+)
+def test_values_that_fit(empty: Path, overrides: list[Any]) -> None:
+    load_config(empty, overrides)
+
+
+def test_validate_takes_an_unfrozen_config() -> None:
+    cfg = get_cfg()
+    validate(cfg)
+    cfg.SUML.TEMPERATURE = -1.0
+    with pytest.raises(UserError, match=r"SUML\.TEMPERATURE is -1\.0"):
+        validate(cfg)
+
+
+SUML = ["TRAIN.DATASET", "ego_exo", "MODEL.MODEL_NAME", "EgoExoSlowFast", "SUML.ENABLE", "True"]
+EXO = ["TRAIN.DATASET", "lemma", "MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_FUNC", "bce_logit"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["TRAIN.ENABLE", "False", "TEST.ENABLE", "False"], "nothing to do"),
+        (["HANDOBJ.ENABLE", "True"], "HANDOBJ.ENABLE True with TRAIN.ENABLE True"),
+        (
+            ["TRAIN.DATASET", "ego_exo", "MODEL.MODEL_NAME", "MultiTaskSlowFast"],
+            "TRAIN.DATASET is ego_exo, but MODEL.MODEL_NAME MultiTaskSlowFast takes epickitchen",
+        ),
+        (
+            [*SUML, "TRAIN.DATASET", "epickitchen"],
+            "TRAIN.DATASET is epickitchen, but MODEL.MODEL_NAME EgoExoSlowFast takes ego_exo",
+        ),
+        (
+            [*SUML, "SUML.ENABLE", "False"],
+            "TRAIN.DATASET ego_exo trains SUM-L, but SUML.ENABLE is False",
+        ),
+        (
+            ["SUML.ENABLE", "True", "MODEL.MODEL_NAME", "MultiTaskSlowFast"],
+            "SUML.ENABLE is True, but TRAIN.DATASET epickitchen holds no pairs",
+        ),
+        (
+            [*SUML, "TEST.DATASET", "lemma"],
+            "TEST.DATASET is lemma, but MODEL.MODEL_NAME EgoExoSlowFast takes epickitchen",
+        ),
+        (EXO, "TEST.DATASET is epickitchen, but MODEL.MODEL_NAME ExoSlowFast takes lemma"),
+        (
+            [*EXO, "TEST.DATASET", "lemma", "MODEL.LOSS_FUNC", "cross_entropy"],
+            "MODEL.LOSS_FUNC is cross_entropy, but MODEL.MODEL_NAME ExoSlowFast trains with"
+            " bce_logit",
+        ),
+        (
+            [*SUML, "MODEL.NUM_CLASSES_LIST", "[97]"],
+            "MODEL.NUM_CLASSES_LIST is [97]; give two sizes, [verbs, nouns]",
+        ),
+    ],
+)
+def test_run_that_does_not_fit_loads_but_may_not_start(
+    empty: Path, overrides: list[Any], part: str
+) -> None:
+    cfg = load_config(empty, overrides)
+    with pytest.raises(UserError) as caught:
+        validate_run(cfg)
+    assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        SUML,
+        [*EXO, "TEST.DATASET", "lemma"],
+        # What is off is not judged.
+        [*SUML, "TRAIN.DATASET", "epickitchen", "TRAIN.ENABLE", "False"],
+        [*EXO, "TEST.ENABLE", "False"],
+        # Nor is what is registered elsewhere.
+        ["MODEL.MODEL_NAME", "MyModel", "TRAIN.DATASET", "ego_exo", "SUML.ENABLE", "True"],
+        ["MODEL.MODEL_NAME", "MultiTaskSlowFast", "TRAIN.DATASET", "my_kitchen"],
+    ],
+)
+def test_run_that_fits(empty: Path, overrides: list[Any]) -> None:
+    validate_run(load_config(empty, overrides))

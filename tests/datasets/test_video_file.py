@@ -1,0 +1,127 @@
+"""Frames sought in a video file are those that decoding the whole file gives."""
+
+import numpy as np
+import pytest
+from tiny_videos import HEIGHT, WIDTH, make_segment, make_video, picture
+
+from slowfast.datasets.epic import annotated_fps
+from slowfast.datasets.frame_store import VideoStore
+from slowfast.datasets.frames import make_decoder
+from slowfast.datasets.segment_dataset import TestViews
+from slowfast.datasets.video_file import VideoFile, index_video
+from slowfast.utils.errors import UserError
+
+av = pytest.importorskip("av")
+
+COUNT = 97
+
+
+def write_video(path, codec="libx264", fps=60, count=COUNT):
+    """Key frames every 12 frames, frames that refer forwards in between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.gop_size = 12
+        stream.codec_context.max_b_frames = 3
+        for number in range(1, count + 1):
+            frame = av.VideoFrame.from_ndarray(picture(number), format="bgr24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def all_frames(path):
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("libx264", "mp4"), ("mpeg4", "mp4"), ("libx264", "mkv")]
+)
+def test_any_frames_equal_those_of_a_whole_decode(tmp_path, codec, suffix):
+    path = write_video(tmp_path / f"video.{suffix}", codec)
+    whole = all_frames(path)
+    index = index_video(path)
+    assert (len(index.times), len(index.key_times)) == (len(whole), 9)
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        numbers = np.unique(rng.integers(0, COUNT, rng.integers(1, 12))).tolist()
+        frames = list(VideoFile(index, make_segment(0, 90)).read(numbers))
+        assert len(frames) == len(numbers)
+        for number, frame in zip(numbers, frames, strict=True):
+            assert np.array_equal(frame, whole[number]), number
+
+
+def test_numbers_beyond_the_file_give_its_ends(tmp_path):
+    path = write_video(tmp_path / "video.mp4", count=20)
+    whole = all_frames(path)
+    frames = list(VideoFile(index_video(path), make_segment(0, 30)).read([-3, 0, 19, 25]))
+    for frame, position in zip(frames, (0, 0, 19, 19), strict=True):
+        assert np.array_equal(frame, whole[position])
+
+
+def test_numbers_may_count_at_another_rate(tmp_path):
+    """Numbers at 60 a second on a file of 30: every frame is shown twice."""
+    path = write_video(tmp_path / "video.mp4", fps=30, count=20)
+    whole = all_frames(path)
+    source = VideoFile(index_video(path), make_segment(1, 30), first_number=1, number_fps=60)
+    for number, frame in zip((1, 2, 3, 39, 40), source.read([1, 2, 3, 39, 40]), strict=True):
+        assert np.array_equal(frame, whole[(number - 1) // 2])
+
+
+def test_rates_of_epic_videos():
+    assert annotated_fps("P01_11") == 60
+    assert annotated_fps("P01_101") == 50
+
+
+@pytest.mark.parametrize("place", ["P01/P01_01.mp4", "P01/videos/P01_01.MP4", "P01_01.mp4"])
+def test_the_store_finds_files(tmp_path, place):
+    path = tmp_path / place
+    write_video(tmp_path / "video.mp4", count=30)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "video.mp4").rename(path)
+    store = VideoStore([str(tmp_path)], make_decoder("auto"), number_fps=annotated_fps)
+    store.check([make_segment()])
+    (frame,) = store.open(make_segment()).read([5])
+    assert np.array_equal(frame, all_frames(path)[4])
+
+
+def test_folders_of_any_root_go_before_files(tmp_path):
+    write_video(tmp_path / "a" / "P01_01.mp4", count=5)
+    make_video(tmp_path / "b" / "P01_01", 5)
+    store = VideoStore([str(tmp_path / root) for root in "ab"], make_decoder("auto"))
+    (frame,) = store.open(make_segment(1, 5)).read([3])
+    assert not np.array_equal(frame, all_frames(tmp_path / "a" / "P01_01.mp4")[2])
+
+
+def test_views_of_a_video_file(make_dataset, tmp_path):
+    write_video(tmp_path / "P01_01.mp4")
+    store = VideoStore([str(tmp_path)], make_decoder("auto"))
+    dataset = make_dataset([make_segment(5, 60)], "test", frames=store, views=TestViews(4, 3))
+    segment = dataset[0]
+    clips = segment.clips(0, len(segment.views))
+    for view in range(12):
+        assert clips[view].equal(dataset.test_clip(0, view).frames)
+
+
+@pytest.mark.parametrize("content", [b"", b"no video" * 100])
+def test_files_that_are_no_videos_are_named(tmp_path, content):
+    (tmp_path / "P01_01.mp4").write_bytes(content)
+    with pytest.raises(UserError, match=r"P01_01\.mp4 is not a readable video"):
+        VideoStore([str(tmp_path)], make_decoder("auto")).open(make_segment())
+
+
+def test_a_segment_beyond_the_file_is_an_error(tmp_path):
+    write_video(tmp_path / "P01_01.mp4", count=20)
+    with pytest.raises(UserError, match=r"20 frames, but segment P01_01_21 begins at frame 21"):
+        VideoStore([str(tmp_path)], make_decoder("auto")).open(make_segment(21, 40))
+
+
+def test_a_damaged_file_names_itself(tmp_path):
+    path = write_video(tmp_path / "P01_01.mp4")
+    store = VideoStore([str(tmp_path)], make_decoder("auto"))
+    source = store.open(make_segment())
+    path.write_bytes(b"gone")
+    with pytest.raises(UserError, match=r"P01_01\.mp4 \(segment P01_01_1\) cannot be decoded"):
+        list(source.read([50]))

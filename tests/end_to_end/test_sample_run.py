@@ -1,0 +1,99 @@
+"""The main job on the rendered sample, through the commands, in two real processes."""
+
+import json
+import math
+
+import torch
+
+from slowfast.evaluation.predictions import read_predictions
+from slowfast.utils.logging import JSON_PREFIX
+from tests.commands import EGO_TINY, SHORT_RUN, SUML_TINY, launch_tool, run_tool
+
+LOSSES = {"ego_verb", "ego_noun", "exo_verb", "exo_noun", "align", "ego_text", "exo_text"}
+
+
+def json_stats(output) -> list[dict]:
+    lines = (output / "log.txt").read_text().splitlines()
+    return [json.loads(line.split(JSON_PREFIX)[1]) for line in lines if JSON_PREFIX in line]
+
+
+def test_every_loss_is_logged_by_name(suml_run):
+    steps = [s for s in json_stats(suml_run.output) if s["_type"] == "train_iter"]
+    assert [s["iter"] for s in steps] == ["1/4", "2/4", "3/4", "4/4"]
+    for step in steps:
+        assert step.keys() >= LOSSES | {"loss", "lr", "pairs_kept", "align_empty", "data_wait"}
+        assert all(math.isfinite(step[name]) for name in LOSSES)
+
+
+def test_validation_and_scalars(suml_run):
+    (validation,) = [s for s in json_stats(suml_run.output) if s["_type"] == "val_epoch"]
+    assert 0 <= validation["verb_top1"] <= 100
+    assert list((suml_run.output / "tensorboard").glob("events*"))
+
+
+def test_results(suml_run):
+    results = json.loads((suml_run.output / "results.json").read_text())
+    assert results["num_segments"] == 10
+    for name in ("verb_top1", "noun_top1", "action_top1", "verb_top5", "action_both_top5"):
+        assert 0 <= results[name] <= 100
+        assert 0 <= results[f"chance_{name}"] <= 100
+    assert "top-1" in suml_run.stderr
+
+
+def test_predictions(suml_run):
+    predictions = read_predictions(suml_run.output / "predictions.pkl")
+    assert predictions.verb_output.shape == (10, 6)
+    assert predictions.noun_output.shape == (10, 8)
+    assert len(set(predictions.narration_id)) == 10
+
+
+def test_the_checkpoint_has_published_names(suml_run):
+    path = suml_run.output / "checkpoints" / "checkpoint_epoch_00001.pyth"
+    state = torch.load(path, weights_only=True)
+    assert state["epoch"] == 0
+    assert "s1.pathway0_stem.conv.weight" in state["model_state"]
+    assert "s2_t.pathway1_res0.branch2.a.weight" in state["model_state"]
+    assert "headepic100.projections.0.weight" in state["model_state"]
+    assert "global_con_head.tpv_global_proj.weight" in state["model_state"]
+
+
+def test_scores_do_not_depend_on_the_number_of_processes(suml_run):
+    """The checkpoint of the dual model, tested by the plain recogniser in one process."""
+    checkpoint = suml_run.output / "checkpoints" / "checkpoint_epoch_00001.pyth"
+    ended = run_tool(
+        "run_net.py",
+        *("--cfg", EGO_TINY, *SHORT_RUN, "TRAIN.ENABLE", "False", "OUTPUT_DIR", "runs/again"),
+        *("TEST.CHECKPOINT_FILE_PATH", checkpoint),
+        cwd=suml_run.home,
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    again = read_predictions(suml_run.home / "runs" / "again" / "predictions.pkl")
+    before = read_predictions(suml_run.output / "predictions.pkl")
+    assert (again.narration_id == before.narration_id).all()
+    assert (again.verb_output == before.verb_output).all()
+    assert (again.noun_output == before.noun_output).all()
+
+
+def test_a_longer_run_goes_on_from_the_checkpoint(suml_run):
+    """Two epochs in one go, and one epoch more after the first run, end in the same weights."""
+    common = ("--cfg", SUML_TINY, *SHORT_RUN, "SOLVER.MAX_EPOCH", 2, "TEST.ENABLE", "False")
+    # A policy that does not look at MAX_EPOCH, which the two runs disagree on.
+    steps = (
+        *("SOLVER.LR_POLICY", "steps_with_relative_lrs"),
+        *("SOLVER.STEPS", "[0]", "SOLVER.LRS", "[1.0]"),
+    )
+    for name, epochs in (("whole", (2,)), ("parts", (1, 2))):
+        for last in epochs:
+            args = (*common, *steps, "SOLVER.MAX_EPOCH", last, "OUTPUT_DIR", f"runs/{name}")
+            ended = launch_tool("run_net.py", *args, processes=2, cwd=suml_run.home)
+            assert ended.returncode == 0, ended.stderr[-4000:]
+    assert "resumed from" in ended.stderr
+    whole, parts = (
+        torch.load(
+            suml_run.home / "runs" / name / "checkpoints" / "checkpoint_epoch_00002.pyth",
+            weights_only=True,
+        )["model_state"]
+        for name in ("whole", "parts")
+    )
+    assert whole.keys() == parts.keys()
+    assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []

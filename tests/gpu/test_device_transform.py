@@ -1,0 +1,27 @@
+"""The device transform and the loader's page-locked batches on a GPU."""
+
+import pytest
+import torch
+
+from slowfast.datasets.device_transform import DeviceTransform
+from slowfast.datasets.types import ClipBatch
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@pytest.mark.parametrize("order", ["bgr", "rgb"])
+def test_equals_the_cpu(order):
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 256, (2, 8, 16, 16, 3), dtype=torch.uint8, generator=generator)
+    batch = ClipBatch(frames, [torch.tensor([1, 2])], torch.arange(2), lighting=torch.randn(2, 3))
+    transform = DeviceTransform((0.45, 0.4, 0.5), (0.225, 0.2, 0.25), order, 4)
+    moved = batch.pin_memory().to(torch.device("cuda"))
+    pairs = zip(
+        transform(batch.frames, batch.lighting),
+        transform(moved.frames, moved.lighting),
+        strict=True,
+    )
+    for on_cpu, on_gpu in pairs:
+        assert on_gpu.is_cuda
+        # One fused multiply-add more or less in float32.
+        assert torch.allclose(on_gpu.cpu(), on_cpu, atol=1e-5, rtol=0)

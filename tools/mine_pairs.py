@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""Mine the pseudo-pairs of a config: `tools/mine_pairs.py --cfg FILE [KEY VALUE ...]`.
+
+Encodes the narrations of the ego and the exo training set into SUML.CACHE_DIR (once), writes the
+pair table SUML.PAIRS.FILE, and reports how many pairs pass the threshold and agree in verb and in
+noun. With --import-json the pairs are not mined but taken from the published file.
+"""
+
+import argparse
+from pathlib import Path
+
+from slowfast.config import load_config
+from slowfast.semantics.build import import_from_config, mine_from_config
+from slowfast.utils.cli import run_command
+from slowfast.utils.errors import UserError
+from slowfast.utils.logging import setup_logging
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cfg", required=True, help="YAML file")
+    parser.add_argument("--import-json", type=Path, help="published pseudo-pair file to take over")
+    parser.add_argument(
+        "--import-text", type=Path, help="published text file that chooses one candidate per row"
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the file")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    setup_logging()
+    cfg = load_config(args.cfg, args.opts)
+    if args.import_json:
+        import_from_config(cfg, args.import_json, args.import_text)
+    elif args.import_text:
+        raise UserError("--import-text chooses among the candidates of --import-json; give both")
+    else:
+        mine_from_config(cfg)
+
+
+if __name__ == "__main__":
+    run_command(main)
