@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
+from slowfast.utils.unpickle import load_dataframe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,8 +90,6 @@ def read_table(path: Path) -> pd.DataFrame:
             "DATA.PATH_TO_DATA_DIR and the list's key"
         )
     if path.suffix == ".pkl":
-        from slowfast.utils.unpickle import load_dataframe
-
         table = load_dataframe(path)
     elif path.suffix == ".csv":
         try:

@@ -145,5 +145,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _cell(row: Mapping[str, str], names: Sequence[str]) -> str:
-    """The cell of the column that has one of the names."""
-    return next(row[name] for name in names if name in row)
+    """The cell of the column that has one of the names. Raises: KeyError without it."""
+    present = [name for name in names if name in row]
+    if not present:
+        raise KeyError(names[0])
+    return row[present[0]]

@@ -47,6 +47,7 @@ def prepared(cfg: CfgNode, place: Place) -> Iterator[None]:
         np.random.seed(cfg.RNG_SEED % 2**32)
         _log_environment(cfg, place)
         log_notes(cfg)
+        _write_config(cfg)
         yield
     except RuntimeError as error:
         if any(sign in str(error) for sign in _PEER_IS_GONE):
@@ -76,4 +77,11 @@ def _log_environment(cfg: CfgNode, place: Place) -> None:
             cfg.NUM_GPUS,
             place.world_size,
         )
-    logger.info("configuration:\n%s", cfg.dump())
+
+
+def _write_config(cfg: CfgNode) -> None:
+    """Leave the merged config in OUTPUT_DIR; with --cfg it repeats the run."""
+    if distributed.is_main():
+        path = Path(cfg.OUTPUT_DIR) / "config.yaml"
+        path.write_text(cfg.dump(), encoding="utf-8")
+        logger.info("configuration in %s", path)

@@ -53,6 +53,7 @@ def test(cfg: CfgNode, device: torch.device, trained: Path | None) -> None:
         for segment in loader:
             mine[segment.index] = scorer(segment)
             line.advance()
+    loader.close()
     scored: dict[int, SegmentScores] = {}
     for part in distributed.gather_objects(mine):
         scored.update(part)

@@ -69,6 +69,8 @@ def train(cfg: CfgNode, device: torch.device) -> Path:
         if improved:
             _save(run, checkpoint_path(cfg.OUTPUT_DIR, "best"), epoch)
     run.scalars.close()
+    run.train_loader.close()
+    run.val_loader.close()
     distributed.barrier()
     return _to_test(cfg)
 

@@ -8,6 +8,7 @@ scorer's arithmetic handles well: bounded above, nothing underflows at the top.
 from __future__ import annotations
 
 import pickle
+import pickletools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def write_predictions(
     except UserError as error:
         raise ValueError(str(error)) from None
     path = Path(path)
-    write_atomically(path, lambda file: _PortablePickler(file, protocol=4).dump(content))
+    write_atomically(path, lambda file: file.write(_portable_pickle(content)))
     return path
 
 
@@ -124,17 +125,20 @@ def fuse(
     )
 
 
-class _PortablePickler(pickle.Pickler):
-    """Pickles arrays through `numpy.ndarray`, a name that every numpy version knows.
+def _portable_pickle(content: object) -> bytes:
+    """The pickle of arrays under the module name that every version of numpy knows.
 
-    Their default form names a module that numpy 1 does not have, and the public scorer's
-    environment is an old one.
+    numpy 2 writes `numpy._core`, which numpy 1 does not have, and the public scorer's environment
+    is an old one; both read `numpy.core`. Protocol 3 is the last one to hold names as bare text.
     """
-
-    def reducer_override(self, obj: Any) -> Any:
-        if type(obj) is np.ndarray:
-            return np.ndarray, (obj.shape, obj.dtype.str, obj.tobytes())
-        return NotImplemented
+    pickled = pickle.dumps(content, protocol=3)
+    new, old = b"cnumpy._core.", b"cnumpy.core."
+    pieces, done = [], 0
+    for opcode, _, position in pickletools.genops(pickled):
+        if opcode.name == "GLOBAL" and position is not None and pickled.startswith(new, position):
+            pieces += [pickled[done:position], old]
+            done = position + len(new)
+    return b"".join([*pieces, pickled[done:]])
 
 
 def _checked(content: Any) -> Predictions:

@@ -11,7 +11,17 @@ import cv2
 import numpy as np
 
 from slowfast.sample.motion import REVERSED, Motion, Pose
-from slowfast.sample.shapes import SHAPES, Colour, draw_object, ellipse, fill, hsv, limb, shade
+from slowfast.sample.shapes import (
+    LID_LIFT,
+    SHAPES,
+    Colour,
+    draw_object,
+    ellipse,
+    fill,
+    hsv,
+    limb,
+    shade,
+)
 
 # Radius of a handled object at reach 0.5; 10 pixels of a frame of 64.
 _RADIUS = 0.165
@@ -147,12 +157,12 @@ class EgoCamera:
     ) -> None:
         """The handled object and both hands; nearer to the body is lower and larger."""
         place = (
-            base[0] + 0.17 * pose.lateral,
-            base[1] + 0.74 - 0.40 * pose.reach - 0.15 * pose.lift,
+            base[0] + 0.18 * pose.lateral,
+            base[1] + 0.78 - 0.45 * pose.reach - 0.17 * pose.lift,
         )
         centre = self._pixel(place, warp)
-        radius = self._height * _RADIUS * size * (1.25 - 0.5 * pose.reach)
-        lid = 1.1 * radius * pose.opening
+        radius = self._height * _RADIUS * size * (1.3 - 0.6 * pose.reach)
+        lid = LID_LIFT * radius * pose.opening
         hands = [
             (centre[0] - 0.95 * radius, centre[1] + 0.35 * radius),
             (centre[0] + 0.85 * radius, centre[1] - 0.5 * radius - lid),

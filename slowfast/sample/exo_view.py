@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from slowfast.sample.motion import REVERSED, Motion, Pose
-from slowfast.sample.shapes import SHAPES, Colour, draw_object, ellipse, fill, hsv, limb
+from slowfast.sample.shapes import LID_LIFT, SHAPES, Colour, draw_object, ellipse, fill, hsv, limb
 
 # Radius of an object: 5.5 pixels of a frame of 64.
 _RADIUS = 0.085
@@ -166,7 +166,7 @@ class ExoCamera:
         x = figure.x + figure.facing * (0.08 + 0.28 * pose.reach) + 0.09 * pose.lateral
         y = _TABLE - 0.10 + 0.07 * pose.reach - 0.09 * pose.lift
         radius = _RADIUS * performer.size
-        lid = 1.1 * radius * pose.opening
+        lid = LID_LIFT * radius * pose.opening
         shoulder = self._pixel(figure.x + figure.facing * 0.03, 0.47)
         rest = (figure.x + figure.facing * 0.1, 0.68)
         hands = [

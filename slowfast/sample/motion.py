@@ -54,7 +54,7 @@ class Motion:
             verb=REVERSED.get(verb, verb),
             onset=float(rng.uniform(0.0, 0.2)),
             end=float(rng.uniform(0.8, 1.0)),
-            cycles=float(rng.uniform(2.5, 4.0)),
+            cycles=float(rng.uniform(2.0, 3.5)),
             phase=float(rng.uniform(0.0, 1.0)),
             amplitude=amplitude * float(rng.uniform(0.85, 1.1)),
         )

@@ -13,6 +13,8 @@ import numpy as np
 
 Colour = tuple[int, int, int]
 Points = np.ndarray
+# How far a lid is lifted, in radii of its object.
+LID_LIFT = 1.6
 _SHIFT = 4  # cv2 draws with 1/16 pixel
 
 
@@ -190,8 +192,8 @@ def draw_object(
 ) -> None:
     """Draw an object on the canvas.
 
-    centre, radius: pixels. tilt: radians. opening: 0..1, lifts the lid by its radius and shows
-    the inside. level: 0..1, height of the content in a window of the body; None: no window.
+    centre, radius: pixels. tilt: radians. opening: 0..1, lifts the lid and shows the
+    inside. level: 0..1, height of the content in a window of the body; None: no window.
     """
     cosine, sine = math.cos(tilt) * radius, math.sin(tilt) * radius
     turn = np.array([[cosine, sine], [-sine, cosine]])
@@ -210,7 +212,7 @@ def draw_object(
     if level is not None:
         fill(canvas, place(_box(-0.42, -0.2, 0.42, 0.75)), (35, 30, 30))
         fill(canvas, place(_box(-0.42, 0.75 - 0.95 * level, 0.42, 0.75)), (245, 235, 225))
-    lid = shape.lid + np.array([0.0, -1.1 * opening])
+    lid = shape.lid + np.array([0.0, -LID_LIFT * opening])
     fill(canvas, place(lid), edge)
     middle = lid.mean(axis=0)
     fill(canvas, place(middle + (lid - middle) * 0.8), shade(colour, 0.75))

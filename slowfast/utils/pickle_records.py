@@ -1,74 +1,81 @@
-"""Reads pickles without running any code of theirs.
+"""Parses pickles without running any code of theirs.
 
-A pickle is a program that calls what it names. Here a name either stands for one of a few harmless
-built-in types, or for a `Record`: an inert note of what the file wanted to build. The caller turns
-the records it knows into values with code of its own; any other name is refused.
+A pickle is a program that calls what it names. Here a name stands for one of a few types of the
+interpreter that only hold values, or for a `Record`: an inert note of what the file wanted to
+build. The caller turns the records it knows into values with code of its own; every other name is
+refused.
 """
 
 from __future__ import annotations
 
 import builtins
 import collections
-import datetime
-import io
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 from slowfast.utils.errors import UserError
 
-# Types of the interpreter that do nothing but hold values, and that a file cannot alter.
-_BUILTIN_TYPES: dict[str, type] = {
-    name: getattr(builtins, name) for name in ("bytearray", "complex", "frozenset", "set", "slice")
-}
+# (module, name) -> kind of the record; None where the name is refused.
+KindOf = Callable[[str, str], str | None]
+
+# Types that hold values, do nothing else, and cannot be altered by a file.
+_HARMLESS = ("bytearray", "complex", "frozenset", "set", "slice")
 _PLAIN_TYPES: dict[tuple[str, str], type] = {
-    **{("builtins", name): found for name, found in _BUILTIN_TYPES.items()},
-    **{("__builtin__", name): found for name, found in _BUILTIN_TYPES.items()},
     ("collections", "OrderedDict"): collections.OrderedDict,
+    **{
+        (module, name): getattr(builtins, name)
+        for module in ("builtins", "__builtin__")
+        for name in _HARMLESS
+    },
 }
 
 
 class Record:
-    """What a pickle says about one object: the name it calls, the arguments, the state after."""
+    """What a pickle says of one object: what it calls (`kind`), the arguments, the state after."""
 
     kind = ""
+    args: tuple[Any, ...]
+    state: Any
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Record:
+    def __new__(cls, *args: Any, **_: Any) -> Record:
         record = super().__new__(cls)
         record.args = args
-        record.kwargs = kwargs
         record.state = None
         return record
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.args: tuple[Any, ...]
-        self.kwargs: dict[str, Any]
-        self.state: Any
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
     def __call__(self, *args: Any) -> Record:
+        """The file calls this object: a record of that."""
         called = Record(self, *args)
         called.kind = "call"
         return called
 
 
-class _EncodedBytes:
+class _Latin1Bytes:
     """`_codecs.encode(text, "latin1")`: how Python 3 writes bytes for Python 2."""
 
-    def __new__(cls, text: str = "", encoding: str = "latin1") -> bytes:  # type: ignore[misc]
+    def __new__(cls, text: str, encoding: str) -> bytes:  # type: ignore[misc]
         if encoding != "latin1":
             raise pickle.UnpicklingError(f"bytes in the encoding {encoding!r}")
         return text.encode("latin1")
 
 
-class _EmptyBytes:
-    """`bytes()`: how Python 3 writes no bytes for Python 2."""
+class _NoBytes:
+    """`bytes()`: how Python 3 writes an empty string of bytes for Python 2."""
 
     def __new__(cls) -> bytes:  # type: ignore[misc]
         return b""
+
+
+_BYTES: dict[tuple[str, str], type] = {
+    ("_codecs", "encode"): _Latin1Bytes,
+    ("builtins", "bytes"): _NoBytes,
+    ("__builtin__", "bytes"): _NoBytes,
+}
 
 
 class _ForbiddenName(pickle.UnpicklingError):
@@ -76,72 +83,64 @@ class _ForbiddenName(pickle.UnpicklingError):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Every name becomes a type of this load alone, so that no file can alter what another gets."""
+    """Gives every name a type that lives for this file only: none can alter what another gets."""
 
-    def __init__(self, file: io.BufferedIOBase, kind_of: Callable[[str, str], str | None]) -> None:
-        super().__init__(file, encoding="latin1")
+    def __init__(self, file: BinaryIO, kind_of: KindOf) -> None:
+        super().__init__(file, encoding="latin1")  # what numpy arrays of Python 2 need
         self._kind_of = kind_of
         self._types: dict[tuple[str, str], type] = {}
+        self.has_records = False
 
     def find_class(self, module: str, name: str) -> type:
         place = (module, name)
         if place in _PLAIN_TYPES:
             return _PLAIN_TYPES[place]
         if place not in self._types:
-            self._types[place] = self._new_type(module, name)
+            self._types[place] = self._new_type(place)
         return self._types[place]
 
-    def _new_type(self, module: str, name: str) -> type:
-        if (module, name) == ("_codecs", "encode"):
-            return type(name, (_EncodedBytes,), {})
-        if (module, name) in (("builtins", "bytes"), ("__builtin__", "bytes")):
-            return type(name, (_EmptyBytes,), {})
-        kind = self._kind_of(module, name)
+    def _new_type(self, place: tuple[str, str]) -> type:
+        if place in _BYTES:
+            return type(place[1], (_BYTES[place],), {})
+        kind = self._kind_of(*place)
         if kind is None:
-            raise _ForbiddenName(f"{module}.{name}")
-        return type(name, (Record,), {"kind": kind})
+            raise _ForbiddenName(".".join(place))
+        self.has_records = True
+        return type(kind, (Record,), {"kind": kind})
 
 
-def read_records(
-    path: Path, kind_of: Callable[[str, str], str | None], what: str, mend: str
-) -> Any:
-    """The content of the pickle `path`; objects of known names are `Record`s.
+class Parsed(NamedTuple):
+    """The content of a pickle; `has_records` tells whether there may be a `Record` within."""
 
-    kind_of: (module, name) -> the kind of record, None for a name that is refused.
-    what, mend: for the error: what the file should be, and what to do where it is not.
+    content: Any
+    has_records: bool
 
-    Raises: UserError for a missing, cut or foreign file, and for a name that is refused.
+
+def parse_pickle(path: Path, kind_of: KindOf, what: str, mend: str) -> Parsed:
+    """Parse `path`; objects of the names that `kind_of` knows become records.
+
+    what, mend: for errors: what the file should be, and what to do where it is not.
+
+    Raises: UserError for a missing, damaged or foreign file, and for a name that is refused.
     """
     try:
         with path.open("rb") as file:
-            return _Unpickler(file, kind_of).load()
+            unpickler = _Unpickler(file, kind_of)
+            return Parsed(unpickler.load(), unpickler.has_records)
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; check the path of {what}") from None
+        raise UserError(f"{path} does not exist; check the path of this {what}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except _ForbiddenName as error:
         raise UserError(
-            f"{path} is refused: its pickle names {error}, which {what} has no use for and which "
-            f"could run code; {mend}"
+            f"{path} is refused: as a {what} it has no need of {error}, and calling that could "
+            f"run code; {mend}"
         ) from None
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise damaged(path, error, what, mend) from error
+        raise unusable(path, error, what, mend) from error
 
 
-def damaged(path: Path, error: Exception, what: str, mend: str) -> UserError:
-    """The error for content that does not make sense."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return UserError(f"{path} is not {what}, or damaged or cut short ({reason}); {mend}")
-
-
-def record_kinds(kinds: dict[tuple[str, str], str]) -> Callable[[str, str], str | None]:
-    """`kind_of` by a table."""
-    return lambda module, name: kinds.get((module, name))
-
-
-_DATETIMES: dict[str, Callable[..., Any]] = {
-    "date": datetime.date,
-    "datetime": datetime.datetime,
-    "time": datetime.time,
-    "timedelta": datetime.timedelta,
-}
+def unusable(path: Path, error: Exception, what: str, mend: str) -> UserError:
+    """The error for content that makes no sense."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return UserError(f"{path} is no {what}, or it is damaged or cut short ({reason}); {mend}")

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from tiny_videos import make_segment, make_video
 
 from slowfast.datasets.clip_sampling import ClipSampling
 from slowfast.datasets.device_transform import DeviceTransform
@@ -14,6 +13,7 @@ from slowfast.datasets.segment_dataset import SegmentDataset, TestViews
 from slowfast.datasets.transforms import Geometry
 from slowfast.datasets.types import Segment
 from slowfast.utils.seeding import Stream
+from tests.datasets.tiny_videos import make_segment, make_video
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
 import csv
+import pathlib
+import pickle
 
 import pytest
 
@@ -142,3 +144,23 @@ def test_a_list_without_the_validation_videos_is_not_split(path, tmp_path):
     with pytest.raises(UserError, match="14 validation video"):
         write_epic_55_split(write(path, {}), tmp_path / "split")
     assert not (tmp_path / "split").exists()
+
+
+class Payload:
+    """Unpickled without care, it writes a file."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (pathlib.Path.touch, (self.mark,))
+
+
+def test_a_hostile_pickle_runs_nothing(tmp_path):
+    mark = tmp_path / "mark"
+    (tmp_path / "list.pkl").write_bytes(pickle.dumps(Payload(mark)))
+    with pytest.raises(UserError, match=r"list\.pkl"):
+        read(tmp_path / "list.pkl")
+    assert not mark.exists()
+    pickle.loads((tmp_path / "list.pkl").read_bytes())
+    assert mark.exists()

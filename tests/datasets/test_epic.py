@@ -3,12 +3,12 @@
 import logging
 
 import pytest
-from tiny_videos import make_video
 
 from slowfast.config.defaults import get_cfg
 from slowfast.datasets import build_dataset, load_clip
 from slowfast.datasets.types import ClipSample, SegmentViews
 from slowfast.utils.errors import UserError
+from tests.datasets.tiny_videos import make_video
 
 HEADER_100 = "narration_id,participant_id,video_id,start_frame,stop_frame,narration"
 LABELS = ",verb_class,noun_class"

@@ -4,11 +4,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_videos import make_segment, make_video, picture
 
 from slowfast.datasets.frame_store import VideoStore
 from slowfast.datasets.frames import ImageFiles, make_decoder
 from slowfast.utils.errors import UserError
+from tests.datasets.tiny_videos import make_segment, make_video, picture
 
 DECODERS = ["simplejpeg", "opencv"]
 

@@ -4,7 +4,6 @@ import time
 
 import pytest
 import torch
-from tiny_videos import make_segment
 
 from slowfast.config.defaults import get_cfg
 from slowfast.datasets.loader import (
@@ -17,6 +16,7 @@ from slowfast.datasets.loader import (
 from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.types import ClipBatch, ClipSample, PairedBatch, PairedSample, SegmentViews
 from slowfast.utils.errors import UserError
+from tests.datasets.tiny_videos import make_segment
 
 
 def keys(sampler):

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from tiny_videos import make_segment, make_video
 
 from slowfast.datasets.build import load_clip
 from slowfast.datasets.clip_sampling import ClipSampling
@@ -11,6 +10,7 @@ from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.types import SampleKey, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream
+from tests.datasets.tiny_videos import make_segment, make_video
 
 
 class CountingStore:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tiny_videos import HEIGHT, WIDTH, make_segment, make_video, picture
 
 from slowfast.datasets.epic import annotated_fps
 from slowfast.datasets.frame_store import VideoStore
@@ -10,6 +9,7 @@ from slowfast.datasets.frames import make_decoder
 from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.video_file import VideoFile, index_video
 from slowfast.utils.errors import UserError
+from tests.datasets.tiny_videos import HEIGHT, WIDTH, make_segment, make_video, picture
 
 av = pytest.importorskip("av")
 

