@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fvcore.common.config import CfgNode
@@ -51,21 +52,23 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
     return EgoExoDataset(ego, exo, pairs, narrations, seed=cfg.RNG_SEED)
 
 
-def exo_entry(registry: Registry, cfg: CfgNode) -> object:
+def exo_entry(registry: Registry, cfg: CfgNode) -> Callable[[CfgNode, str], Any]:
     """What a registry holds for EXO.DATASET. Raises: UserError for an unknown name."""
     if cfg.EXO.DATASET not in registry:
         known = ", ".join(sorted(name for name, _ in registry))
         raise UserError(f"EXO.DATASET {cfg.EXO.DATASET} is unknown; choose one of {known}")
-    return registry.get(cfg.EXO.DATASET)
+    entry: Callable[[CfgNode, str], Any] = registry.get(cfg.EXO.DATASET)
+    return entry
 
 
 def mining_settings(cfg: CfgNode) -> dict[str, str | int]:
     """What a pair table depends on beside the two lists; keys as in PairTable.settings."""
+    mining = cfg.SUML.PAIRS.MINING
     return {
-        "mining": cfg.SUML.PAIRS.MINING,
+        "mining": mining,
         "top_k": cfg.SUML.PAIRS.TOP_K,
         "encoder": cfg.SUML.ENCODER,
-        "label_map": cfg.SUML.PAIRS.LABEL_MAP,
+        "label_map": cfg.SUML.PAIRS.LABEL_MAP if mining != "text" else "",
     }
 
 

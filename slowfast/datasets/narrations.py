@@ -42,8 +42,8 @@ def database_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise UserError(
-            f"narration cache {path} cannot be used ({error}); delete it and run "
-            "tools/mine_pairs.py again"
+            f"narration cache {path} cannot be used ({error}); make its folder writable, or "
+            "delete it and run tools/mine_pairs.py again"
         ) from error
 
 

@@ -1,27 +1,63 @@
-"""Checkpoints: written whole or not at all, found by content, loaded without running code."""
+"""Checkpoints of a run: their names, what they hold, which one counts, and what starts a model."""
 
 from __future__ import annotations
 
 import logging
-import os
+import re
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
+from slowfast.engine.checkpoint_files import damage, write_checkpoint
+from slowfast.engine.checkpoint_formats import load_checkpoint_file
+from slowfast.engine.weight_names import (
+    EXO_ONLY_HEAD,
+    as_exo_half,
+    as_exo_only,
+    has_exo_half,
+    heads_in,
+    is_exo,
+)
+from slowfast.engine.weights import LoadReport, Need, Shapes, copy_weights, load_weights
+from slowfast.models.ego_exo import EgoExoSlowFast
 from slowfast.models.published_names import published_state_dict
 from slowfast.utils.errors import UserError
 
+__all__ = [
+    "LoadReport",
+    "Need",
+    "Shapes",
+    "checkpoint_path",
+    "last_checkpoint",
+    "load_checkpoint_file",
+    "load_initial_weights",
+    "load_test_weights",
+    "load_training_state",
+    "load_weights",
+    "published_state_dict",
+    "save_checkpoint",
+]
+
 logger = logging.getLogger(__name__)
 
+_NAME = re.compile(r"checkpoint_epoch_(\d+)(?:_iter_(\d+))?\.pyth")
+_HELD = ("epoch", "model_state", "optimizer_state", "cfg")
 
-def checkpoint_path(output_dir: str | Path, epochs: int | str) -> Path:
-    """`checkpoints/checkpoint_epoch_00030.pyth` after 30 epochs, or `checkpoint_best.pyth`."""
+
+def checkpoint_path(output_dir: str | Path, epochs: int | str, iteration: int = 0) -> Path:
+    """The file of a checkpoint below `output_dir`.
+
+    epochs: finished ones (`checkpoint_epoch_00030.pyth`), or a word (`checkpoint_best.pyth`).
+    iteration: finished steps of the next epoch (`checkpoint_epoch_00030_iter_0001234.pyth`).
+    """
     name = f"epoch_{epochs:05d}" if isinstance(epochs, int) else epochs
+    if iteration:
+        name += f"_iter_{iteration:07d}"
     return Path(output_dir) / "checkpoints" / f"checkpoint_{name}.pyth"
 
 
@@ -34,88 +70,192 @@ def save_checkpoint(
     cfg_text: str,
     extra: Mapping[str, Any],
 ) -> Path:
-    """Write model, optimizer and progress; the file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a checkpoint that PySlowFast's tools read too; it is there whole or not at all.
+
+    epoch: zero-based index of the last finished epoch.
+    extra: what else a resumed run needs: tensors, numbers, text and containers of them.
+
+    Raises: OSError where it cannot be written; earlier checkpoints stay whole.
+    """
+    overlap = set(extra) & set(_HELD)
+    if overlap:
+        raise ValueError(f"extra must not hold {', '.join(sorted(overlap))}")
     content = {
         "epoch": epoch,
-        "model_state": published_state_dict(model),
+        "model_state": OrderedDict(published_state_dict(model)),
         "optimizer_state": optimizer.state_dict(),
         "cfg": cfg_text,
         **extra,
     }
-    try:
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_checkpoint(path, content)
     return path
 
 
 def last_checkpoint(output_dir: str | Path) -> Path | None:
-    """The newest checkpoint of a run by its name."""
-    found = sorted((Path(output_dir) / "checkpoints").glob("checkpoint_epoch_*.pyth"))
-    return found[-1] if found else None
+    """The newest checkpoint of a run whose content is whole; newer ones that are not are reported.
 
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}; check *.CHECKPOINT_FILE_PATH")
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from error
-    return content
-
-
-@dataclass
-class LoadReport:
-    """What became of the names of a file and of a model."""
-
-    loaded: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
-    mismatched: list[str] = field(default_factory=list)
-
-
-def load_weights(source: str | Path | Mapping[str, Any], model: nn.Module) -> LoadReport:
-    content = _read(Path(source)) if isinstance(source, (str, Path)) else source
-    state: Mapping[str, Tensor] = content.get("model_state", content)
-    report = LoadReport()
-    own = published_state_dict(model)
-    for name, target in own.items():
-        if name not in state:
-            if not name.endswith("num_batches_tracked"):
-                report.missing.append(name)
-        elif state[name].shape != target.shape:
-            report.mismatched.append(name)
-        else:
-            target.copy_(state[name])
-            report.loaded.append(name)
-    report.unexpected = [name for name in state if name not in own]
-    return report
-
-
-def load_initial_weights(model: nn.Module, cfg: CfgNode) -> None:
-    if cfg.TRAIN.CHECKPOINT_FILE_PATH:
-        load_weights(cfg.TRAIN.CHECKPOINT_FILE_PATH, model)
+    `checkpoint_best.pyth` is not counted.
+    """
+    numbered = {}
+    for path in (Path(output_dir) / "checkpoints").glob("checkpoint_epoch_*.pyth"):
+        matched = _NAME.fullmatch(path.name)
+        if matched:
+            numbered[int(matched[1]), int(matched[2] or 0)] = path
+    for _, path in sorted(numbered.items(), reverse=True):
+        fault = damage(path)
+        if not fault:
+            return path
+        logger.warning("checkpoint %s is passed over: %s", path, fault)
+    return None
 
 
 def load_training_state(
     path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[int, dict[str, Any]]:
-    content = _read(Path(path))
-    load_weights(content, model)
-    optimizer.load_state_dict(content["optimizer_state"])
-    return content["epoch"] + 1, content
+    """Go on from a checkpoint: (index of the next epoch, what else it holds).
+
+    Raises: UserError where the file does not fit the model or the optimizer.
+    """
+    content = load_checkpoint_file(path, key="TRAIN.CHECKPOINT_FILE_PATH")
+    if "optimizer_state" not in content:
+        raise UserError(
+            f"{path} has no optimizer state to resume from; set TRAIN.RESUME False to start a "
+            "training from its weights"
+        )
+    weights = content["model_state"]
+    copy_weights(str(path), weights, published_state_dict(model), need=Need.ALL, section="TRAIN")
+    try:
+        optimizer.load_state_dict(content["optimizer_state"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: its optimizer state does not fit ({error}); resume with the same SOLVER, "
+            "SUML and MODEL.FREEZE_STAGES keys, or set TRAIN.RESUME False"
+        ) from error
+    extra = {name: value for name, value in content.items() if name not in _HELD}
+    return int(content.get("epoch", -1)) + 1, extra
 
 
-def load_test_weights(model: nn.Module, path: Path, cfg: CfgNode) -> None:
-    report = load_weights(path, model)
-    if report.missing or report.mismatched:
-        raise UserError(f"{path} does not fit: {(report.missing + report.mismatched)[:3]}")
-    logger.info("%d extra weights ignored: %s", len(report.unexpected), report.unexpected[:3])
+class _Source(NamedTuple):
+    """A file of the configuration, read."""
+
+    name: str
+    state: dict[str, Tensor]
+
+
+def load_test_weights(model: nn.Module, path: str | Path, cfg: CfgNode) -> LoadReport:
+    """Load all weights that a test needs; what else the file holds is reported and ignored.
+
+    Type and head of the file are those of the section (TEST, TRAIN) that names it.
+
+    Raises: UserError where a weight is missing or of another shape.
+    """
+    path = Path(path)
+    section = "TEST"
+    if _named(cfg.TRAIN, path) and not _named(cfg.TEST, path):
+        section = "TRAIN"
+    node, head, checkpoint_type = cfg[section], "", "pytorch"
+    if _named(node, path):
+        head, checkpoint_type = node.CHECKPOINT_HEAD, node.CHECKPOINT_TYPE
+    state = load_checkpoint_file(path, checkpoint_type)["model_state"]
+    targets = published_state_dict(model)
+    return copy_weights(
+        str(path), _of_one_view(state, targets), targets, head, need=Need.ALL, section=section
+    )
+
+
+def _named(section: CfgNode, path: Path) -> bool:
+    return bool(section.CHECKPOINT_FILE_PATH) and Path(section.CHECKPOINT_FILE_PATH) == path
+
+
+def _of_one_view(state: dict[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """For a model of the exo view alone, the exo half of a dual file."""
+    if heads_in(targets) == [EXO_ONLY_HEAD] and has_exo_half(state):
+        return as_exo_only(state)
+    return state
+
+
+def load_initial_weights(model: nn.Module, cfg: CfgNode) -> list[LoadReport]:
+    """Start a training from TRAIN.CHECKPOINT_FILE_PATH and EXO.CHECKPOINT_FILE_PATH.
+
+    Heads and projections that the files lack start anew. The exo half of a dual model comes from
+    the EXO file (of an exo model, or the exo half of a dual one), else from the exo weights of the
+    TRAIN file, else from its single backbone; the log says from which.
+
+    Raises: UserError where a file does not fit the model.
+    """
+    source = _train_source(cfg)
+    if source is None:
+        logger.info("TRAIN.CHECKPOINT_FILE_PATH is empty: the training starts from random weights")
+    targets = published_state_dict(model)
+    if not isinstance(model, EgoExoSlowFast):
+        if source is None:
+            return []
+        state = _of_one_view(source.state, targets)
+        return [_start(source.name, state, targets, cfg, cfg.TRAIN.CHECKPOINT_HEAD)]
+    reports = []
+    if source is not None:
+        reports.append(_start_ego(source, targets, cfg))
+    exo = _exo_source(cfg, source)
+    if exo is not None:
+        exo_targets = {name: target for name, target in targets.items() if is_exo(name)}
+        reports.append(_start(exo.name, as_exo_half(exo.state), exo_targets, cfg))
+    return reports
+
+
+def _train_source(cfg: CfgNode) -> _Source | None:
+    path = cfg.TRAIN.CHECKPOINT_FILE_PATH
+    if not path:
+        return None
+    content = load_checkpoint_file(
+        path, cfg.TRAIN.CHECKPOINT_TYPE, key="TRAIN.CHECKPOINT_FILE_PATH"
+    )
+    return _Source(path, content["model_state"])
+
+
+def _exo_source(cfg: CfgNode, train: _Source | None) -> _Source | None:
+    path = cfg.EXO.CHECKPOINT_FILE_PATH
+    if path:
+        kind = "caffe2" if Path(path).suffix == ".pkl" else "pytorch"
+        state = load_checkpoint_file(path, kind, key="EXO.CHECKPOINT_FILE_PATH")["model_state"]
+        logger.info("exo half: from EXO.CHECKPOINT_FILE_PATH %s", path)
+        return _Source(path, state)
+    if train is None:
+        return None
+    if has_exo_half(train.state):
+        logger.info("exo half: from the exo weights of TRAIN.CHECKPOINT_FILE_PATH %s", train.name)
+    else:
+        logger.info("exo half: from the backbone of TRAIN.CHECKPOINT_FILE_PATH %s", train.name)
+    return train
+
+
+def _start_ego(source: _Source, targets: Mapping[str, Tensor], cfg: CfgNode) -> LoadReport:
+    ego = {name: value for name, value in source.state.items() if not is_exo(name)}
+    ego_targets = {name: target for name, target in targets.items() if not is_exo(name)}
+    return _start(source.name, ego, ego_targets, cfg, cfg.TRAIN.CHECKPOINT_HEAD)
+
+
+def _start(
+    name: str,
+    state: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    cfg: CfgNode,
+    head: str = "",
+) -> LoadReport:
+    report = copy_weights(
+        name,
+        state,
+        targets,
+        head,
+        cfg.TRAIN.CHECKPOINT_INFLATE,
+        need=Need.BACKBONE,
+        section="TRAIN",
+    )
+    if heads_in(report.missing):
+        logger.warning(
+            "%s: %s starts with random weights; heads in the file: %s (TRAIN.CHECKPOINT_HEAD takes "
+            "one of them)",
+            name,
+            ", ".join(heads_in(report.missing)),
+            ", ".join(heads_in(state)) or "none",
+        )
+    return report

@@ -12,7 +12,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast.datasets.types import Segment
 from slowfast.engine.view_scoring import SegmentScores
-from slowfast.evaluation.epic import Subsets, read_subsets
+from slowfast.evaluation.epic import read_many_shot, read_subsets
 from slowfast.evaluation.files import write_json
 from slowfast.evaluation.predictions import write_predictions
 from slowfast.evaluation.results import ACTION_HEADS, multilabel_results, recognition_results
@@ -53,9 +53,15 @@ def _recognition(
 ) -> dict[str, Any]:
     scores = joined if cfg.TEST.NO_ACT else [log_scores(probabilities) for probabilities in joined]
     heads = ACTION_HEADS if len(joined) == 2 else tuple(f"head{i}" for i in range(len(joined)))
-    subsets = read_subsets(Path(cfg.DATA.PATH_TO_DATA_DIR)) if cfg.DATA.EPIC_100 else Subsets()
-    participants = [segment.participant_id for segment in segments]
-    return recognition_results(scores, labels, heads, participants, subsets)
+    annotations = Path(cfg.DATA.PATH_TO_DATA_DIR)
+    return recognition_results(
+        scores,
+        labels,
+        heads,
+        participants=[segment.participant_id for segment in segments],
+        subsets=read_subsets(annotations) if cfg.DATA.EPIC_100 else None,
+        many_shot=None if cfg.DATA.EPIC_100 else read_many_shot(annotations),
+    )
 
 
 def _write_predictions(

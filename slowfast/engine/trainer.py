@@ -95,9 +95,9 @@ def _prepare(cfg: CfgNode, device: torch.device) -> tuple[Training, int]:
         load_initial_weights(model, cfg)
     model.to(device)
     optimizer = build_optimizer(model, cfg)
-    start_epoch, extra = 0, {}
-    resumed = newest or (cfg.TRAIN.CHECKPOINT_FILE_PATH if cfg.TRAIN.RESUME else None)
-    if resumed:
+    start_epoch, extra = 0, dict[str, Any]()
+    given = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.RESUME else None
+    if resumed := newest or given:
         start_epoch, extra = load_training_state(resumed, model, optimizer)
         logger.info("resumed from %s: epoch %d is next", resumed, start_epoch + 1)
     run = Training(

@@ -126,7 +126,11 @@ def _exo_labels(cfg: CfgNode, exo: Annotations, required: bool) -> ExoLabels | N
     ):
         without = [word for word, ego in zip(words, mapped, strict=True) if ego is None]
         logger.info(
-            "%d of %d exo %s have no ego class: %s", len(without), len(words), kind, without
+            "%d of %d exo %s have no ego class: %s",
+            len(without),
+            len(words),
+            kind,
+            ", ".join(without),
         )
     verbs, nouns = (
         [[mapped[label] for label in segment.labels[task]] for segment in exo.segments]
@@ -140,7 +144,12 @@ def _write(
 ) -> MiningReport:
     path = Path(cfg.SUML.PAIRS.FILE)
     result = report(table, ego_text, exo_text, cfg.SUML.ALIGN.THRESHOLD, labelled)
-    table.save(path)
+    try:
+        table.save(path)
+    except OSError as error:
+        raise UserError(
+            f"pair table {path} cannot be written: {error.strerror}; set SUML.PAIRS.FILE"
+        ) from error
     for line in result.lines():
         logger.info("%s", line)
     logger.info("pair table %s", path)

@@ -61,7 +61,13 @@ def encode_cached(
     """
     distinct = list(dict.fromkeys(texts))
     path = cache_path(folder, encoder)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"narration cache {path} cannot be made: {error.strerror}; set SUML.CACHE_DIR to a "
+            "folder that may be written"
+        ) from error
     with database_errors(path), closing(_open(path)) as connection:
         missing = _missing(connection, distinct, width, path)
         if missing:
@@ -227,7 +233,11 @@ def _progress(total: int) -> Iterator[Callable[[int], object]]:
         from rich.console import Console
         from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-        columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            *Progress.get_default_columns()[:-1],
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task("encoding narrations", total=total)
             yield lambda count: bar.advance(task, count)

@@ -65,7 +65,7 @@ class MiningReport:
         """The report as text."""
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items() if value)
         lines = [
-            f"mined by {settings}",
+            f"pairs: {settings}",
             f"{self.ego_segments} ego segments ({self.ego_narrations} narrations), "
             f"{self.exo_segments} exo segments ({self.exo_narrations} narrations)",
             f"{self.pairs} pairs with {self.exo_used} exo segments; {self.rows_without_pair} ego "

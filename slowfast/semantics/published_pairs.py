@@ -12,6 +12,7 @@ candidate within its tier. Code 0: none.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ _TIER_NAMES = {tier: name for name, tier in _TIERS.items()}
 # Times that every segment stands in the author's list.
 _REPEATS = 3
 _READ_CHARACTERS = 1 << 20
+_DECODER = json.JSONDecoder()
+_SPACE = re.compile(r"[ \t\n\r]*")
 _REMEDY = "take the file as SUM-L publishes it"
 
 
@@ -78,18 +81,18 @@ def read_members(path: Path) -> Iterator[tuple[str, Any]]:
 
     Raises: UserError for a missing file, or one that is no JSON object.
     """
-    decoder = json.JSONDecoder()
     try:
         with path.open(encoding="utf-8") as file:
-            text, opened = file.read(_READ_CHARACTERS).lstrip(), False
+            text, at, opened = "", 0, False
             while True:
                 try:
-                    member, text = _next_member(decoder, text, opened)
+                    member, at = _next_member(text, at, opened)
+                # The text ends too early, for want of reading on or for good.
                 except (ValueError, IndexError):
                     more = file.read(max(_READ_CHARACTERS, len(text)))
                     if not more:
                         raise UserError(f"{path} is no whole JSON object; copy it again") from None
-                    text += more
+                    text, at = text[at:] + more, 0
                     continue
                 if member is None:
                     return
@@ -100,26 +103,39 @@ def read_members(path: Path) -> Iterator[tuple[str, Any]]:
         raise UserError(f"pair file {path} cannot be read: {reason}") from error
 
 
-def _next_member(
-    decoder: json.JSONDecoder, text: str, opened: bool
-) -> tuple[tuple[str, Any] | None, str]:
-    """The next member, None at the object's end, and the text behind it.
+def _next_member(text: str, at: int, opened: bool) -> tuple[tuple[str, Any] | None, int]:
+    """The member of an object that stands at text[at:], None at its end; and the place behind it.
 
-    opened: members were read before. Raises: ValueError, IndexError where the text ends early.
+    opened: the object's brace and members were read before.
+
+    Raises: ValueError, IndexError where the text holds no whole member.
     """
-    text = text.lstrip()
-    if text[0] == "}" and opened or text.removeprefix("{").lstrip().startswith("}"):
-        return None, ""
-    if text[0] != (",") if opened else text[0] != "{":
-        raise ValueError(text[0])
-    text = text[1:].lstrip()
-    key, end = decoder.raw_decode(text)
-    text = text[end:].lstrip()
-    if text[0] != ":" or not isinstance(key, str):
-        raise ValueError(key)
-    text = text[1:].lstrip()
-    value, end = decoder.raw_decode(text)
-    return (key, value), text[end:]
+    at = _skip_space(text, at)
+    if opened and text[at] == "}":
+        return None, at + 1
+    at = _expect(text, at, "," if opened else "{")
+    if not opened and text[at] == "}":
+        return None, at + 1
+    key, at = _DECODER.raw_decode(text, at)
+    at = _expect(text, _skip_space(text, at), ":")
+    value, at = _DECODER.raw_decode(text, at)
+    # A number may go on behind the end of the text: only a delimiter ends it.
+    at = _skip_space(text, at)
+    if text[at] not in ",}" or not isinstance(key, str):
+        raise ValueError(text[at])
+    return (key, value), at
+
+
+def _expect(text: str, at: int, mark: str) -> int:
+    """The next place behind a mark and space. Raises: ValueError, IndexError without the mark."""
+    if text[at] != mark:
+        raise ValueError(text[at])
+    return _skip_space(text, at + 1)
+
+
+def _skip_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
 
 
 def _candidates(
@@ -200,8 +216,7 @@ class _SegmentFinder:
         return [
             number
             for number, segment in enumerate(self._exo.segments)
-            if segment.video_id == video
-            and segment.start_frame <= position <= segment.stop_frame
+            if segment.video_id == video and segment.start_frame <= position <= segment.stop_frame
         ]
 
 

@@ -20,7 +20,7 @@ _CHUNK_VALUES = 1 << 22
 class Narrations:
     """The narrations of n segments.
 
-    vectors: (A, D) float32, rows of norm 1: the distinct ones.
+    vectors: (A, D) float32, rows of norm 1: the distinct ones, each of at least one segment.
     rows: (n,) int64, which of them each segment has.
     """
 
@@ -74,10 +74,10 @@ def nearest_vectors(
     ranked = np.empty((len(queries), k), np.int64)
     for start in range(0, len(queries), step):
         left = torch.from_numpy(np.ascontiguousarray(queries[start : start + step])).to(device)
-        rows, columns = _candidates(left @ right.T, k, slack)
-        exact = _dots(left.double(), right.double(), rows, columns)
-        rows, columns = rows.cpu().numpy(), columns.cpu().numpy()
-        order = np.lexsort((columns, -exact.cpu().numpy(), rows))
+        pairs = _candidates(left @ right.T, k, slack)
+        exact = _dots(left, right, *pairs).cpu().numpy()
+        rows, columns = (positions.cpu().numpy() for positions in pairs)
+        order = np.lexsort((columns, -exact, rows))
         firsts = np.searchsorted(rows, np.arange(len(left)))
         ranked[start : start + step] = columns[order[firsts[:, None] + np.arange(k)]]
     return ranked
@@ -91,14 +91,10 @@ def _candidates(similarity: Tensor, k: int, slack: float) -> tuple[Tensor, Tenso
 
 
 def _dots(left: Tensor, right: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Dot products of left[rows] and right[columns], in blocks of bounded memory."""
+    """Dot products of left[rows] and right[columns] in float64, in blocks of bounded memory."""
     step = max(_CHUNK_VALUES // (4 * left.shape[1]), 1)
-    return torch.cat(
-        [
-            (left[rows[i : i + step]] * right[columns[i : i + step]]).sum(1)
-            for i in range(0, len(rows), step)
-        ]
-    )
+    blocks = zip(rows.split(step), columns.split(step), strict=True)
+    return torch.cat([(left[row].double() * right[column]).sum(1) for row, column in blocks])
 
 
 def deal_out(ranked: np.ndarray, narration_of: np.ndarray, k: int) -> np.ndarray:

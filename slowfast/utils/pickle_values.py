@@ -38,17 +38,18 @@ def numpy_kind(module: str, name: str) -> str | None:
 class Values:
     """Replaces the records in nested containers; lists and dicts are changed in place.
 
-    makers: kind of record -> what makes its value.
+    makers: kind of record -> what makes its value. leaves: types of values that are kept as found.
     """
 
-    def __init__(self, makers: Mapping[str, Maker]) -> None:
+    def __init__(self, makers: Mapping[str, Maker], leaves: tuple[type, ...] = ()) -> None:
         self._makers = makers
+        self._leaves = leaves
         # Keeps the originals too: their ids must stay taken.
         self._done: dict[int, tuple[Any, Any]] = {}
 
     def __call__(self, item: Any) -> Any:
         """The value of `item`. Raises: ValueError or TypeError where it makes no sense."""
-        if type(item) in _ATOMS:
+        if type(item) in _ATOMS or isinstance(item, self._leaves):
             return item
         if id(item) in self._done:
             return self._done[id(item)][1]

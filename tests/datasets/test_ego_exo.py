@@ -18,9 +18,7 @@ from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream
 
 EGO = [Segment(f"e{n}", "P01_01", "P01", 1, 40, f"ego {n % 2}", ((1,), (2,))) for n in range(4)]
-EXO = [
-    Segment(f"x{n}", "P01_01", "P01", 1, 40, f"exo {n}", ((0, 3), (1, 4))) for n in range(3)
-]
+EXO = [Segment(f"x{n}", "P01_01", "P01", 1, 40, f"exo {n}", ((0, 3), (1, 4))) for n in range(3)]
 TEXTS = [segment.narration for segment in (*EGO, *EXO)]
 
 

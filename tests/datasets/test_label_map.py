@@ -42,7 +42,9 @@ def test_words_and_spellings(tables: tuple[Path, Path]) -> None:
 
 def test_a_class_key_wins_over_another_class(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    path.write_text("id,key,instances\n0,take,\"['take', 'do']\"\n1,do,\"['do']\"\n2,x,\"['take']\"\n")
+    path.write_text(
+        "id,key,instances\n0,take,\"['take', 'do']\"\n1,do,\"['do']\"\n2,x,\"['take']\"\n"
+    )
     table = read_class_table(path)
     assert (ego_class("do", table.ids), ego_class("take", table.ids)) == (1, 0)
     assert table.num_classes == 3

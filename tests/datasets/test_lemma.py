@@ -9,6 +9,12 @@ import numpy as np
 import pytest
 import torch
 from fvcore.common.config import CfgNode
+
+from slowfast.config import get_cfg
+from slowfast.datasets import build_dataset, load_clip
+from slowfast.datasets.lemma_annotations import LemmaAnnotations, clean_narration, read_lemma
+from slowfast.datasets.types import ClipSample, SampleKey, SegmentViews
+from slowfast.utils.errors import UserError
 from tests.datasets.tiny_lemma import (
     GET_CUP,
     NOUNS,
@@ -21,12 +27,6 @@ from tests.datasets.tiny_lemma import (
     write_annotations,
     write_frames,
 )
-
-from slowfast.config import get_cfg
-from slowfast.datasets import build_dataset, load_clip
-from slowfast.datasets.lemma_annotations import LemmaAnnotations, clean_narration, read_lemma
-from slowfast.datasets.types import ClipSample, SampleKey, SegmentViews
-from slowfast.utils.errors import UserError
 
 
 def read(root: Path, split: str = "train", **changes: object) -> LemmaAnnotations:
@@ -157,7 +157,10 @@ def test_bad_settings(tmp_path: Path, changes: dict, message: str) -> None:
         ({"indices": [("v1", 10, 4)]}, "no segment with an interaction"),
         ({"splits": {"train": ["v1", "v4"]}, "indices": [("v4", 0, 4)]}, "set EXO.SEGMENTS_VIEW"),
         (
-            {"frames": records({"v1": [(0, 4, (([(4, [[0]])], [1]),))]}), "indices": [("v1", 0, 4)]},
+            {
+                "frames": records({"v1": [(0, 4, (([(4, [[0]])], [1]),))]}),
+                "indices": [("v1", 0, 4)],
+            },
             "has verb 4, the metadata beside it names 4",
         ),
         (
@@ -168,7 +171,10 @@ def test_bad_settings(tmp_path: Path, changes: dict, message: str) -> None:
             "has object -1, the metadata beside it names 6",
         ),
         (
-            {"frames": records({"v1": [(0, 4, (([(0, [[0]])], [9]),))]}), "indices": [("v1", 0, 4)]},
+            {
+                "frames": records({"v1": [(0, 4, (([(0, [[0]])], [9]),))]}),
+                "indices": [("v1", 0, 4)],
+            },
             "has interaction 9, the metadata beside it names 4",
         ),
     ],

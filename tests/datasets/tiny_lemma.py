@@ -40,7 +40,17 @@ def records(spans: dict[str, list[Span]] = SPANS, first_id: int = 0) -> list[tup
                     image = f"frames/{video}/{frame:05d}.jpg"
                     box, tasks = [0.0, 0.0, 1.0, 1.0], [[0]]
                     rows.append(
-                        (video, frame + first_id, f"P{person}", [], [image], box, actions, tasks, hois)
+                        (
+                            video,
+                            frame + first_id,
+                            f"P{person}",
+                            [],
+                            [image],
+                            box,
+                            actions,
+                            tasks,
+                            hois,
+                        )
                     )
     return rows
 

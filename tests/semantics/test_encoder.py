@@ -112,6 +112,12 @@ def test_another_width_is_refused_and_writes_nothing(tmp_path: Path) -> None:
         assert connection.execute("SELECT count(*) FROM embeddings").fetchone() == (0,)
 
 
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot be made: .*; set SUML.CACHE_DIR"):
+        fill(tmp_path / "file" / "cache", ["a"], make_fake)
+
+
 def test_a_cache_of_another_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(cache_path(tmp_path, "fake")) as connection:
         connection.execute("PRAGMA user_version = 7")

@@ -31,9 +31,7 @@ def random_labels(count: int, seed: int) -> tuple[list, list]:
     rng = np.random.Generator(np.random.PCG64(seed))
 
     def draw(classes: int) -> list:
-        labels = [
-            rng.integers(-1, classes, rng.integers(0, 4)).tolist() for _ in range(count)
-        ]
+        labels = [rng.integers(-1, classes, rng.integers(0, 4)).tolist() for _ in range(count)]
         return [[None if label < 0 else label for label in one] for one in labels]
 
     return draw(VERBS), draw(NOUNS)

@@ -110,3 +110,11 @@ def test_select_keeps_what_is_needed() -> None:
     assert part.rows.tolist() == [1, 0]
     empty = narrations.select(np.array([], np.int64))
     assert nearest_segments(empty, narrations, 2).shape == (0, 2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_makes_no_difference() -> None:
+    ego, exo = random_narrations(900, 400, 14), random_narrations(700, 300, 15)
+    devices = torch.device("cpu"), torch.device("cuda")
+    found = [nearest_segments(ego, exo, 4, device) for device in devices]
+    np.testing.assert_array_equal(found[0], found[1])

@@ -1,0 +1,141 @@
+"""Checkpoint files on disk: written whole or not at all, checked by their content.
+
+A checkpoint is the zip archive that `torch.save` makes. The archive's comment, which every reader
+skips, holds the SHA-256 of the archive without it: file and digest are one file, so a crash cannot
+part them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+_DIGEST_PREFIX = b"sha256:"
+_COMMENT_LENGTH = len(_DIGEST_PREFIX) + 64
+# An archive without a comment ends in the comment's length, two bytes of 0.
+_NO_COMMENT = struct.pack("<H", 0)
+_READ_BYTES = 1 << 20
+
+
+class _HashingWriter:
+    """Passes bytes on to a file and hashes them on the way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.hash.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Save `content` at `path`: under a temporary name first, flushed to the disk, then renamed.
+
+    Whatever happens, an earlier file of this name stays whole until the new one has taken its
+    place. Leftovers of saves that were killed are removed.
+
+    Raises: OSError for a full disk and other faults of the file system.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(".checkpoint_*.tmp"):
+        leftover.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            _write_with_digest(file, content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_with_digest(file: BinaryIO, content: Mapping[str, Any]) -> None:
+    writer = _HashingWriter(file)
+    torch.save(dict(content), writer)  # type: ignore[arg-type]
+    comment = _DIGEST_PREFIX + writer.hash.hexdigest().encode("ascii")
+    file.seek(-len(_NO_COMMENT), os.SEEK_END)
+    file.write(struct.pack("<H", len(comment)) + comment)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def damage(path: Path) -> str:
+    """What is wrong with the bytes of a checkpoint, in words; empty: nothing.
+
+    Files that others wrote have no digest; the checksums of the archive's members are used then.
+    """
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            return "it is empty"
+        with path.open("rb") as file:
+            stored = _stored_digest(file, size)
+            if stored is not None:
+                whole = _digest(file, size) == stored
+                return "" if whole else "its content does not match its digest"
+        return _archive_damage(path)
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
+
+
+def is_archive(path: Path) -> bool:
+    """True for the format of `torch.save` since 1.6; older ones cannot be checked."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def _stored_digest(file: BinaryIO, size: int) -> bytes | None:
+    """The hexadecimal digest in the archive's comment, None where there is none."""
+    length = len(_NO_COMMENT) + _COMMENT_LENGTH
+    if size < length:
+        return None
+    file.seek(-length, os.SEEK_END)
+    tail = file.read(length)
+    start = struct.pack("<H", _COMMENT_LENGTH) + _DIGEST_PREFIX
+    return tail.removeprefix(start) if tail.startswith(start) else None
+
+
+def _digest(file: BinaryIO, size: int) -> bytes:
+    """The digest of the archive as it was before the comment."""
+    remaining = size - len(_NO_COMMENT) - _COMMENT_LENGTH
+    hashed = hashlib.sha256()
+    file.seek(0)
+    while remaining > 0:
+        data = file.read(min(_READ_BYTES, remaining))
+        if not data:
+            break
+        hashed.update(data)
+        remaining -= len(data)
+    hashed.update(_NO_COMMENT)
+    return hashed.hexdigest().encode("ascii")
+
+
+def _archive_damage(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.comment:
+                return "its digest is damaged"
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+        return f"it is cut short, damaged or no checkpoint ({error})"
+    return "" if broken is None else f"its part {broken} is damaged"

@@ -1,0 +1,189 @@
+"""Names of weights: from other formats to the published ones, and what a name belongs to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from slowfast.models.published_names import EXO_HEAD, PROJECTIONS
+
+T = TypeVar("T")
+
+# Head of a model of the exo view alone.
+EXO_ONLY_HEAD = "readout"
+# Heads of Ego-Exo's auxiliary tasks.
+_AUXILIARY_HEADS = frozenset(("handobjhead", "headobjhead"))
+
+_HEAD_WEIGHT = re.compile(r"(\w+)\.projections?(?:\.\d+)?\.(?:weight|bias)")
+_EXO_STAGE = re.compile(r"(\w+)_t\.")
+_SUB_BATCH_NORM = re.compile(r"(bn)\.bn\.(running_mean|running_var|num_batches_tracked)$")
+
+
+def published_names(state: Mapping[str, T]) -> dict[str, T]:
+    """The same values without `module.` and sub-batch-norm names; torchvision's ResNet renamed."""
+    out = {
+        _SUB_BATCH_NORM.sub(r"\1.\2", name.removeprefix("module.")): value
+        for name, value in state.items()
+        if ".split_bn." not in name
+    }
+    return _from_torchvision(out) if "layer1.0.conv1.weight" in out else out
+
+
+def head_of(name: str) -> str:
+    """`headepic100` of a weight of a classification head; empty for other weights."""
+    matched = _HEAD_WEIGHT.fullmatch(name)
+    return matched[1] if matched else ""
+
+
+def heads_in(names: Iterable[str]) -> list[str]:
+    """The classification heads of a file or model, in order, without the auxiliary ones."""
+    heads = dict.fromkeys(head_of(name) for name in names)
+    return [head for head in heads if head and head not in _AUXILIARY_HEADS]
+
+
+def stage_of(name: str) -> str:
+    """`s3_fuse_t` of a backbone weight; empty for those of heads and projections."""
+    if head_of(name) or name.startswith(tuple(PROJECTIONS.values())):
+        return ""
+    return name.split(".")[0]
+
+
+def is_exo(name: str) -> bool:
+    """True for a weight of the exo half of a dual model: stages, head, projection."""
+    return bool(_EXO_STAGE.match(name)) or name.startswith(
+        (f"{EXO_HEAD}.", PROJECTIONS["exo_projection"])
+    )
+
+
+def is_ego(name: str) -> bool:
+    """True for what an ego recogniser needs: neither the exo half nor a projection."""
+    return not is_exo(name) and not name.startswith(PROJECTIONS["ego_projection"])
+
+
+def has_exo_half(names: Iterable[str]) -> bool:
+    return any(_EXO_STAGE.match(name) for name in names)
+
+
+def with_head(state: Mapping[str, T], head: str, target: str) -> dict[str, T]:
+    """The same values with `head` called `target`, in the place of a head of that name."""
+    if head == target:
+        return dict(state)
+    return {
+        target + name.removeprefix(head) if head_of(name) == head else name: value
+        for name, value in state.items()
+        if head_of(name) != target
+    }
+
+
+def as_exo_half(state: Mapping[str, T]) -> dict[str, T]:
+    """The exo half of a dual file, or a single backbone with its exo head, under dual names."""
+    if has_exo_half(state):
+        return {name: value for name, value in state.items() if is_exo(name)}
+    out = {}
+    for name, value in state.items():
+        stage = stage_of(name)
+        if stage:
+            out[f"{stage}_t{name.removeprefix(stage)}"] = value
+        elif head_of(name) == EXO_ONLY_HEAD:
+            out[EXO_HEAD + name.removeprefix(EXO_ONLY_HEAD)] = value
+    return out
+
+
+def as_exo_only(state: Mapping[str, T]) -> dict[str, T]:
+    """The exo half of a dual file under the names of a model of the exo view alone."""
+    out = {}
+    for name, value in state.items():
+        if _EXO_STAGE.match(name):
+            out[_EXO_STAGE.sub(r"\1.", name, count=1)] = value
+        elif head_of(name) == EXO_HEAD:
+            out[EXO_ONLY_HEAD + name.removeprefix(EXO_HEAD)] = value
+    return out
+
+
+# ---------------------------------------------------------------------------------------------
+# Caffe2
+# ---------------------------------------------------------------------------------------------
+_CAFFE2_LEAF = {
+    "w": "weight",
+    "b": "bias",
+    "s": "weight",
+    "rm": "running_mean",
+    "riv": "running_var",
+}
+# Blob names without their leaf; `t_` marks the fast pathway (p), s the stage, i the block.
+_CAFFE2_MODULES = (
+    (r"(?P<p>t_)?conv1", "s1.pathway{p}_stem.conv"),
+    (r"(?P<p>t_)?res_conv1_bn", "s1.pathway{p}_stem.bn"),
+    (r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch1", "s{s}.pathway{p}_res{i}.branch1"),
+    (r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch1_bn", "s{s}.pathway{p}_res{i}.branch1_bn"),
+    (
+        r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch2(?P<c>[abc])",
+        "s{s}.pathway{p}_res{i}.branch2.{c}",
+    ),
+    (
+        r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch2(?P<c>[abc])_bn",
+        "s{s}.pathway{p}_res{i}.branch2.{c}_bn",
+    ),
+    (r"t_pool1_subsample", "s1_fuse.conv_f2s"),
+    (r"t_pool1_subsample_bn", "s1_fuse.bn"),
+    (r"t_res(?P<s>\d)_\d+_branch2c_bn_subsample", "s{s}_fuse.conv_f2s"),
+    (r"t_res(?P<s>\d)_\d+_branch2c_bn_subsample_bn", "s{s}_fuse.bn"),
+    (
+        r"(?P<p>t_)?nonlocal_conv(?P<s>\d)_(?P<i>\d+)_(?P<c>theta|phi|g|out)",
+        "s{s}.pathway{p}_nonlocal{i}.conv_{c}",
+    ),
+    (r"(?P<p>t_)?nonlocal_conv(?P<s>\d)_(?P<i>\d+)_bn", "s{s}.pathway{p}_nonlocal{i}.bn"),
+    (r"pred", "head.projection"),
+)
+_CAFFE2_NO_WEIGHT = re.compile(r"lr|model_iter|.*_momentum")
+
+
+def from_caffe2(blobs: Mapping[str, T]) -> dict[str, T]:
+    """Blobs under published names, those of unknown names as they are; solver state left out."""
+    return {
+        caffe2_name(blob) or blob: value
+        for blob, value in blobs.items()
+        if not _CAFFE2_NO_WEIGHT.fullmatch(blob)
+    }
+
+
+def caffe2_name(blob: str) -> str:
+    """The published name of a Caffe2 blob; empty where it has none."""
+    module, _, leaf = blob.rpartition("_")
+    if leaf not in _CAFFE2_LEAF:
+        return ""
+    for pattern, published in _CAFFE2_MODULES:
+        matched = re.fullmatch(pattern, module)
+        if matched:
+            parts = matched.groupdict()
+            parts["p"] = "1" if parts.get("p") else "0"
+            return f"{published.format(**parts)}.{_CAFFE2_LEAF[leaf]}"
+    return ""
+
+
+# ---------------------------------------------------------------------------------------------
+# 2-D ResNet of torchvision
+# ---------------------------------------------------------------------------------------------
+_CONVOLUTIONS = {"1": "a", "2": "b", "3": "c"}
+
+
+def _from_torchvision(state: Mapping[str, T]) -> dict[str, T]:
+    """A 2-D ResNet as the slow pathway."""
+    return {_torchvision_name(name): value for name, value in state.items()}
+
+
+def _torchvision_name(name: str) -> str:
+    if name.startswith("conv1."):
+        return name.replace("conv1.", "s1.pathway0_stem.conv.")
+    if name.startswith("bn1."):
+        return name.replace("bn1.", "s1.pathway0_stem.bn.")
+    matched = re.fullmatch(r"layer(\d)\.(\d+)\.(?:(conv|bn)(\d)|downsample\.([01]))\.(\w+)", name)
+    if matched is None:
+        return name
+    layer, block, kind, number, shortcut, leaf = matched.groups()
+    if shortcut is not None:
+        module = "branch1" if shortcut == "0" else "branch1_bn"
+    else:
+        module = f"branch2.{_CONVOLUTIONS[number]}{'_bn' if kind == 'bn' else ''}"
+    return f"s{int(layer) + 1}.pathway0_res{block}.{module}.{leaf}"
