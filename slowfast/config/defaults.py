@@ -130,6 +130,10 @@ _C.DATA.CHANNEL_ORDER = "bgr"
 _C.DATA.REVERSE_INPUT_CHANNEL = False
 # JPEG decoder: auto (simplejpeg, else opencv), simplejpeg, opencv. All give equal pixels.
 _C.DATA.DECODER = "auto"
+# Where training and validation clips are resized: worker (in uint8, at most 1 grey level beside
+# the published float pipeline), device (exact; the worker only decodes and cuts, but still shrinks
+# videos that are larger than the clip), auto (device on CUDA, else worker).
+_C.DATA.RESIZE_ON = "auto"
 # Joins the scores of a segment's views: sum (their mean is taken) or max.
 _C.DATA.ENSEMBLE_METHOD = "sum"
 
@@ -227,7 +231,7 @@ _C.MODEL.LOSS_FUNC = "cross_entropy"
 _C.MODEL.DROPOUT_RATE = 0.5
 # Standard deviation of the initial weights of linear layers.
 _C.MODEL.FC_INIT_STD = 0.01
-# Activation of the scores in eval mode: softmax or sigmoid.
+# Activation of the scores in eval mode: softmax or sigmoid (ExoSlowFast: always sigmoid).
 _C.MODEL.HEAD_ACT = "softmax"
 # global: one average over time and space; window: 7x7 windows of CROP_SIZE, activation, mean.
 _C.MODEL.HEAD_POOL = "global"
@@ -306,6 +310,9 @@ _C.DATA_LOADER = CfgNode()
 _C.DATA_LOADER.NUM_WORKERS = 8
 # Copy batches to page-locked memory, from where they reach a GPU faster.
 _C.DATA_LOADER.PIN_MEMORY = True
+# Workers fill the same shared memory again and again, which spares page faults: as much of it as
+# batches may wait (2 per worker), and one more, for training and for validation each.
+_C.DATA_LOADER.SHARED_RING = True
 # Seconds to wait for a batch before a dead or hanging worker is an error; 0: for ever.
 _C.DATA_LOADER.TIMEOUT = 300
 

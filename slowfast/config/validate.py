@@ -24,6 +24,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "DATA.CHANNEL_ORDER": _CHANNEL_ORDERS,
     "DATA.DECODER": ("auto", "simplejpeg", "opencv"),
     "DATA.ENSEMBLE_METHOD": ("sum", "max"),
+    "DATA.RESIZE_ON": ("auto", "worker", "device"),
     "EXO.VIEW": _VIEWS,
     "EXO.SEGMENTS_VIEW": _VIEWS,
     "EXO.CLIP_POSITION": ("segment", "first_frame"),

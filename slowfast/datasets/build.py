@@ -11,6 +11,7 @@ from torch import Tensor
 # The imports register the data sets; a new one adds its module here.
 from slowfast.datasets import ego_exo, epic, lemma  # noqa: F401
 from slowfast.datasets.device_transform import DeviceTransform
+from slowfast.datasets.loader import collate_clips
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.segment_dataset import SPLITS
 from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment, SegmentViews
@@ -61,5 +62,5 @@ def load_clip(dataset: VideoDataset, index: int, view: int | None = None) -> lis
 
     view: None for the validation view, else a test view, 0 <= view < views * crops.
     """
-    clip = dataset.clip(index, view)
-    return [pathway[0] for pathway in dataset.transform(clip.frames[None])]
+    batch = collate_clips([dataset.clip(index, view)])
+    return [pathway[0] for pathway in dataset.transform.clips(batch)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.datasets.device_transform import DeviceTransform
@@ -30,3 +31,10 @@ def device_transform(cfg: CfgNode, channel_order: str) -> DeviceTransform:
     if cfg.DATA.REVERSE_INPUT_CHANNEL:
         channel_order = channel_order[::-1]
     return DeviceTransform(cfg.DATA.MEAN, cfg.DATA.STD, channel_order, cfg.SLOWFAST.ALPHA)
+
+
+def resize_on_device(cfg: CfgNode) -> bool:
+    """Whether DATA.RESIZE_ON leaves the resize to the device; `auto` does where that is CUDA."""
+    if cfg.DATA.RESIZE_ON == "auto":
+        return cfg.NUM_GPUS > 0 and torch.cuda.is_available()
+    return bool(cfg.DATA.RESIZE_ON == "device")

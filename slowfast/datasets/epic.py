@@ -9,7 +9,12 @@ from fvcore.common.config import CfgNode
 
 from slowfast.datasets.annotations import read_segments
 from slowfast.datasets.clip_sampling import ClipSampling
-from slowfast.datasets.common import device_transform, geometry, test_views
+from slowfast.datasets.common import (
+    device_transform,
+    geometry,
+    resize_on_device,
+    test_views,
+)
 from slowfast.datasets.frame_store import VideoStore
 from slowfast.datasets.frames import make_decoder
 from slowfast.datasets.registry import DATASET_REGISTRY
@@ -53,6 +58,7 @@ def epickitchen(cfg: CfgNode, split: str) -> SegmentDataset:
         transform=device_transform(cfg, cfg.DATA.CHANNEL_ORDER),
         seed=cfg.RNG_SEED,
         stream=Stream.EGO,
+        resize_on_device=resize_on_device(cfg),
     )
 
 

@@ -12,7 +12,12 @@ from fvcore.common.config import CfgNode
 
 from slowfast.datasets import lemma_annotations
 from slowfast.datasets.clip_sampling import ClipSampling
-from slowfast.datasets.common import device_transform, geometry, test_views
+from slowfast.datasets.common import (
+    device_transform,
+    geometry,
+    resize_on_device,
+    test_views,
+)
 from slowfast.datasets.frames import Decoder, ImageFiles, make_decoder
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.segment_dataset import SegmentDataset
@@ -52,6 +57,7 @@ def lemma(cfg: CfgNode, split: str) -> SegmentDataset:
         multi_label=True,
         lighting_std=cfg.EXO.LIGHTING_STD,
         random_in_validation=cfg.EXO.RANDOM_IN_VALIDATION,
+        resize_on_device=resize_on_device(cfg),
     )
 
 

@@ -216,7 +216,7 @@ class _SegmentReader:
                 )
             first = positions[start]
             cut += first + length > len(frames)
-            span = [_with_first(people, person) for _, people in frames[first : first + length]]
+            span = [people for _, people in frames[first : first + length]]
             narration = self._narration(span[0], person)
             if narration is not None:
                 last = first + len(span) - 1
@@ -287,11 +287,6 @@ class _SegmentReader:
                     f"{count}; take both from one release"
                 )
         return numbers
-
-
-def _with_first(people: list[_Person], person: str) -> list[_Person]:
-    """The people of a frame, `person` before the others."""
-    return sorted(people, key=lambda one: one.name != person) if person else people
 
 
 def _words(path: Path, mend: str = "link LEMMA's annotations there") -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -16,6 +16,12 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from slowfast.datasets.shared_ring import (
+    RingBatch,
+    SharedRing,
+    clip_datasets,
+    shared_tensor,
+)
 from slowfast.datasets.types import (
     ClipBatch,
     ClipSample,
@@ -75,6 +81,11 @@ class GlobalBatchSampler(Sampler[list[SampleKey]]):
         whole, rest = divmod(self._num_samples, self._global_batch_size)
         return whole if self._drop_last or rest == 0 else whole + 1
 
+    @property
+    def largest_batch(self) -> int:
+        """Clips of this rank in one batch, at most."""
+        return -(-min(self._global_batch_size, self._num_samples) // self._world_size)
+
     def __len__(self) -> int:
         """Batches that the next iteration gives to this rank."""
         return sum(1 for _ in self._parts())
@@ -106,24 +117,51 @@ class _Failure:
     message: str
 
 
-class _Guarded(Dataset[Any]):
-    """Fetches whole batches and gives a UserError back as a value, without a traceback."""
+class _Order(NamedTuple):
+    """What a worker is asked for: a batch, and the slot of the ring that it may fill."""
 
-    def __init__(self, dataset: Any) -> None:
+    keys: list[SampleKey]
+    slot: int
+
+
+class _Orders(Sampler[_Order]):
+    """The sampler's batches, each with its slot."""
+
+    def __init__(self, sampler: GlobalBatchSampler, slots: int) -> None:
+        self._sampler = sampler
+        self._slots = slots
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+    def __iter__(self) -> Iterator[_Order]:
+        for number, keys in enumerate(self._sampler):
+            yield _Order(keys, number % self._slots)
+
+
+class _Batches(Dataset[Any]):
+    """Loads whole batches and gives a UserError back as a value, without a traceback."""
+
+    def __init__(self, dataset: Any, ring: SharedRing | None) -> None:
         self._dataset = dataset
+        self._ring = ring
 
-    def __getitems__(self, keys: list[SampleKey]) -> list[Any] | _Failure:
+    def __getitems__(self, order: _Order) -> Any:
         try:
-            return [self._dataset[key] for key in keys]
+            if self._ring is None:
+                return collate([self._dataset[key] for key in order.keys])
+            samples = self._ring.load(self._dataset, order.keys, order.slot)
         except UserError as error:
             return _Failure(str(error))
+        return RingBatch(collate(samples, with_frames=False), order.slot)
 
 
 class BatchLoader(Generic[BatchT]):
     """Iterates over the batches of one epoch of this rank.
 
     Iterating raises UserError for a user's mistake in a worker, and for a worker that has died
-    or hangs.
+    or hangs. With `shared_ring` a batch holds until the next one is asked for, unless it is in
+    page-locked memory.
     """
 
     def __init__(
@@ -135,18 +173,26 @@ class BatchLoader(Generic[BatchT]):
         timeout_sec: float = 0,
         pin_memory: bool = False,
         prefetch_batches: int = 2,
+        shared_ring: bool = False,
     ) -> None:
         """num_workers: processes; 0 loads in this one. timeout_sec: to wait for a batch; 0: for
-        ever. prefetch_batches: that each worker has ready or under way."""
+        ever. prefetch_batches: that each worker has ready or under way. shared_ring: frames come
+        from the workers in memory that is used again; clips only."""
         self.dataset = dataset
         self.sampler = sampler
         self._num_workers = num_workers
+        self._ring: SharedRing | None = None
+        clip_shapes = [view.clip_shape for view in clip_datasets(dataset)]
+        if shared_ring and num_workers and clip_shapes:
+            slots = num_workers * prefetch_batches + 1
+            self._ring = SharedRing(clip_shapes, sampler.largest_batch, slots)
+        self._pin_memory = pin_memory
         self._loader = DataLoader(
-            _Guarded(dataset),
-            batch_sampler=sampler,
+            _Batches(dataset, self._ring),
+            batch_sampler=cast("Any", _Orders(sampler, self._ring.slots if self._ring else 1)),
             num_workers=num_workers,
-            collate_fn=collate,
-            pin_memory=pin_memory,
+            collate_fn=_as_it_is,
+            pin_memory=pin_memory and self._ring is None,
             timeout=timeout_sec if num_workers else 0,
             worker_init_fn=_single_threaded,
             persistent_workers=num_workers > 0,
@@ -179,7 +225,13 @@ class BatchLoader(Generic[BatchT]):
                 raise UserError(batch.message)
             if batch is None:
                 return
-            yield cast("BatchT", batch)
+            yield cast("BatchT", self._from_ring(batch))
+
+    def _from_ring(self, batch: Any) -> Any:
+        if self._ring is None:
+            return batch
+        clips = self._ring.attach(batch)
+        return clips.pin_memory() if self._pin_memory else clips
 
     def close(self) -> None:
         """End the workers now. Left to the garbage collector, each may take five seconds."""
@@ -223,44 +275,44 @@ def build_loader(
         pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0 and torch.cuda.is_available(),
         # All frames of a segment's views are large; one in waiting is enough.
         prefetch_batches=1 if split == "test" else 2,
+        shared_ring=cfg.DATA_LOADER.SHARED_RING and split != "test",
     )
 
 
-def collate(
-    samples: list[Any] | _Failure,
-) -> ClipBatch | PairedBatch | SegmentViews | _Failure:
+def collate(samples: list[Any], with_frames: bool = True) -> Any:
     """Samples of one kind as their batch; SegmentViews come alone and stay as they are."""
-    if isinstance(samples, _Failure):
-        return samples
     first = samples[0]
     if isinstance(first, SegmentViews):
         return first
     if isinstance(first, PairedSample):
         return PairedBatch(
-            collate_clips([sample.ego for sample in samples]),
-            collate_clips([sample.exo for sample in samples]),
+            collate_clips([sample.ego for sample in samples], with_frames),
+            collate_clips([sample.exo for sample in samples], with_frames),
         )
-    return collate_clips(samples)
+    return collate_clips(samples, with_frames)
 
 
-def collate_clips(samples: Sequence[ClipSample]) -> ClipBatch:
+def collate_clips(samples: Sequence[ClipSample], with_frames: bool = True) -> ClipBatch:
     """N clips as one batch, in shared memory where a worker makes it."""
     return ClipBatch(
-        frames=_stack([sample.frames for sample in samples]),
+        frames=_stack([sample.frames for sample in samples]) if with_frames else torch.empty(0),
         labels=[_stack(task) for task in zip(*(sample.labels for sample in samples), strict=True)],
         indices=torch.tensor([sample.index for sample in samples]),
         text=_stack_optional([sample.text for sample in samples]),
         lighting=_stack_optional([sample.lighting for sample in samples]),
+        resize=_stack_optional([sample.resize for sample in samples]),
     )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _stack(tensors: Sequence[Tensor]) -> Tensor:
     if get_worker_info() is None:
         return torch.stack(list(tensors))
     first = tensors[0]
-    storage = torch.UntypedStorage._new_shared(first.nbytes * len(tensors))
-    out = torch.empty(0, dtype=first.dtype).set_(storage).view(len(tensors), *first.shape)
-    return torch.stack(list(tensors), out=out)
+    return torch.stack(list(tensors), out=shared_tensor((len(tensors), *first.shape), first.dtype))
 
 
 def _stack_optional(tensors: Sequence[Tensor | None]) -> Tensor | None:

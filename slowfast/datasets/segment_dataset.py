@@ -17,7 +17,15 @@ from torch.utils.data import Dataset
 
 from slowfast.datasets.clip_sampling import ClipSampling
 from slowfast.datasets.device_transform import DeviceTransform
-from slowfast.datasets.transforms import Geometry, Placement, draw_lighting, place, resize
+from slowfast.datasets.transforms import (
+    Cut,
+    FinishedCrop,
+    Geometry,
+    Placement,
+    SourceWindow,
+    draw_lighting,
+    resize,
+)
 from slowfast.datasets.types import (
     ClipSample,
     FrameStore,
@@ -71,6 +79,10 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
     seed, stream: what the randomness of a sample depends on, beside its epoch and position.
     lighting_std: strength of the PCA lighting in training; 0: none.
     random_in_validation: the validation clip, too, has a random scale, crop and flip.
+    allocate: where the frames of the next clip go, by their shape; a loader may set it.
+    clip_shape: of the frames of a training or validation clip.
+    resize_on_device: training and validation clips leave the worker as windows of decoded frames,
+        which the device transform resizes; else the worker resizes in uint8.
     """
 
     def __init__(
@@ -89,6 +101,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         multi_label: bool = False,
         lighting_std: float = 0.0,
         random_in_validation: bool = False,
+        resize_on_device: bool = False,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, not one of {SPLITS}")
@@ -105,6 +118,12 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         self._multi_label = multi_label
         self._lighting_std = lighting_std
         self._random_in_validation = random_in_validation
+        self._resize_on_device = resize_on_device
+        self.allocate = _new_frames
+        random_crop = split == "train" or random_in_validation
+        side = geometry.train_crop if random_crop else geometry.test_crop
+        side += 1 if resize_on_device else 0
+        self.clip_shape = (sampling.num_frames, side, side, 3)
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -181,16 +200,22 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         self, index: int, numbers: np.ndarray, placed: Callable[[int, int], Placement]
     ) -> ClipSample:
         """The clip of frames `numbers` (T,), placed by the size (H, W) of its frames."""
-        unique, inverse = np.unique(numbers, return_inverse=True)
+        unique, first_use, inverse = np.unique(numbers, return_index=True, return_inverse=True)
         frames = self._frames(index, unique)
         first = next(frames)
-        placement = placed(first.shape[0], first.shape[1])
-        crops = np.empty((len(unique), placement.size, placement.size, 3), np.uint8)
-        for frame, crop in zip(chain([first], frames), crops, strict=True):
-            place(frame, placement, crop)
-        if len(unique) < len(numbers):
-            crops = crops[inverse]
-        return ClipSample(torch.from_numpy(crops), self.labels(index), index)
+        cut = self._cut(first, placed(first.shape[0], first.shape[1]))
+        clip = self.allocate((len(numbers), cut.side, cut.side, 3))
+        for frame, position in zip(chain([first], frames), first_use, strict=True):
+            cut.write(frame, clip[position])
+        for position, source in enumerate(first_use[inverse]):
+            if source != position:
+                clip[position] = clip[source]
+        return ClipSample(torch.from_numpy(clip), self.labels(index), index, resize=cut.resize)
+
+    def _cut(self, frame: np.ndarray, placement: Placement) -> Cut:
+        if self._resize_on_device:
+            return SourceWindow(frame.shape[0], frame.shape[1], placement)
+        return FinishedCrop(placement)
 
     def _resized(self, index: int, numbers: np.ndarray) -> tuple[np.ndarray, list[Placement]]:
         """Frames `numbers` (U,) as (U, h, w, 3) with short side S, and where the crops lie."""
@@ -227,6 +252,10 @@ def merge_views(frame_positions: np.ndarray, placements: Sequence[Placement]) ->
             view = (tuple(positions), placement.top, placement.left)
             weights[view] = weights.get(view, 0) + 1
     return [View(*view, weight) for view, weight in weights.items()]
+
+
+def _new_frames(shape: tuple[int, ...]) -> np.ndarray:
+    return np.empty(shape, np.uint8)
 
 
 def _multi_hot(ids: tuple[int, ...], num_classes: int) -> Tensor:

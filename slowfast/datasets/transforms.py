@@ -2,12 +2,16 @@
 
 Sizes and offsets follow the published code. Frames are (H, W, 3) uint8 BGR; H W are pixels of
 the decoded frame, h w pixels after the resize, S the side of the crop.
+
+A Cut is what the worker makes of a frame: the finished crop (FinishedCrop), or the window of the
+decoded frame from which the device resizes the crop (SourceWindow).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -152,6 +156,78 @@ def _resize_corner(frame: np.ndarray, placement: Placement) -> np.ndarray:
 def _source_length(stop: int, source: int, resized: int) -> int:
     """Source pixels that the first `stop` of `resized` pixels touch, and one to round with."""
     return min(source, math.ceil((stop + 0.5) * source / resized) + 2)
+
+
+class Cut(Protocol):
+    """What the worker makes of every frame of a clip.
+
+    side: of what it writes. resize: as ClipSample.resize.
+    """
+
+    side: int
+    resize: Tensor | None
+
+    def write(self, frame: np.ndarray, out: np.ndarray) -> None:
+        """Write the frame's part into `out` (side, side, 3) uint8."""
+        ...
+
+
+class FinishedCrop:
+    """The crop, resized in uint8: at most 1.0 grey level beside the float pipeline."""
+
+    resize: Tensor | None = None
+
+    def __init__(self, placement: Placement) -> None:
+        self.side = placement.size
+        self._placement = placement
+
+    def write(self, frame: np.ndarray, out: np.ndarray) -> None:
+        place(frame, self._placement, out)
+
+
+class SourceWindow:
+    """The pixels of the decoded frame that the crop is sampled from; the device resizes them.
+
+    Where a frame grows or keeps its size, S pixels of the crop are sampled from at most S + 1
+    of the decoded frame. One that shrinks is cropped and resized here, in uint8, so that never
+    more than S + 1 by S + 1 pixels leave the worker. What the frame does not fill is zero.
+    """
+
+    def __init__(self, height: int, width: int, placement: Placement) -> None:
+        self.side = placement.size + 1
+        self._shrunk: Placement | None = None
+        if placement.height < height or placement.width < width:
+            self._shrunk = placement
+            size = placement.size
+            height, width, placement = size, size, Placement(size, size, 0, 0, size)
+        p = placement
+        self._top = _window_start(height, p.height, p.top, self.side)
+        self._left = _window_start(width, p.width, p.left, self.side)
+        self._rows = min(self.side, height)
+        self._columns = min(self.side, width)
+        vertical = (height, p.height, p.top, self._top)
+        horizontal = (width, p.width, p.left, self._left)
+        self.resize: Tensor | None = torch.tensor([*vertical, *horizontal, int(p.flip)])
+
+    def write(self, frame: np.ndarray, out: np.ndarray) -> None:
+        rows, columns = self._rows, self._columns
+        if self._shrunk is not None:
+            place(frame, self._shrunk, out[:rows, :columns])
+        else:
+            top, left = self._top, self._left
+            out[:rows, :columns] = frame[top : top + rows, left : left + columns]
+        out[rows:] = 0
+        out[:rows, columns:] = 0
+
+
+def _window_start(source: int, resized: int, start: int, side: int) -> int:
+    """First source pixel that the crop touches, or an earlier one where the window would leave.
+
+    Arithmetic is that of the device's resize, so that both agree on the pixel.
+    """
+    scale = float(np.float32(source) / np.float32(resized))
+    position = np.float32(scale * (start + 0.5) - 0.5)
+    return max(min(int(position), source - side), 0)
 
 
 def place_float(frames: Tensor, placement: Placement) -> Tensor:

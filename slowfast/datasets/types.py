@@ -83,14 +83,25 @@ class SampleKey(NamedTuple):
     index: int  # type: ignore[assignment]
 
 
+# Per axis, vertical then horizontal: length of the decoded frame, its length after the resize,
+# first pixel of the crop in the resized frame, first pixel of the window in the decoded one.
+# Last: 1 where the crop is mirrored left to right.
+RESIZE_FIELDS = (
+    *("height", "resized_height", "top", "window_top"),
+    *("width", "resized_width", "left", "window_left"),
+    "flip",
+)
+
+
 @dataclass
 class ClipSample:
     """One clip of one segment.
 
-    frames: (T, S, S, 3) uint8 BGR.
+    frames: (T, S, S, 3) uint8 BGR; with `resize`, (T, S+1, S+1, 3) windows of decoded frames.
     labels: per task, int64 () (-1: unlabelled) or multi-hot float32 (K,).
     text: narration embedding (D,) float32 of norm 1, or None.
     lighting: PCA lighting (3,) float32, added to pixels in 0..1, in B, G, R order; or None.
+    resize: RESIZE_FIELDS (9,) int64, how the device makes the crop from the windows; or None.
     """
 
     frames: Tensor
@@ -98,6 +109,7 @@ class ClipSample:
     index: int
     text: Tensor | None = None
     lighting: Tensor | None = None
+    resize: Tensor | None = None
 
 
 @dataclass
@@ -112,11 +124,12 @@ class PairedSample:
 class ClipBatch:
     """N clips of one view.
 
-    frames: (N, T, S, S, 3) uint8 BGR.
+    frames: (N, T, S, S, 3) uint8 BGR; with `resize`, (N, T, S+1, S+1, 3).
     labels: per task, int64 (N,) or multi-hot float32 (N, K).
     indices: (N,) int64, positions in the data set.
     text: (N, D) float32 rows of norm 1, or None.
     lighting: (N, 3) float32 as in ClipSample, or None.
+    resize: (N, 9) int64 as in ClipSample, or None.
     """
 
     frames: Tensor
@@ -124,6 +137,7 @@ class ClipBatch:
     indices: Tensor
     text: Tensor | None = None
     lighting: Tensor | None = None
+    resize: Tensor | None = None
 
     def to(self, device: torch.device) -> ClipBatch:
         def move(tensor: Tensor | None) -> Tensor | None:
@@ -135,6 +149,7 @@ class ClipBatch:
             indices=self.indices,
             text=move(self.text),
             lighting=move(self.lighting),
+            resize=move(self.resize),
         )
 
     def pin_memory(self) -> ClipBatch:
@@ -147,6 +162,7 @@ class ClipBatch:
             indices=self.indices,
             text=pin(self.text),
             lighting=pin(self.lighting),
+            resize=pin(self.resize),
         )
 
 

@@ -93,7 +93,7 @@ def damage(path: Path) -> str:
             if stored is not None:
                 whole = _digest(file, size) == stored
                 return "" if whole else "its content does not match its digest"
-        return _archive_damage(path)
+            return _archive_damage(file)
     except OSError as error:
         return f"it cannot be read ({error.strerror or error})"
 
@@ -130,12 +130,14 @@ def _digest(file: BinaryIO, size: int) -> bytes:
     return hashed.hexdigest().encode("ascii")
 
 
-def _archive_damage(path: Path) -> str:
+def _archive_damage(file: BinaryIO) -> str:
+    """`damage` of an archive without a digest that can be read."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.comment:
-                return "its digest is damaged"
+        with zipfile.ZipFile(file) as archive:
             broken = archive.testzip()
+        file.seek(-len(_NO_COMMENT), os.SEEK_END)
+        if broken is None and file.read() != _NO_COMMENT:
+            return "its digest is damaged or cut short"
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
         return f"it is cut short, damaged or no checkpoint ({error})"
     return "" if broken is None else f"its part {broken} is damaged"

@@ -220,7 +220,10 @@ def _validate(run: Training, epoch: int) -> bool:
 
 
 def _save(run: Training, path: Path, epoch: int) -> None:
-    if distributed.is_main():
+    """Rank 0 writes; where the disk refuses, earlier checkpoints are whole and training goes on."""
+    if not distributed.is_main():
+        return
+    try:
         save_checkpoint(
             path,
             model=run.model,
@@ -229,7 +232,10 @@ def _save(run: Training, path: Path, epoch: int) -> None:
             cfg_text=run.cfg.dump(),
             extra={"best": run.best},
         )
-        logger.info("wrote %s", path)
+    except OSError as error:
+        logger.error("%s COULD NOT BE WRITTEN, training goes on without it: %s", path, error)
+        return
+    logger.info("wrote %s", path)
 
 
 def _to_test(cfg: CfgNode) -> Path:

@@ -184,7 +184,7 @@ def _reason(
             f"none of its {len(state)} weights ({_examples(state)}) has a name and shape of the "
             "model; check the file, and CHECKPOINT_INFLATE for 2-D weights"
         )
-    classes = _other_classes(report.mismatched)
+    classes = _other_classes(report, state, targets)
     if classes:
         return classes
     if inflate and need is Need.BACKBONE:
@@ -199,23 +199,31 @@ def _reason(
     return ""
 
 
-def _other_classes(mismatched: Mapping[str, Shapes]) -> str:
-    """In words, heads whose number of classes differs."""
-    counts = {
-        name: shapes
-        for name, shapes in mismatched.items()
-        if head_of(name) and name.endswith(".weight") and shapes.file[1:] == shapes.model[1:]
-    }
-    if not counts:
-        return ""
-    head = head_of(next(iter(counts)))
-    file, model = ([shapes[i][0] for shapes in counts.values()] for i in (0, 1))
-    key = "EXO.NUM_CLASSES_LIST" if head in (EXO_HEAD, EXO_ONLY_HEAD) else "MODEL.NUM_CLASSES_LIST"
-    return (
-        f"its head {head} has {file} classes where the configuration has {model}; set {key} (for "
-        "SlowFast, MODEL.NUM_CLASSES) to the file's, or, to train a new head, give TASK a name of "
-        "its own"
+def _other_classes(
+    report: LoadReport, state: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+) -> str:
+    """In words, the first head whose numbers of classes differ; empty where they agree."""
+    heads = heads_in(
+        name for name, shapes in report.mismatched.items() if shapes.file[1:] == shapes.model[1:]
     )
+    if not heads:
+        return ""
+    file, model = (_class_counts(weights, heads[0]) for weights in (state, targets))
+    key = "MODEL.NUM_CLASSES_LIST (SlowFast: MODEL.NUM_CLASSES)"
+    if heads[0] in (EXO_HEAD, EXO_ONLY_HEAD):
+        key = "EXO.NUM_CLASSES_LIST"
+    return (
+        f"its {heads[0]} has {file} classes where the configuration has {model}; set {key} to the "
+        "file's, or, to train a new head, give TASK a name of its own"
+    )
+
+
+def _class_counts(weights: Mapping[str, Tensor], head: str) -> list[int]:
+    return [
+        len(weight)
+        for name, weight in weights.items()
+        if head_of(name) == head and name.endswith(".weight")
+    ]
 
 
 def _other_architecture(

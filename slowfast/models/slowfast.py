@@ -6,6 +6,7 @@ Legend: N clips, C channels, T frames of the fast pathway, H W pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -58,17 +59,19 @@ class SlowFastBackbone(Backbone):
             incoming = (slow + fusion_ratio * fast, fast)
             inner = (width * 2**stage, width // beta_inv * 2**stage)
             pathways = [
-                _block_chain(
+                _chain(
+                    BlockSpec(
+                        in_channels=incoming[p],
+                        inner_channels=groups * inner[p],
+                        out_channels=4 * inner[p],
+                        temporal_kernel=_STAGE_KERNELS[stage][p],
+                        stride=strides[stage][p],
+                        dilation=dilations[stage][p],
+                        groups=groups,
+                        inplace_relu=inplace_relu,
+                    ),
                     count,
                     temporal_blocks[stage][p],
-                    in_channels=incoming[p],
-                    inner_channels=groups * inner[p],
-                    out_channels=4 * inner[p],
-                    temporal_kernel=_STAGE_KERNELS[stage][p],
-                    stride=strides[stage][p],
-                    dilation=dilations[stage][p],
-                    groups=groups,
-                    inplace_relu=inplace_relu,
                 )
                 for p in (0, 1)
             ]
@@ -83,30 +86,10 @@ class SlowFastBackbone(Backbone):
         return features
 
 
-def _block_chain(
-    count: int,
-    temporal_blocks: int,
-    *,
-    in_channels: int,
-    inner_channels: int,
-    out_channels: int,
-    temporal_kernel: int,
-    stride: int,
-    dilation: int,
-    groups: int,
-    inplace_relu: bool,
-) -> list[BlockSpec]:
-    """Blocks of one pathway of one stage: the first one changes channels and resolution."""
+def _chain(first: BlockSpec, count: int, temporal_blocks: int) -> list[BlockSpec]:
+    """Blocks of one pathway of one stage; only the first changes channels and resolution."""
+    later = replace(first, in_channels=first.out_channels, stride=1)
     return [
-        BlockSpec(
-            in_channels=out_channels if block else in_channels,
-            inner_channels=inner_channels,
-            out_channels=out_channels,
-            temporal_kernel=temporal_kernel if block < temporal_blocks else 1,
-            stride=1 if block else stride,
-            dilation=dilation,
-            groups=groups,
-            inplace_relu=inplace_relu,
-        )
-        for block in range(count)
+        spec if block < temporal_blocks else replace(spec, temporal_kernel=1)
+        for block, spec in enumerate([first, *[later] * (count - 1)])
     ]

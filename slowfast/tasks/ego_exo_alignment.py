@@ -67,8 +67,8 @@ class EgoExoAlignmentTask:
         }
 
     def forward(self, model: nn.Module, batch: PairedBatch) -> EgoExoOutput:
-        ego = self._ego_transform(batch.ego.frames, batch.ego.lighting)
-        exo = self._exo_transform(batch.exo.frames, batch.exo.lighting)
+        ego = self._ego_transform.clips(batch.ego)
+        exo = self._exo_transform.clips(batch.exo)
         output: EgoExoOutput = model(ego, exo)
         return output
 
@@ -92,7 +92,7 @@ class EgoExoAlignmentTask:
         )
 
     def evaluate(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
-        scores: list[Tensor] = model(self._ego_transform(batch.frames))
+        scores: list[Tensor] = model(self._ego_transform.clips(batch))
         return scores
 
     @property

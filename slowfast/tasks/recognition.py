@@ -39,7 +39,7 @@ class RecognitionTask:
         self._stream = stream
 
     def forward(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
-        logits: list[Tensor] = model(self._transform(batch.frames, batch.lighting))
+        logits: list[Tensor] = model(self._transform.clips(batch))
         return logits
 
     def evaluate(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:

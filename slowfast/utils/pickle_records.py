@@ -100,17 +100,17 @@ class _Unpickler(pickle.Unpickler):
         return self._types[place]
 
     def _new_type(self, place: tuple[str, str]) -> type:
+        self.has_records = True
         if place in _BYTES:
             return type(place[1], (_BYTES[place],), {})
         kind = self._kind_of(*place)
         if kind is None:
             raise _ForbiddenName(".".join(place))
-        self.has_records = True
         return type(kind, (Record,), {"kind": kind})
 
 
 class Parsed(NamedTuple):
-    """The content of a pickle; `has_records` tells whether there may be a `Record` within."""
+    """The content of a pickle; `has_records` tells whether it may hold more than plain values."""
 
     content: Any
     has_records: bool

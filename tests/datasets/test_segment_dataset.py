@@ -6,6 +6,7 @@ from slowfast.datasets.build import load_clip
 from slowfast.datasets.clip_sampling import ClipSampling
 from slowfast.datasets.frame_store import VideoStore
 from slowfast.datasets.frames import make_decoder
+from slowfast.datasets.loader import collate_clips
 from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.types import SampleKey, Segment
 from slowfast.utils.errors import UserError
@@ -175,3 +176,30 @@ def test_frames_are_the_right_ones(make_dataset):
     assert np.diff(levels) == pytest.approx(2, abs=0.7)
     first = make_dataset([make_segment(13, 13)], "val")[0].frames.double().mean((1, 2, 3)).numpy()
     assert levels[0] == pytest.approx(first[0], abs=1e-9)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_clips_resized_on_the_device_are_those_of_the_worker(make_dataset, split):
+    segments = [make_segment(), make_segment(10, 12)]
+    finished = make_dataset(segments, split)
+    windows = make_dataset(segments, split, resize_on_device=True)
+    for index in range(2):
+        clip = windows.clip_sample(SampleKey(1, index))
+        assert clip.frames.shape == windows.clip_shape == (8, 25, 25, 3)
+        ours = windows.transform.clips(collate_clips([clip]))[1]
+        other = finished.clip_sample(SampleKey(1, index))
+        assert other.frames.shape == finished.clip_shape
+        expected = finished.transform.clips(collate_clips([other]))[1]
+        # The worker rounds to whole grey levels, at most 1.0 away.
+        assert (ours - expected).abs().max() * 255 * 0.225 <= 1.0
+        assert [int(label) for label in clip.labels] == [int(label) for label in other.labels]
+
+
+def test_frames_go_where_the_loader_says(make_dataset):
+    dataset = make_dataset()
+    expected = dataset[0].frames
+    memory = np.zeros((8, 24, 24, 3), np.uint8)
+    dataset.allocate = lambda shape: memory.reshape(shape)
+    clip = dataset[0]
+    assert clip.frames.equal(expected)
+    assert clip.frames.data_ptr() == memory.ctypes.data

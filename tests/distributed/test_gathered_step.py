@@ -65,8 +65,8 @@ class _Double:
     def __init__(self, transform) -> None:
         self._transform = transform
 
-    def __call__(self, frames, lighting=None):
-        return [pathway.double() for pathway in self._transform(frames, lighting)]
+    def clips(self, batch):
+        return [pathway.double() for pathway in self._transform.clips(batch)]
 
 
 CASES = [(kind, lonely) for kind in ("dcl", "dcl_weighted") for lonely in (False, True)]

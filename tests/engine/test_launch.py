@@ -1,9 +1,12 @@
 """How processes come to be, and what a machine without the devices asked for answers."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from slowfast.config import get_cfg
+from slowfast.engine import launch
 from slowfast.engine.launch import Place, run_processes
 from slowfast.utils.errors import UserError
 
@@ -58,3 +61,35 @@ def test_shard_without_launcher(places):
     run_processes(cfg, lambda cfg, place: places.append(place), "tcp://localhost:29555")
     assert places == [Place(1, 0, 2, "tcp://localhost:29555", torch.device("cpu"))]
     assert not places[0].launched
+
+
+def write_place(cfg, place: Place) -> None:
+    """What a child was told, as a file of its rank."""
+    if cfg.TASK == "fail" and place.rank == 1:
+        raise UserError("only this process saw it")
+    told = f"{place.local_rank} {place.world_size} {place.device} {place.init_method is not None}"
+    Path(cfg.OUTPUT_DIR, str(place.rank)).write_text(told)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch, tmp_path, places):
+    """A config that starts two processes here, on a machine that is believed to have the GPUs."""
+    monkeypatch.setattr(launch, "_check_devices", lambda cfg, processes_here: None)
+    cfg = get_cfg()
+    cfg.NUM_GPUS = 2
+    cfg.OUTPUT_DIR = str(tmp_path)
+    return cfg
+
+
+def test_processes_are_started_without_a_launcher(two_gpus, tmp_path):
+    run_processes(two_gpus, write_place, "auto")
+    told = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert told == {"0": "0 2 cuda:0 True", "1": "1 2 cuda:1 True"}
+
+
+def test_a_childs_mistake_ends_the_command_with_its_status(two_gpus, capfd):
+    two_gpus.TASK = "fail"
+    with pytest.raises(SystemExit) as ended:
+        run_processes(two_gpus, write_place, "auto")
+    assert ended.value.code == 2
+    assert capfd.readouterr().err.count("error: only this process saw it") == 1

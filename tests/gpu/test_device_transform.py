@@ -25,3 +25,15 @@ def test_equals_the_cpu(order):
         assert on_gpu.is_cuda
         # One fused multiply-add more or less in float32.
         assert torch.allclose(on_gpu.cpu(), on_cpu, atol=1e-5, rtol=0)
+
+
+def test_resize_equals_the_cpu():
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 256, (2, 8, 33, 33, 3), dtype=torch.uint8, generator=generator)
+    resize = torch.tensor([[33, 40, 5, 3, 57, 69, 20, 16, 1], [33, 33, 1, 0, 57, 57, 9, 9, 0]])
+    batch = ClipBatch(frames, [torch.tensor([1, 2])], torch.arange(2), resize=resize)
+    transform = DeviceTransform((0.45, 0.4, 0.5), (0.225, 0.2, 0.25), "rgb", 4)
+    on_gpu = transform.clips(batch.pin_memory().to(torch.device("cuda")))
+    for ours, expected in zip(on_gpu, transform.clips(batch), strict=True):
+        # As above; 2e-5 of these units is 0.001 grey levels.
+        assert torch.allclose(ours.cpu(), expected, atol=2e-5, rtol=0)

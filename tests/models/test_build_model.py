@@ -94,7 +94,7 @@ def test_the_ego_half_starts_like_the_ego_recogniser(make_model):
 
 
 def test_initial_weights(make_model):
-    model = make_model("EgoExoSlowFast", RESNET__WIDTH_PER_GROUP=16, MODEL__FC_INIT_STD=0.02)
+    model = make_model("EgoExoSlowFast", RESNET__WIDTH_PER_GROUP=16, MODEL__FC_INIT_STD=0.05)
     conv = model.exo.backbone.s5.pathway0_res1.branch2.b
     fan_out = conv.out_channels * 9
     # 147,456 normal numbers: the standard deviation is off by 0.2 % at one sigma.
@@ -102,7 +102,7 @@ def test_initial_weights(make_model):
     linears = [m for m in model.modules() if isinstance(m, nn.Linear)]
     assert len(linears) == 6
     for linear in linears:
-        assert linear.weight.std().item() == pytest.approx(0.02, rel=0.1)
+        assert linear.weight.std().item() == pytest.approx(0.05, rel=0.1)
         assert not linear.bias.any()
 
 

@@ -118,8 +118,9 @@ def test_projections_take_the_feature_before_dropout(make_model, make_clip):
     assert not torch.equal(outputs[0].ego_logits[0], outputs[1].ego_logits[0])
 
 
-def test_projection_normalises_before_and_after(make_model, make_clip):
-    model = make_model().train()
+def test_projection_normalises_before_and_after(make_model, make_clip, randomised):
+    # Without a bias the first norm would not show.
+    model = randomised(make_model()).train()
     feature = model.ego.features(make_clip(1)).detach()
     linear = model.ego_projection.linear
     expected = (feature / feature.norm(dim=1, keepdim=True)) @ linear.weight.T + linear.bias

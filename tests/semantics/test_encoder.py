@@ -105,6 +105,21 @@ def test_several_processes_at_once(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.lookup(texts).numpy(), alone)
 
 
+def test_another_process_writes_the_same_texts_first(tmp_path: Path) -> None:
+    """What it wrote stays, and both get the same rows."""
+
+    def slow(name: str) -> Encode:
+        def encode(texts: list[str]) -> np.ndarray:
+            fill(tmp_path, texts, make_fake)
+            return -make_fake(name)(texts)
+
+        return encode
+
+    found = fill(tmp_path, ["a", "b"], slow)
+    np.testing.assert_array_equal(found, fill(tmp_path, ["a", "b"], None))
+    np.testing.assert_array_equal(found, fill(tmp_path / "alone", ["a", "b"], make_fake))
+
+
 def test_another_width_is_refused_and_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gives vectors of width 16.*set SUML.EMBED_DIM 16"):
         fill(tmp_path, ["a"], make_fake, width=384)

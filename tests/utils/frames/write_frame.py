@@ -5,34 +5,38 @@
 The tests read the files and compare them with `CELLS`.
 """
 
+# Python 2.7 runs it too.
+# ruff: noqa: PTH118, PTH123, RUF005, UP010
+from __future__ import unicode_literals
+
 import collections
 import os
 import pickle
 import sys
 
 MISSING = float("nan")
-IDS = [u"P01_01_0", u"P01_01_1", u"P01_02_0", u"P02_01_9"]
+IDS = ["P01_01_0", "P01_01_1", "P01_02_0", "P02_01_9"]
 # Column -> cells.
 CELLS = collections.OrderedDict(
     [
-        ("participant_id", [u"P01", u"P01", None, u"P02"]),
+        ("participant_id", ["P01", "P01", None, "P02"]),
         ("start_frame", [1, 20, 300, -4]),
-        ("narration", [u"open caf\u00e9", u"take plate", u"", u"put-down cup"]),
+        ("narration", ["open caf\u00e9", "take plate", "", "put-down cup"]),
         ("stop_frame", [9, 80, 700, 6]),
         ("score", [0.5, MISSING, 2.0, 3.25]),
         ("labelled", [True, False, True, True]),
-        ("all_nouns", [[u"a", u"b"], [], [u"c"], [u"d"]]),
+        ("all_nouns", [["a", "b"], [], ["c"], ["d"]]),
         ("all_noun_classes", [[1, 2], [], [3], [4]]),
         ("small", [1, 2, 3, 200]),
         ("noun_class", [7, 0, 3, 5]),
     ]
 )
 # Cells of columns of special types, where this pandas has them.
-DATES = [u"2020-01-01 10:00:00.500", u"2021-02-03 00:00:00.000", u"1999-12-31 23:59:59.999"]
+DATES = ["2020-01-01 10:00:00.500", "2021-02-03 00:00:00.000", "1999-12-31 23:59:59.999"]
 SECONDS = [0.56, 1.5, 61.25, 3600.0]
-CATEGORY = [u"a", u"b", None, u"a"]
+CATEGORY = ["a", "b", None, "a"]
 INTEGERS = [1, 2, None, 4]
-TEXT = [u"x", None, u"\u00e9\u00e9", u""]
+TEXT = ["x", None, "\u00e9\u00e9", ""]
 
 
 def build():
