@@ -9,10 +9,12 @@ Legend: N clips of a batch, T frames, S side of what leaves the worker.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,8 +59,7 @@ class SharedRing:
     def load(self, dataset: Any, keys: Sequence[Any], slot: int) -> list[Any]:
         """The samples `keys`, their frames written into the slot. Runs in a worker."""
         for view, frames in zip(clip_datasets(dataset), self.frames(slot, len(keys)), strict=True):
-            clips = iter(frames.numpy())
-            view.allocate = lambda shape, clips=clips: next(clips).reshape(shape)
+            view.allocate = partial(_next_clip, iter(frames.numpy()))
         return [dataset[key] for key in keys]
 
     def attach(self, filled: RingBatch) -> ClipBatch | PairedBatch:
@@ -81,6 +82,10 @@ def clip_datasets(dataset: Any) -> list[SegmentDataset]:
 def clip_batches(batch: ClipBatch | PairedBatch) -> list[ClipBatch]:
     """The clips of a batch, one entry per view."""
     return [batch] if isinstance(batch, ClipBatch) else [batch.ego, batch.exo]
+
+
+def _next_clip(clips: Iterator[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    return next(clips).reshape(shape)
 
 
 def shared_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

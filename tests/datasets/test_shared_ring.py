@@ -1,0 +1,110 @@
+"""Batches that come in slots of shared memory are the ones that come without."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from slowfast.datasets.clip_sampling import ClipSampling
+from slowfast.datasets.ego_exo import EgoExoDataset
+from slowfast.datasets.loader import BatchLoader, GlobalBatchSampler
+from slowfast.datasets.narrations import NarrationTable
+from slowfast.datasets.pairs import PairTable
+from slowfast.datasets.shared_ring import clip_batches
+from slowfast.utils.seeding import Stream
+from tests.datasets.tiny_videos import make_segment
+
+WORKERS, PREFETCH = 2, 2
+
+
+@pytest.fixture
+def ego(make_dataset):
+    segments = [make_segment(start, start + 14) for start in range(1, 42, 2)]
+    return make_dataset(segments, resize_on_device=True)
+
+
+@pytest.fixture
+def pairs(ego, make_dataset):
+    """The ego data set joined with clips of another shape."""
+
+    exo = make_dataset(
+        [make_segment(20, 40)], stream=Stream.EXO, sampling=ClipSampling(4, 2), lighting_std=0.1
+    )
+    shape = (len(ego), 1)
+    table = PairTable(
+        np.zeros(shape, np.int32),
+        np.zeros(shape, np.float32),
+        np.zeros(shape, np.uint8),
+        {},
+        "",
+        "",
+        1,
+    )
+    return EgoExoDataset(ego, exo, table, NarrationTable(["open door"], torch.ones(1, 4)), seed=1)
+
+
+def loader_of(dataset, ring, workers=WORKERS):
+    sampler = GlobalBatchSampler(len(dataset), 3, seed=1, drop_last=False)
+    return BatchLoader(
+        dataset,
+        sampler,
+        num_workers=workers,
+        prefetch_batches=PREFETCH,
+        shared_ring=ring,
+    )
+
+
+def assert_equal(batch, expected):
+    for ours, theirs in zip(clip_batches(batch), clip_batches(expected), strict=True):
+        assert ours.frames.equal(theirs.frames)
+        assert ours.indices.equal(theirs.indices)
+        for name in ("text", "lighting", "resize"):
+            mine, other = getattr(ours, name), getattr(theirs, name)
+            assert (mine is None) == (other is None)
+            assert mine is None or mine.equal(other)
+
+
+@pytest.mark.parametrize("kind", ["ego", "pairs"])
+def test_batches_hold_until_the_next_one(request, kind):
+    """Workers have time to run as far ahead as they may while each batch is looked at."""
+    dataset = request.getfixturevalue(kind)
+    alone, ring = loader_of(dataset, False, workers=0), loader_of(dataset, True)
+    for epoch in (0, 1):
+        alone.set_epoch(epoch)
+        ring.set_epoch(epoch)
+        count = 0
+        for batch, expected in zip(ring, list(alone), strict=True):
+            time.sleep(0.05)
+            assert_equal(batch, expected)
+            count += 1
+        assert count == len(dataset) // 3
+    ring.close()
+
+
+def test_slots_are_used_again(ego):
+    ring = loader_of(ego, True)
+    places = [batch.frames.data_ptr() for batch in ring]
+    slots = WORKERS * PREFETCH + 1
+    assert len(set(places)) == slots
+    assert places[slots:] == places[: len(places) - slots]
+    ring.close()
+
+
+def test_an_iteration_may_be_left_early(ego):
+    ring, expected = loader_of(ego, True), list(loader_of(ego, False, workers=0))
+    for stop in (1, 3):
+        for number, batch in enumerate(ring):
+            assert_equal(batch, expected[number])
+            if number == stop:
+                break
+    for batch, other in zip(ring, expected, strict=True):
+        assert_equal(batch, other)
+    ring.close()
+
+
+def test_the_last_smaller_batch_and_fewer_samples_than_a_batch(make_dataset):
+    for count in (2, 4):
+        dataset = make_dataset([make_segment(1, 15 + index) for index in range(count)], "val")
+        batches = [batch.indices.tolist() for batch in loader_of(dataset, True)]
+        assert sorted(sum(batches, [])) == list(range(count))
