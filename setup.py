@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 setup(
     name="suml-slowfast",
     version="0.1.0",
-    description="SUM-L: semantic alignment between unpaired views for egocentric action recognition",
+    description="SUM-L: semantic alignment of unpaired views for egocentric action recognition",
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["slowfast", "slowfast.*"]),

@@ -138,6 +138,6 @@ def _archive_damage(file: BinaryIO) -> str:
         file.seek(-len(_NO_COMMENT), os.SEEK_END)
         if broken is None and file.read() != _NO_COMMENT:
             return "its digest is damaged or cut short"
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # a damaged archive raises nearly anything
         return f"it is cut short, damaged or no checkpoint ({error})"
     return "" if broken is None else f"its part {broken} is damaged"

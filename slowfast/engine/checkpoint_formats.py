@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ def _read_torch(path: Path) -> dict[str, Any]:
         if fault:
             raise UserError(f"checkpoint {path} is damaged: {fault}; copy or download it again")
     try:
-        with torch.serialization.safe_globals(list(_inert_numpy())):
+        with torch.serialization.safe_globals(list(_inert_numpy())), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error tells what matters
             content = torch.load(path, map_location="cpu", weights_only=True)
         return Values(NUMPY_MAKERS, leaves=_TORCH_VALUES)(content)
     except Exception as error:  # a damaged or hostile file raises nearly anything
@@ -128,13 +130,15 @@ def _inert_numpy() -> tuple[tuple[type, str], ...]:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    forbidden = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
+    forbidden = re.search(r"GLOBAL (\S+)", str(error))
     if forbidden:
         return UserError(
             f"{path} is refused: weights have no need of {forbidden[1]}, and calling that could "
             "run code; have its author save the weights alone, or as .safetensors"
         )
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    # What torch says before this is advice to read the file without care.
+    said = str(error).split("WeightsUnpickler error:")[-1].strip()
+    reason = (said.splitlines() or [type(error).__name__])[0][:200]
     return UserError(
         f"{path} cannot be read as a PyTorch checkpoint ({reason}); copy it again if it is cut "
         "short, set CHECKPOINT_TYPE caffe2 if it is a Caffe2 file"

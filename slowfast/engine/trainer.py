@@ -155,7 +155,8 @@ def _train_epoch(run: Training, epoch: int) -> None:
             text = ""
             if (iteration + 1) % cfg.LOG_PERIOD == 0 or iteration + 1 == steps:
                 stats = _log_period(run, window, clock, epoch, iteration)
-                text = f"loss {stats['loss']:.3f}, data wait {stats['data_wait']:.0%}"
+                losses = ", ".join(f"{name} {stats[name]:.2f}" for name in ("loss", *output.losses))
+                text = f"{losses}; data wait {stats['data_wait']:.0%}"
                 window = TensorSums()
                 clock.restart()
             line.advance(text)

@@ -13,6 +13,14 @@ JSON_PREFIX = "json_stats: "
 _FORMAT = "[%(asctime)s %(levelname)s %(name)s] %(message)s"
 
 
+class _Terminal(logging.Handler):
+    """Writes to what sys.stderr is at the moment, which a progress line may have replaced."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
+        sys.stderr.flush()
+
+
 def setup_logging(output_dir: Path | None = None, *, quiet: bool = False) -> None:
     """Send the package's log to stderr and, with `output_dir`, to `output_dir/log.txt`.
 
@@ -24,7 +32,7 @@ def setup_logging(output_dir: Path | None = None, *, quiet: bool = False) -> Non
     for handler in list(root.handlers):
         root.removeHandler(handler)
         handler.close()
-    terminal = logging.StreamHandler(sys.stderr)
+    terminal = _Terminal()
     terminal.setLevel(logging.WARNING if quiet else logging.INFO)
     handlers: list[logging.Handler] = [terminal]
     if output_dir is not None and not quiet:

@@ -106,5 +106,5 @@ def test_an_iteration_may_be_left_early(ego):
 def test_the_last_smaller_batch_and_fewer_samples_than_a_batch(make_dataset):
     for count in (2, 4):
         dataset = make_dataset([make_segment(1, 15 + index) for index in range(count)], "val")
-        batches = [batch.indices.tolist() for batch in loader_of(dataset, True)]
-        assert sorted(sum(batches, [])) == list(range(count))
+        batches = [batch.indices for batch in loader_of(dataset, True)]
+        assert sorted(torch.cat(batches).tolist()) == list(range(count))
