@@ -179,6 +179,10 @@ class JpegFolder:
                     shown = nearest
             yield frame
 
+    def file(self, frame_number: int) -> str:
+        """Path of the file that holds a frame."""
+        return self._folder.file(frame_number + self._offset)
+
     def _read_file(self, number: int) -> np.ndarray:
         return read_jpeg(self._folder.file(number), self._segment.segment_id, self._decode)
 

@@ -1,0 +1,1 @@
+"""Measures the data engine against the published steps and against pure decoding."""
