@@ -11,9 +11,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from fvcore.common.config import CfgNode
 
 from slowfast.datasets.clip_sampling import ClipSampling
 from slowfast.datasets.device_transform import DeviceTransform
+from slowfast.datasets.epic import epickitchen
 from slowfast.datasets.frame_store import VideoStore
 from slowfast.datasets.frames import JpegFolder, make_decoder
 from slowfast.datasets.segment_dataset import SegmentDataset, TestViews
@@ -65,13 +67,42 @@ class Video:
             )
         return [source.file(number) for number in numbers]
 
-    def training_draw(
-        self, key: SampleKey, height: int, width: int
-    ) -> tuple[list[int], Placement]:
+    def frame_size(self, index: int) -> tuple[int, int]:
+        """(H, W) of the frames of a segment."""
+        segment = self.segments[index]
+        frame = next(iter(self.frames.open(segment).read([segment.start_frame])))
+        return frame.shape[0], frame.shape[1]
+
+    def training_draw(self, key: SampleKey, height: int, width: int) -> tuple[list[int], Placement]:
         """Frame numbers and placement of the data set's training clip `key`."""
         rng = generator(_SEED, key.epoch, key.index, Stream.EGO)
         numbers = self.sampling.train(self.segments[key.index], rng)
         return numbers.tolist(), self.geometry.train(height, width, rng)
+
+
+def configured_video(
+    cfg: CfgNode, split: str, lengths: Sequence[int] = (), count: int = 16
+) -> Video:
+    """Segments of the ego data set of a config: `count` spread evenly, or those nearest `lengths`.
+
+    Raises: UserError for bad lists or folders.
+    """
+    dataset = epickitchen(cfg, split)
+    by_length = sorted(dataset.segments, key=lambda segment: segment.num_frames)
+    spans = [segment.num_frames for segment in by_length]
+    nearest = [min(np.searchsorted(spans, length), len(spans) - 1) for length in lengths]
+    spread = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)
+    return Video(
+        frames=dataset.frames,
+        segments=(
+            [by_length[position] for position in nearest]
+            if lengths
+            else [dataset.segments[position] for position in spread]
+        ),
+        sampling=dataset.sampling,
+        geometry=dataset.geometry,
+        views=dataset.views,
+    )
 
 
 def made_video(folder: Path, lengths: Sequence[int] = (), count: int = 16) -> Video:
@@ -99,7 +130,7 @@ def write_frames(folder: Path, count: int = VIDEO_FRAMES) -> None:
     rng = np.random.default_rng(_SEED)
     scene = np.full((HEIGHT + 64, WIDTH + 128, 3), 120.0, np.float32)
     # Detail at all sizes, as a photograph has: the amplitude falls with the frequency.
-    for size, amplitude in ((4, 60), (12, 40), (40, 25), (120, 14), (320, 7)):
+    for size, amplitude in ((4, 60), (12, 40), (40, 25), (120, 12), (320, 4)):
         coarse = rng.normal(0, amplitude, (size, size, 3)).astype(np.float32)
         scene += cv2.resize(coarse, (scene.shape[1], scene.shape[0]), interpolation=cv2.INTER_CUBIC)
     pixels = np.clip(scene, 0, 255).astype(np.uint8)
@@ -108,4 +139,4 @@ def write_frames(folder: Path, count: int = VIDEO_FRAMES) -> None:
         left = round(64 + 63 * np.cos(number / 70))
         frame = pixels[top : top + HEIGHT, left : left + WIDTH]
         path = folder / f"frame_{number + 1:010d}.jpg"
-        cv2.imwrite(str(path), frame, [cv2.IMWRITE_JPEG_QUALITY, 88])
+        cv2.imwrite(str(path), frame, [cv2.IMWRITE_JPEG_QUALITY, 71])

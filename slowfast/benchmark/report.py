@@ -92,7 +92,10 @@ class Report:
             "benchmark": self.name,
             "machine": machine(),
             "tables": [
-                {**asdict(table), "ratios": {name: table.ratios(name) for name in table.milliseconds}}
+                {
+                    **asdict(table),
+                    "ratios": {name: table.ratios(name) for name in table.milliseconds},
+                }
                 for table in self.tables
             ],
             "checks": [{**asdict(check), "holds": check.holds} for check in self.checks],

@@ -23,9 +23,9 @@ from slowfast.engine.weight_names import (
     heads_in,
     is_exo,
 )
-from slowfast.engine.weights import LoadReport, Need, Shapes, copy_weights, load_weights
+from slowfast.engine.weights import LoadReport, Match, Need, Shapes, load_weights, match_weights
 from slowfast.models.ego_exo import EgoExoSlowFast
-from slowfast.models.published_names import published_state_dict
+from slowfast.models.published_names import EXO_HEAD, published_state_dict
 from slowfast.utils.errors import UserError
 
 __all__ = [
@@ -123,7 +123,10 @@ def load_training_state(
             "training from its weights"
         )
     weights = content["model_state"]
-    copy_weights(str(path), weights, published_state_dict(model), need=Need.ALL, section="TRAIN")
+    match = match_weights(
+        str(path), weights, published_state_dict(model), need=Need.ALL, section="TRAIN"
+    )
+    match.copy()
     try:
         optimizer.load_state_dict(content["optimizer_state"])
     except (ValueError, KeyError, TypeError) as error:
@@ -158,9 +161,8 @@ def load_test_weights(model: nn.Module, path: str | Path, cfg: CfgNode) -> LoadR
         head, checkpoint_type = node.CHECKPOINT_HEAD, node.CHECKPOINT_TYPE
     state = load_checkpoint_file(path, checkpoint_type)["model_state"]
     targets = published_state_dict(model)
-    return copy_weights(
-        str(path), _of_one_view(state, targets), targets, head, need=Need.ALL, section=section
-    )
+    state = _of_one_view(state, targets)
+    return match_weights(str(path), state, targets, head, need=Need.ALL, section=section).copy()
 
 
 def _named(section: CfgNode, path: Path) -> bool:
@@ -187,19 +189,30 @@ def load_initial_weights(model: nn.Module, cfg: CfgNode) -> list[LoadReport]:
     if source is None:
         logger.info("TRAIN.CHECKPOINT_FILE_PATH is empty: the training starts from random weights")
     targets = published_state_dict(model)
-    if not isinstance(model, EgoExoSlowFast):
-        if source is None:
-            return []
+    if isinstance(model, EgoExoSlowFast):
+        matches = _dual_matches(source, targets, cfg)
+    elif source is None:
+        matches = []
+    else:
         state = _of_one_view(source.state, targets)
-        return [_start(source.name, state, targets, cfg, cfg.TRAIN.CHECKPOINT_HEAD)]
-    reports = []
-    if source is not None:
-        reports.append(_start_ego(source, targets, cfg))
-    exo = _exo_source(cfg, source)
+        matches = [_start(source.name, state, targets, cfg, cfg.TRAIN.CHECKPOINT_HEAD)]
+    return [match.copy() for match in matches]
+
+
+def _dual_matches(
+    train: _Source | None, targets: Mapping[str, Tensor], cfg: CfgNode
+) -> list[Match]:
+    """Of the ego half and the projections, then of the exo half; as far as there are files."""
+    ego_targets = {name: target for name, target in targets.items() if not is_exo(name)}
+    exo_targets = {name: target for name, target in targets.items() if is_exo(name)}
+    matches = []
+    if train is not None:
+        ego = {name: value for name, value in train.state.items() if not is_exo(name)}
+        matches.append(_start(train.name, ego, ego_targets, cfg, cfg.TRAIN.CHECKPOINT_HEAD))
+    exo = _exo_source(cfg, train)
     if exo is not None:
-        exo_targets = {name: target for name, target in targets.items() if is_exo(name)}
-        reports.append(_start(exo.name, as_exo_half(exo.state), exo_targets, cfg))
-    return reports
+        matches.append(_start(exo.name, as_exo_half(exo.state), exo_targets, cfg))
+    return matches
 
 
 def _train_source(cfg: CfgNode) -> _Source | None:
@@ -228,20 +241,14 @@ def _exo_source(cfg: CfgNode, train: _Source | None) -> _Source | None:
     return train
 
 
-def _start_ego(source: _Source, targets: Mapping[str, Tensor], cfg: CfgNode) -> LoadReport:
-    ego = {name: value for name, value in source.state.items() if not is_exo(name)}
-    ego_targets = {name: target for name, target in targets.items() if not is_exo(name)}
-    return _start(source.name, ego, ego_targets, cfg, cfg.TRAIN.CHECKPOINT_HEAD)
-
-
 def _start(
     name: str,
     state: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
     cfg: CfgNode,
     head: str = "",
-) -> LoadReport:
-    report = copy_weights(
+) -> Match:
+    match = match_weights(
         name,
         state,
         targets,
@@ -250,12 +257,14 @@ def _start(
         need=Need.BACKBONE,
         section="TRAIN",
     )
-    if heads_in(report.missing):
+    new_heads = heads_in(match.report.missing)
+    if new_heads:
+        found = ", ".join(heads_in(state)) or "none"
         logger.warning(
-            "%s: %s starts with random weights; heads in the file: %s (TRAIN.CHECKPOINT_HEAD takes "
-            "one of them)",
+            "%s: %s starts with random weights; heads in the file: %s%s",
             name,
-            ", ".join(heads_in(report.missing)),
-            ", ".join(heads_in(state)) or "none",
+            ", ".join(new_heads),
+            found,
+            "" if new_heads == [EXO_HEAD] else " (TRAIN.CHECKPOINT_HEAD names the one to take)",
         )
-    return report
+    return match

@@ -76,6 +76,21 @@ class LoadReport:
         )
 
 
+@dataclass
+class Match:
+    """The report on a file and a model, and the pairs (weight of the model, value) to copy."""
+
+    report: LoadReport
+    pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def copy(self) -> LoadReport:
+        """Give the model the values; logs and returns the report."""
+        for target, value in self.pairs:
+            target.copy_(value)
+        logger.info("%s", self.report.summary())
+        return self.report
+
+
 def load_weights(
     source: Path | str | Mapping[str, Any],
     model: nn.Module,
@@ -99,10 +114,10 @@ def load_weights(
         name, state = str(source), load_checkpoint_file(source, checkpoint_type)["model_state"]
     else:
         name, state = "the state dict", published_names(weights_of(source, "the state dict"))
-    return copy_weights(name, state, published_state_dict(model), head, inflate, need)
+    return match_weights(name, state, published_state_dict(model), head, inflate, need).copy()
 
 
-def copy_weights(
+def match_weights(
     source: str,
     state: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
@@ -110,22 +125,21 @@ def copy_weights(
     inflate: bool = False,
     need: Need = Need.NOTHING,
     section: str = "TEST",
-) -> LoadReport:
-    """`load_weights` for a state dict and for some of a model's weights, all by published name.
+) -> Match:
+    """What `load_weights` would copy, for a state dict and some of a model's weights by name.
 
     section: of the configuration, TEST or TRAIN, for errors.
+
+    Raises: UserError where the state dict does not bring what is needed.
     """
     if head:
         state = _head_renamed(source, state, targets, head, section)
-    report, fitting = _match(source, state, targets, inflate)
+    match = _match(source, state, targets, inflate)
     if need is not Need.NOTHING:
-        report.refused = _reason(report, state, targets, inflate, need, section)
-    if report.refused:
-        raise UserError(f"{source} does not fit the model: {report.refused}")
-    for name, value in fitting.items():
-        targets[name].copy_(value)
-    logger.info("%s", report.summary())
-    return report
+        match.report.refused = _reason(match.report, state, targets, inflate, need, section)
+    if match.report.refused:
+        raise UserError(f"{source} does not fit the model: {match.report.refused}")
+    return match
 
 
 def inflate_weight(weight: Tensor, frames: int) -> Tensor:
@@ -136,9 +150,9 @@ def inflate_weight(weight: Tensor, frames: int) -> Tensor:
 
 def _match(
     source: str, state: Mapping[str, Tensor], targets: Mapping[str, Tensor], inflate: bool
-) -> tuple[LoadReport, dict[str, Tensor]]:
-    report = LoadReport(source)
-    fitting: dict[str, Tensor] = {}
+) -> Match:
+    match = Match(LoadReport(source))
+    report = match.report
     for name, target in targets.items():
         if name not in state:
             # Counts batches since the start; older torch and other frameworks have none.
@@ -151,10 +165,10 @@ def _match(
         if value.shape != target.shape:
             report.mismatched[name] = Shapes(tuple(value.shape), tuple(target.shape))
             continue
-        fitting[name] = value
+        match.pairs.append((target, value))
         report.loaded.append(name)
     report.unexpected = [name for name in state if name not in targets]
-    return report, fitting
+    return match
 
 
 def _head_renamed(

@@ -31,16 +31,16 @@ def build_task(cfg: CfgNode) -> Task:
 
 
 def _alignment(cfg: CfgNode) -> AlignmentSettings:
-    suml = cfg.SUML
+    suml, align, weights = cfg.SUML, cfg.SUML.ALIGN, cfg.SUML.WEIGHTS
     return AlignmentSettings(
         temperature=suml.TEMPERATURE,
-        kind=suml.ALIGN.KIND,
-        threshold=suml.ALIGN.THRESHOLD,
-        sigma=suml.ALIGN.SIGMA,
-        margin=suml.ALIGN.MARGIN,
+        kind=align.KIND,
+        threshold=align.THRESHOLD,
+        sigma=align.SIGMA,
+        margin=align.MARGIN,
         gather=suml.GATHER,
-        exo_cls=suml.WEIGHTS.EXO_CLS,
-        align=suml.WEIGHTS.ALIGN,
-        ego_text=suml.WEIGHTS.EGO_TEXT,
-        exo_text=suml.WEIGHTS.EXO_TEXT,
+        exo_cls=weights.EXO_CLS,
+        align=weights.ALIGN,
+        ego_text=weights.EGO_TEXT,
+        exo_text=weights.EXO_TEXT,
     )

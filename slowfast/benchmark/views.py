@@ -1,0 +1,94 @@
+"""The multi-view test of one segment: every view decoded alone, ours, and pure decoding."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from torch import Tensor
+
+from slowfast.benchmark import baseline
+from slowfast.benchmark.frames import Video
+from slowfast.benchmark.report import Check, Report, Table
+from slowfast.benchmark.timing import interleaved, one_thread
+from slowfast.datasets.frames import make_decoder, read_jpeg
+from slowfast.datasets.segment_dataset import SegmentDataset
+from slowfast.datasets.transforms import Placement
+
+LENGTHS = (60, 150, 600)
+ALPHA = 4
+BASELINE, OURS, LIMIT = "published steps", "ours", "limit: decode each frame once"
+_GREY = 255 * baseline.STD
+
+
+def views_benchmark(video: Video, rounds: int) -> Report:
+    """Loading all views of the segments of a video, one table per segment."""
+    report = Report("views")
+    dataset = video.dataset("test")
+    with one_thread():
+        for index in range(len(video.segments)):
+            report.tables.append(_segment(video, dataset, index, rounds))
+    report.checks = [_check(video, dataset, index) for index in range(len(video.segments))]
+    return report
+
+
+def _segment(video: Video, dataset: SegmentDataset, index: int, rounds: int) -> Table:
+    segment = video.segments[index]
+    decode = make_decoder("auto")
+    numbers = np.unique(video.sampling.views(segment, video.views.temporal)).tolist()
+    paths = video.paths(segment, numbers)
+
+    def published() -> None:
+        for view in range(len(video.views)):
+            _published_view(video, index, view)
+
+    def ours() -> None:
+        views = dataset.segment_views(index)
+        for start in range(len(views.views)):
+            views.clips(start, start + 1)
+
+    def limit() -> None:
+        for path in paths:
+            read_jpeg(path, segment.segment_id, decode)
+
+    parts = {BASELINE: published, OURS: ours, LIMIT: limit}
+    seconds = interleaved(parts, rounds, time.thread_time)
+    return Table(
+        f"{len(video.views)} views of a segment of {segment.num_frames} frames, one core",
+        "processor time per segment",
+        {name: value * 1e3 for name, value in seconds.items()},
+        BASELINE,
+        LIMIT,
+    )
+
+
+def _published_view(video: Video, index: int, view: int) -> Tensor:
+    """Fast pathway (3, T, S, S) of one of the views."""
+    numbers, placement = _placed(video, index, view)
+    return baseline.load_clip(video.paths(video.segments[index], numbers), placement, ALPHA)[1]
+
+
+def _placed(video: Video, index: int, view: int) -> tuple[list[int], Placement]:
+    """Frame numbers and placement of a view."""
+    clip, crop = divmod(view, video.views.spatial)
+    numbers = video.sampling.views(video.segments[index], video.views.temporal)[clip].tolist()
+    return numbers, video.geometry.test(*video.frame_size(index), video.views.crops[crop])
+
+
+def _check(video: Video, dataset: SegmentDataset, index: int) -> Check:
+    """The first, a middle and the last view, as ours give them, against the published steps."""
+    views = dataset.segment_views(index)
+    segment = video.segments[index]
+    unique = np.unique(video.sampling.views(segment, video.views.temporal))
+    where = {
+        (*unique[list(view.frame_positions)].tolist(), view.top, view.left): position
+        for position, view in enumerate(views.views)
+    }
+    worst = 0.0
+    for number in (0, len(video.views) // 2, len(video.views) - 1):
+        numbers, placement = _placed(video, index, number)
+        position = where[(*numbers, placement.top, placement.left)]
+        fast = dataset.transform(views.clips(position, position + 1))[1][0]
+        expected = _published_view(video, index, number)
+        worst = max(worst, float((fast - expected).abs().max()) * _GREY)
+    return Check(f"views of {segment.num_frames} frames", worst, 1.0, "grey levels")
