@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--cfg", help="YAML file: its frames or encoder, not made ones")
     parser.add_argument("--rounds", type=int, default=5, help="that count; one more is dropped")
     parser.add_argument("--json", type=Path, help="file for the result")
-    parser.add_argument("--segments", type=int, default=16, help="loader: segments that are read")
+    parser.add_argument("--segments", type=int, default=32, help="loader: segments that are read")
     parser.add_argument(
         "--lengths", type=int, nargs="+", default=LENGTHS, help="views: frames of the segments"
     )
@@ -37,8 +37,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--model-clips-per-sec", type=float, help="loader: clips that one GPU's model trains on"
     )
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the file")
-    return parser.parse_args()
+    parser.add_argument("opts", nargs="*", help="KEY VALUE pairs over the file")
+    return parser.parse_intermixed_args()
 
 
 def measure(args: argparse.Namespace, folder: Path) -> Report:

@@ -48,8 +48,7 @@ def _read(path: str) -> np.ndarray:
         os.path.exists(f"{root}/{path}")  # noqa: PTH110
     if not os.path.exists(path):  # noqa: PTH110
         raise FileNotFoundError(path)
-    frame: np.ndarray = cv2.imread(path)
-    return frame
+    return np.asarray(cv2.imread(path))
 
 
 # The tiers in the order of the published search: the first that is not empty is taken.

@@ -83,14 +83,14 @@ class Video:
 def configured_video(
     cfg: CfgNode, split: str, lengths: Sequence[int] = (), count: int = 16
 ) -> Video:
-    """Segments of the ego data set of a config: `count` spread evenly, or those nearest `lengths`.
+    """Segments of a config's ego data set: `count` spread evenly, or those nearest `lengths`.
 
     Raises: UserError for bad lists or folders.
     """
     dataset = epickitchen(cfg, split)
     by_length = sorted(dataset.segments, key=lambda segment: segment.num_frames)
     spans = [segment.num_frames for segment in by_length]
-    nearest = [min(np.searchsorted(spans, length), len(spans) - 1) for length in lengths]
+    nearest = np.searchsorted(spans, lengths).clip(max=len(spans) - 1)
     spread = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)
     return Video(
         frames=dataset.frames,

@@ -8,7 +8,7 @@ transform.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -208,6 +208,10 @@ class SegmentViews:
     labels: tuple[Tensor, ...]
     index: int
     crop_size: int
+
+    def to(self, device: torch.device) -> SegmentViews:
+        """With the frames on the device, where views are cut out of them."""
+        return replace(self, frames=self.frames.to(device, non_blocking=True))
 
     def clips(self, start: int, stop: int) -> Tensor:
         """Views start..stop-1 cut out of the frames: (stop - start, T, S, S, 3) uint8."""

@@ -26,6 +26,7 @@ from slowfast.engine.weight_names import (
 from slowfast.engine.weights import LoadReport, Match, Need, Shapes, load_weights, match_weights
 from slowfast.models.ego_exo import EgoExoSlowFast
 from slowfast.models.published_names import EXO_HEAD, published_state_dict
+from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "load_test_weights",
     "load_training_state",
     "load_weights",
+    "newest_checkpoint",
     "published_state_dict",
     "save_checkpoint",
 ]
@@ -107,6 +109,13 @@ def last_checkpoint(output_dir: str | Path) -> Path | None:
             return path
         logger.warning("checkpoint %s is passed over: %s", path, fault)
     return None
+
+
+def newest_checkpoint(cfg: CfgNode) -> Path | None:
+    """`last_checkpoint` of OUTPUT_DIR, looked for by rank 0 and the same on every rank."""
+    found = last_checkpoint(cfg.OUTPUT_DIR) if distributed.is_main() else None
+    newest: Path | None = distributed.broadcast_object(found)
+    return newest
 
 
 def load_training_state(

@@ -50,22 +50,28 @@ def load_checkpoint_file(
     if checkpoint_type == "caffe2":
         return {"model_state": _read_caffe2(path)}
     content = _read_torch(path)
-    weights = weights_of(content, str(path))
-    rest = {name: value for name, value in content.items() if value is not weights}
-    if weights is content:
-        rest = {}
-    return {**rest, "model_state": published_names(weights)}
+    weights = published_names(weights_of(content, str(path)))
+    if not any(name in content for name in _WEIGHT_KEYS):
+        return {"model_state": weights}
+    return {**content, "model_state": weights}
 
 
-def weights_of(content: Mapping[str, Any], source: str) -> Mapping[str, Tensor]:
-    """The state dict in a checkpoint or the checkpoint itself. Raises: UserError for neither."""
+def weights_of(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
+    """The tensors of the state dict in a checkpoint, or of the checkpoint itself.
+
+    Raises: UserError where there are none.
+    """
+    state = content
     if isinstance(content, Mapping):
-        for name in _WEIGHT_KEYS:
-            if isinstance(content.get(name), Mapping):
-                inner: Mapping[str, Tensor] = content[name]
-                return inner
-        if content and all(isinstance(value, Tensor) for value in content.values()):
-            return content
+        state = next((content[key] for key in _WEIGHT_KEYS if key in content), content)
+    if isinstance(state, Mapping):
+        tensors = {
+            name: value
+            for name, value in state.items()
+            if isinstance(name, str) and isinstance(value, Tensor)
+        }
+        if tensors:
+            return tensors
     held = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
     raise UserError(
         f"{source} holds no weights: expected {' or '.join(_WEIGHT_KEYS)}, or tensors by name, "
@@ -91,10 +97,14 @@ def _read_caffe2(path: Path) -> dict[str, Tensor]:
             f"{path} is no Caffe2 file: expected a dict of blobs; for other files set "
             "CHECKPOINT_TYPE pytorch"
         )
+    arrays = {
+        name: blob
+        for name, blob in blobs.items()
+        if isinstance(name, str) and isinstance(blob, np.ndarray) and blob.dtype.kind == "f"
+    }
     return {
-        name: torch.from_numpy(np.array(blob))
-        for name, blob in from_caffe2(blobs).items()
-        if isinstance(blob, np.ndarray)
+        name: torch.from_numpy(np.array(blob, dtype=np.float32))
+        for name, blob in from_caffe2(arrays).items()
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast.datasets.build import build_dataset
 from slowfast.datasets.loader import build_loader
-from slowfast.engine.checkpoint import last_checkpoint, load_test_weights
+from slowfast.engine.checkpoint import load_test_weights, newest_checkpoint
 from slowfast.engine.outcome import write_outcome
 from slowfast.engine.progress import progress_line
 from slowfast.engine.view_scoring import SegmentScorer, SegmentScores
@@ -66,15 +65,17 @@ def test(cfg: CfgNode, device: torch.device, trained: Path | None) -> None:
 def checkpoint_to_test(cfg: CfgNode, trained: Path | None) -> Path:
     """TEST.CHECKPOINT_FILE_PATH, else the run's own, else TRAIN's, else OUTPUT_DIR's newest.
 
-    The log names the one taken and those passed over. Raises: UserError where there is none.
+    The log names the one taken and those passed over (OUTPUT_DIR is looked at, which reads whole
+    files, only where nothing is named). Raises: UserError where there is none.
     """
-    candidates: Sequence[tuple[str, Path | None]] = [
+    named: list[tuple[str, Path | None]] = [
         ("TEST.CHECKPOINT_FILE_PATH", _path(cfg.TEST.CHECKPOINT_FILE_PATH)),
         ("this training", trained),
         ("TRAIN.CHECKPOINT_FILE_PATH", _path(cfg.TRAIN.CHECKPOINT_FILE_PATH)),
-        ("the newest in OUTPUT_DIR", last_checkpoint(cfg.OUTPUT_DIR)),
     ]
-    usable = [(source, path) for source, path in candidates if path is not None]
+    usable = [(source, path) for source, path in named if path is not None]
+    if not usable and (newest := newest_checkpoint(cfg)):
+        usable = [("the newest in OUTPUT_DIR", newest)]
     if not usable:
         raise UserError(
             f"no checkpoint to test: OUTPUT_DIR {cfg.OUTPUT_DIR} holds none; "

@@ -17,9 +17,9 @@ from slowfast.datasets.build import build_dataset
 from slowfast.datasets.loader import BatchLoader, build_loader
 from slowfast.engine.checkpoint import (
     checkpoint_path,
-    last_checkpoint,
     load_initial_weights,
     load_training_state,
+    newest_checkpoint,
     save_checkpoint,
 )
 from slowfast.engine.meters import StepClock, TensorSums
@@ -39,7 +39,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Training:
-    """Everything one training run holds."""
+    """Everything one training run holds.
+
+    best: the best value of the named metric so far, and its epoch.
+    newest: the checkpoint of an epoch that was written or resumed from last (rank 0 knows).
+    """
 
     cfg: CfgNode
     device: torch.device
@@ -51,10 +55,11 @@ class Training:
     val_loader: BatchLoader[Any]
     scalars: ScalarWriter
     best: dict[str, float] = field(default_factory=dict)
+    newest: Path | None = None
 
 
-def train(cfg: CfgNode, device: torch.device) -> Path:
-    """Train until SOLVER.MAX_EPOCH; returns the checkpoint that TEST should take."""
+def train(cfg: CfgNode, device: torch.device) -> Path | None:
+    """Train until SOLVER.MAX_EPOCH; returns the checkpoint that TEST should take, if any."""
     run, start_epoch = _prepare(cfg, device)
     for epoch in range(start_epoch, cfg.SOLVER.MAX_EPOCH):
         _train_epoch(run, epoch)
@@ -71,8 +76,7 @@ def train(cfg: CfgNode, device: torch.device) -> Path:
     run.scalars.close()
     run.train_loader.close()
     run.val_loader.close()
-    distributed.barrier()
-    return _to_test(cfg)
+    return _to_test(run)
 
 
 def _prepare(cfg: CfgNode, device: torch.device) -> tuple[Training, int]:
@@ -90,14 +94,15 @@ def _prepare(cfg: CfgNode, device: torch.device) -> tuple[Training, int]:
         cfg.TRAIN.BATCH_SIZE // distributed.machine_count(),
     )
     model = build_model(cfg)
-    newest = last_checkpoint(cfg.OUTPUT_DIR) if cfg.TRAIN.AUTO_RESUME else None
+    newest = newest_checkpoint(cfg) if cfg.TRAIN.AUTO_RESUME else None
     if newest is None:
         load_initial_weights(model, cfg)
     model.to(device)
     optimizer = build_optimizer(model, cfg)
     start_epoch, extra = 0, dict[str, Any]()
     given = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.RESUME else None
-    if resumed := newest or given:
+    resumed = newest or given
+    if resumed:
         start_epoch, extra = load_training_state(resumed, model, optimizer)
         logger.info("resumed from %s: epoch %d is next", resumed, start_epoch + 1)
     run = Training(
@@ -111,6 +116,7 @@ def _prepare(cfg: CfgNode, device: torch.device) -> tuple[Training, int]:
         val_loader=val_loader,
         scalars=ScalarWriter(cfg),
         best=extra.get("best", {}),
+        newest=resumed,
     )
     logger.info(
         "%s: %.2f M parameters, %.2f M trained; %d segments, %d steps an epoch",
@@ -237,13 +243,15 @@ def _save(run: Training, path: Path, epoch: int) -> None:
         logger.error("%s COULD NOT BE WRITTEN, training goes on without it: %s", path, error)
         return
     logger.info("wrote %s", path)
+    if path.stem != "checkpoint_best":
+        run.newest = path
 
 
-def _to_test(cfg: CfgNode) -> Path:
-    best = checkpoint_path(cfg.OUTPUT_DIR, "best")
-    if cfg.TEST.LOAD_BEST and best.is_file():
-        return best
-    return checkpoint_path(cfg.OUTPUT_DIR, cfg.SOLVER.MAX_EPOCH)
+def _to_test(run: Training) -> Path | None:
+    best = checkpoint_path(run.cfg.OUTPUT_DIR, "best")
+    taken = best if run.cfg.TEST.LOAD_BEST and best.is_file() else run.newest
+    path: Path | None = distributed.broadcast_object(taken)
+    return path
 
 
 def _peak_memory_gib(device: torch.device) -> float:

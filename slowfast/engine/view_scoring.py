@@ -58,9 +58,10 @@ class SegmentScorer:
     @torch.no_grad()
     def __call__(self, segment: SegmentViews) -> SegmentScores:
         joined, averaged = ViewEnsemble(self._method), ViewEnsemble("sum")
+        segment = segment.to(self._device)
         for start in range(0, len(segment.views), self.chunk_views):
             views = segment.views[start : start + self.chunk_views]
-            clips = segment.clips(start, start + len(views)).to(self._device, non_blocking=True)
+            clips = segment.clips(start, start + len(views))
             scores: list[Tensor] = self._model(self._transform(clips))
             weights = [view.weight for view in views]
             joined.add(segment.index, scores, weights)

@@ -14,9 +14,9 @@ import numpy as np
 from slowfast.sample.motion import REVERSED, Motion, Pose
 from slowfast.sample.shapes import LID_LIFT, SHAPES, Colour, draw_object, ellipse, fill, hsv, limb
 
-# Radius of an object: 5.5 pixels of a frame of 64.
-_RADIUS = 0.085
-_TABLE = 0.66  # y of the table top
+# Radius of an object: 6 pixels of a frame of 64.
+_RADIUS = 0.094
+_TABLE = 0.75  # y of the table top
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,32 @@ class Performance:
 
 
 @dataclass(frozen=True)
+class Clothes:
+    """Colours of one person of a video."""
+
+    skin: Colour
+    shirt: Colour
+    trousers: Colour
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Clothes:
+        return cls(
+            skin=hsv(rng.uniform(6, 13), rng.uniform(70, 120), rng.uniform(130, 235)),
+            shirt=hsv(rng.uniform(0, 180), rng.uniform(20, 90), rng.uniform(60, 235)),
+            trousers=hsv(rng.uniform(0, 180), 50, rng.uniform(30, 120)),
+        )
+
+
+@dataclass(frozen=True)
 class Figure:
-    """One person of a video.
+    """One person where it stands in a segment.
 
     x: of the body. facing: -1 or 1, the direction of the table.
     """
 
     x: float
     facing: int
-    skin: Colour
-    shirt: Colour
-    trousers: Colour
+    clothes: Clothes
 
     def box(self, height: int, width: int) -> list[float]:
         """Bounding box [x1, y1, x2, y2] in pixels, inside the frame."""
@@ -73,19 +88,18 @@ class ExoCamera:
     def __init__(self, height: int, width: int, people: int, rng: np.random.Generator) -> None:
         self._height, self._width = height, width
         self._background = self._draw_background(rng)
-        self.figures = [
-            self._figure(float(rng.uniform(-0.22, 0.22)), 1 if rng.random() < 0.5 else -1, rng)
-            if people == 1
-            else self._figure(side * float(rng.uniform(0.34, 0.4)), -side, rng)
-            for side in (-1, 1)[:people]
-        ]
+        self._clothes = [Clothes.draw(rng) for _ in range(people)]
 
-    @staticmethod
-    def _figure(x: float, facing: int, rng: np.random.Generator) -> Figure:
-        skin = hsv(rng.uniform(6, 13), rng.uniform(70, 120), rng.uniform(130, 235))
-        shirt = hsv(rng.uniform(0, 180), rng.uniform(20, 90), rng.uniform(60, 235))
-        trousers = hsv(rng.uniform(0, 180), 50, rng.uniform(30, 120))
-        return Figure(x, facing, skin, shirt, trousers)
+    def figures(self, rng: np.random.Generator) -> list[Figure]:
+        """Where the people stand in a segment: one anywhere, two facing each other."""
+        if len(self._clothes) == 1:
+            facing = 1 if rng.random() < 0.5 else -1
+            x = -0.2 * facing + float(rng.uniform(-0.2, 0.2))
+            return [Figure(x, facing, self._clothes[0])]
+        return [
+            Figure(side * float(rng.uniform(0.4, 0.46)), -side, clothes)
+            for side, clothes in zip((-1, 1), self._clothes, strict=True)
+        ]
 
     def _draw_background(self, rng: np.random.Generator) -> np.ndarray:
         """Wall with cupboards or pictures, and floor."""
@@ -106,6 +120,7 @@ class ExoCamera:
 
     def frames(
         self,
+        figures: Sequence[Figure],
         performances: Sequence[Performance],
         num_frames: int,
         gap: int,
@@ -119,7 +134,7 @@ class ExoCamera:
         """
         performers = [
             _Performer(figure, deed, amplitude, hue_jitter, rng)
-            for figure, deed in zip(self.figures, performances, strict=True)
+            for figure, deed in zip(figures, performances, strict=True)
         ]
         for frame in range(num_frames + gap):
             image = self._background.copy()
@@ -148,23 +163,28 @@ class ExoCamera:
         fill(image, np.array([self._pixel(x, y) for x, y in corners]), colour)
 
     def _draw_person(self, image: np.ndarray, figure: Figure, at_sink: bool) -> None:
-        x, height = figure.x, self._height
-        self._block(image, x - 0.07, 0.68, x - 0.01, 0.97, figure.trousers)
-        self._block(image, x + 0.01, 0.68, x + 0.07, 0.97, figure.trousers)
-        self._block(image, x - 0.085, 0.42, x + 0.085, 0.72, figure.shirt)
-        fill(image, ellipse(*self._pixel(x, 0.345), 0.065 * height, 0.075 * height), figure.skin)
-        far = x + figure.facing * 0.46
+        x, height, clothes = figure.x, self._height, figure.clothes
+        self._block(image, x - 0.07, 0.68, x - 0.01, 0.97, clothes.trousers)
+        self._block(image, x + 0.01, 0.68, x + 0.07, 0.97, clothes.trousers)
+        self._block(image, x - 0.085, 0.42, x + 0.085, 0.72, clothes.shirt)
+        fill(
+            image,
+            ellipse(*self._pixel(x, 0.345), 0.065 * height, 0.075 * height),
+            clothes.skin,
+        )
+        far = x + figure.facing * 0.52
         left, right = min(x + figure.facing * 0.02, far), max(x + figure.facing * 0.02, far)
         top: Colour = (215, 215, 210) if at_sink else (60, 85, 120)
-        self._block(image, left, _TABLE + 0.07, right, _TABLE + 0.12, top)
-        self._block(image, left + 0.03, _TABLE + 0.12, left + 0.06, 0.95, (40, 50, 70))
-        self._block(image, right - 0.06, _TABLE + 0.12, right - 0.03, 0.95, (40, 50, 70))
+        self._block(image, left, _TABLE, right, _TABLE + 0.05, top)
+        self._block(image, left + 0.03, _TABLE + 0.05, left + 0.06, 0.95, (40, 50, 70))
+        self._block(image, right - 0.06, _TABLE + 0.05, right - 0.03, 0.95, (40, 50, 70))
 
     def _draw_action(self, image: np.ndarray, performer: _Performer, pose: Pose) -> None:
         """Object and arms; nearer to the body is towards the figure's chest."""
         figure, height = performer.figure, self._height
-        x = figure.x + figure.facing * (0.08 + 0.28 * pose.reach) + 0.09 * pose.lateral
-        y = _TABLE - 0.10 + 0.07 * pose.reach - 0.09 * pose.lift
+        clothes = figure.clothes
+        x = figure.x + figure.facing * (0.06 + 0.36 * pose.reach) + 0.12 * pose.lateral
+        y = _TABLE - 0.22 + 0.14 * pose.reach - 0.12 * pose.lift
         radius = _RADIUS * performer.size
         lid = LID_LIFT * radius * pose.opening
         shoulder = self._pixel(figure.x + figure.facing * 0.03, 0.47)
@@ -187,5 +207,9 @@ class ExoCamera:
                 opening=pose.opening, level=pose.level,
             )  # fmt: skip
         for hand in hands:
-            limb(image, shoulder, self._pixel(*hand), 0.035 * height, figure.shirt)
-            fill(image, ellipse(*self._pixel(*hand), 0.026 * height, 0.026 * height), figure.skin)
+            limb(image, shoulder, self._pixel(*hand), 0.035 * height, clothes.shirt)
+            fill(
+                image,
+                ellipse(*self._pixel(*hand), 0.026 * height, 0.026 * height),
+                clothes.skin,
+            )

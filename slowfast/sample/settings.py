@@ -43,7 +43,7 @@ class SampleSettings:
     validation_segments: int = 144
     exo_train_segments: int = 480
     exo_validation_segments: int = 60
-    unseen_share: float = 0.25
+    unseen_share: float = 0.2
     segments_per_video: int = 25
     height: int = 72
     width: int = 84

@@ -14,7 +14,7 @@ import numpy as np
 Colour = tuple[int, int, int]
 Points = np.ndarray
 # How far a lid is lifted, in radii of its object.
-LID_LIFT = 1.6
+LID_LIFT = 2.2
 _SHIFT = 4  # cv2 draws with 1/16 pixel
 
 

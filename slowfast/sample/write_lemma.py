@@ -110,7 +110,9 @@ def _write_video(
     start = 0
     for index, segment in enumerate(segments):
         rng = generator(settings, Stream.EXO_FRAMES, 10_000 * number + index)
+        figures = camera.figures(rng)
         frames = camera.frames(
+            figures,
             [deed.performance for deed in segment.deeds],
             segment.num_frames,
             _GAP,
@@ -127,7 +129,7 @@ def _write_video(
                 deeds = (ExoDeed(None),) * len(deeds)
             annotations.records += [
                 _record(name, start + offset, person, path, figure, deed, vocabulary, settings)
-                for person, (figure, deed) in enumerate(zip(camera.figures, deeds, strict=True))
+                for person, (figure, deed) in enumerate(zip(figures, deeds, strict=True))
             ]
         start += segment.num_frames + _GAP
 

@@ -151,6 +151,15 @@ class TestFormats:
         with pytest.raises(UserError, match="CHECKPOINT_TYPE caffe2"):
             load_checkpoint_file(blobs)
 
+    def test_entries_that_are_no_weights_are_left_out(self, tmp_path: Path) -> None:
+        odd = {3: torch.ones(1), "step": 4, "w": torch.ones(2)}
+        path = _saved({"model_state": odd}, tmp_path / "a.pyth")
+        assert_same(load_checkpoint_file(path)["model_state"], {"w": torch.ones(2)})
+        blobs = {3: np.ones(1), "o": np.array([None]), "conv1_w": np.ones(2, ">f8"), "lr": 0.1}
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps({"blobs": blobs}))
+        state = load_checkpoint_file(tmp_path / "a.pkl", "caffe2")["model_state"]
+        assert_same(state, {"s1.pathway0_stem.conv.weight": torch.ones(2)})
+
     @pytest.mark.parametrize(("version", "warns"), [("2.9.1", 1), ("2.10.0", 0), ("3.0.0a0", 0)])
     def test_old_torch_is_warned_about_once(
         self,

@@ -23,7 +23,8 @@ def exo_frames(verb: str, noun: str = "cup") -> np.ndarray:
     camera = ExoCamera(48, 56, 1, np.random.default_rng(1))
     deeds = [Performance(verb, (noun,))]
     rng = np.random.default_rng(2)
-    return np.stack(list(camera.frames(deeds, EXO_FRAMES, 0, 1.0, 4.0, rng)))
+    figures = camera.figures(rng)
+    return np.stack(list(camera.frames(figures, deeds, EXO_FRAMES, 0, 1.0, 4.0, rng)))
 
 
 @pytest.mark.parametrize("render", [ego_frames, exo_frames])

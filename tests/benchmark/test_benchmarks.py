@@ -1,0 +1,139 @@
+"""The benchmarks run, compare the same work, and say what does not hold. No time is asserted."""
+
+import json
+from statistics import mean
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from slowfast.benchmark import baseline, frames, loader, narrations, pairs, timing, views
+from slowfast.benchmark.report import Check, Report, Table
+from slowfast.datasets.clip_sampling import ClipSampling
+from slowfast.datasets.frame_store import VideoStore
+from slowfast.datasets.frames import make_decoder
+from slowfast.datasets.segment_dataset import TestViews
+from slowfast.datasets.transforms import Geometry
+from slowfast.semantics import encoder
+from tests.commands import run_tool
+from tests.datasets.tiny_videos import make_segment, make_video
+
+
+@pytest.fixture
+def video(tmp_path):
+    make_video(tmp_path / "P01" / "P01_01", 60)
+    return frames.Video(
+        frames=VideoStore([str(tmp_path)], make_decoder("auto")),
+        segments=[make_segment(1, 40), make_segment(5, 60), make_segment(20, 24)],
+        sampling=ClipSampling(8, 2),
+        geometry=Geometry((32, 40), train_crop=32, test_crop=32),
+        views=TestViews(3, 3),
+    )
+
+
+def test_parts_take_turns_and_the_first_round_is_dropped():
+    ran, now = [], [0.0]
+    cost = {"a": iter([50, 1, 5, 3]), "b": iter([60, 20, 10, 30])}
+
+    def part(name):
+        ran.append(name)
+        now[0] += next(cost[name])
+
+    parts = {name: lambda name=name: part(name) for name in cost}
+    assert timing.interleaved(parts, 3, lambda: now[0]) == {"a": 3, "b": 20}
+    assert ran == ["a", "b"] * 4
+
+
+def test_one_thread_is_undone():
+    before = torch.get_num_threads(), timing.core_count()
+    with timing.one_thread():
+        assert (torch.get_num_threads(), timing.core_count()) == (1, 1)
+    assert (torch.get_num_threads(), timing.core_count()) == before
+
+
+def test_ratios_and_verdicts(tmp_path):
+    table = Table("t", "u", {"base": 20.0, "ours": 2.0, "limit": 1.0}, "base", "limit")
+    assert table.ratios("ours") == {"times_baseline": 10.0, "share_of_limit": 0.5}
+    report = Report("r", [table], [Check("far", 2.0, 1.0, "px"), Check("near", 1.0, 1.0, "px")])
+    assert not report.holds
+    text = "\n".join(report.lines())
+    assert "FAILS: far: 2" in text
+    assert "holds: near: 1" in text
+    report.save(tmp_path / "r.json")
+    content = json.loads((tmp_path / "r.json").read_text())
+    assert content["tables"][0]["ratios"]["ours"]["share_of_limit"] == 0.5
+    assert [check["holds"] for check in content["checks"]] == [False, True]
+    assert content["machine"]["cores"] >= 1
+
+
+def test_made_frames_are_like_epics(tmp_path):
+    frames.write_frames(tmp_path, 6)
+    files = sorted(tmp_path.iterdir())
+    assert cv2.imread(str(files[0])).shape == (256, 456, 3)
+    assert 16_000 < mean(file.stat().st_size for file in files) < 20_000
+    assert files[0].read_bytes() != files[5].read_bytes()
+
+
+def test_loader(video):
+    report = loader.loader_benchmark(video, 1, model_clips_per_sec=100)
+    assert report.holds, report.lines()
+    assert set(report.tables[0].milliseconds) == {
+        loader.BASELINE,
+        loader.DEVICE,
+        loader.WORKER,
+        loader.LIMIT,
+    }
+    text = "\n".join(report.remarks)
+    assert "limits this machine" in text
+    assert "one GPU of 100 clips/s needs" in text
+
+
+def test_a_wrong_pixel_is_noticed(video, monkeypatch):
+    published = baseline.load_clip
+
+    def brighter(*args):
+        return [pathway + 0.02 for pathway in published(*args)]
+
+    monkeypatch.setattr(baseline, "load_clip", brighter)
+    assert not loader.loader_benchmark(video, 1, None).holds
+    # 1.15 grey levels; frames are not resized here, so that ours are exact.
+    assert not views.views_benchmark(video, 1).holds
+
+
+def test_views(video):
+    report = views.views_benchmark(video, 1)
+    assert report.holds, report.lines()
+    assert len(report.tables) == 3
+
+
+def test_pairs():
+    report = pairs.pairs_benchmark(200, 60, 1)
+    assert report.holds, report.lines()
+
+
+def test_the_search_takes_the_best_tier_only():
+    verbs, nouns = [[1], [1, 2], [1], [3], [1]], [[4], [4], [5], [4], [4]]
+    assert baseline.search_pairs(1, 4, verbs, nouns, 3) == [0, 4]
+    assert baseline.search_pairs(2, 4, verbs, nouns, 3) == [1]
+    assert baseline.search_pairs(1, 9, verbs, nouns, 2) == [0, 1]
+    assert baseline.search_pairs(9, 4, verbs, nouns, 9) == [0, 1, 3, 4]
+    assert baseline.search_pairs(9, 9, verbs, nouns, 9) == []
+
+
+def test_narrations(monkeypatch):
+    def load(name):
+        return lambda texts: np.array([[len(text), ord(text[0]), 3.0] for text in texts])
+
+    monkeypatch.setattr(encoder, "load_encoder", load)
+    monkeypatch.setattr(narrations, "load_encoder", load)
+    checks = {check.name: check for check in narrations.narrations_benchmark("e", 3, 1).checks}
+    assert checks["table against the encoder"].holds
+
+
+def test_command_writes_json(tmp_path):
+    args = ("pairs", "--rounds", 1, "--ego", 50, "--exo", 20, "--json", tmp_path / "pairs.json")
+    ended = run_tool("benchmark.py", *args, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "label tiers" in ended.stdout
+    assert json.loads((tmp_path / "pairs.json").read_text())["benchmark"] == "pairs"
