@@ -22,7 +22,7 @@ def commands() -> list[tuple[str, list[str]]]:
             continue
         for block in re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
             lines = block.replace("\\\n", " ").splitlines()
-            variables = dict(re.findall(r"^(\w+)=(\S+)$", block, re.MULTILINE))
+            variables = dict(re.findall(r'^(\w+)="?([^"\n]+)"?$', block, re.MULTILINE))
             variables.setdefault(
                 "CFG", "configs/epic-kitchen-100/Ego_Exo_SLOWFAST_8x8_R101_TPV.yaml"
             )

@@ -48,6 +48,7 @@ def main() -> None:
     print(f"predictions  {RUN}/predictions.pkl")
     print(f"results      {RUN}/results.json")
     print("\nThe same on EPIC-KITCHENS-100 (data/README.md tells where its files go), on 8 GPUs:")
+    print("  source .venv/bin/activate")
     print(f"  python tools/mine_pairs.py --cfg {EPIC_CONFIG}")
     print(f"  torchrun --nproc_per_node 8 tools/run_net.py --cfg {EPIC_CONFIG} NUM_GPUS 8")
 

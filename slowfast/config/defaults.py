@@ -220,7 +220,7 @@ _C.SUML.PAIRS.LABEL_MAP = ""
 # ---------------------------------------------------------------------------------------------
 _C.MODEL = CfgNode()
 # SlowFast (one head), MultiTaskSlowFast, ExoSlowFast (multi-label), EgoExoSlowFast.
-_C.MODEL.MODEL_NAME = "SlowFast"
+_C.MODEL.MODEL_NAME = "MultiTaskSlowFast"
 # Classes of the one head of SlowFast.
 _C.MODEL.NUM_CLASSES = 400
 # Classes per head of the multi-task models: verbs, nouns.

@@ -51,6 +51,7 @@ RENAMED_VALUES = {
 # What a published file means by leaving a key out, where that differs from our default. Names of
 # files and folders keep ours: the published ones are empty, or of data sets that are not here.
 PUBLISHED_DEFAULTS: dict[str, Any] = {
+    "MODEL.MODEL_NAME": "SlowFast",
     "DATA.NUM_FRAMES": 8,
     "DATA.SAMPLING_RATE": 8,
     "SLOWFAST.ALPHA": 8,

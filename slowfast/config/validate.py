@@ -304,24 +304,38 @@ _RULES: tuple[Rule, ...] = (
 # Model -> data sets of ours that it cannot train on, and what it trains on instead. A model or
 # data set that is registered elsewhere is not judged here.
 _CANNOT_TRAIN_ON = {
-    "SlowFast": (("lemma", "ego_exo"), "epickitchen"),
+    "SlowFast": (("epickitchen", "lemma", "ego_exo"), "a data set with one label per segment"),
     "MultiTaskSlowFast": (("lemma", "ego_exo"), "epickitchen"),
     "ExoSlowFast": (("epickitchen", "ego_exo"), "lemma"),
     "EgoExoSlowFast": (("epickitchen", "lemma"), "ego_exo"),
 }
 _CANNOT_TEST_ON = {
-    "SlowFast": (("lemma", "ego_exo"), "epickitchen"),
+    "SlowFast": (("epickitchen", "lemma", "ego_exo"), "a data set with one label per segment"),
     "MultiTaskSlowFast": (("lemma", "ego_exo"), "epickitchen"),
     "ExoSlowFast": (("epickitchen", "ego_exo"), "lemma"),
     "EgoExoSlowFast": (("lemma", "ego_exo"), "epickitchen"),
 }
-_LOSSES = {"ExoSlowFast": "bce_logit", "EgoExoSlowFast": "cross_entropy"}
+_LOSSES = {
+    "SlowFast": "cross_entropy",
+    "MultiTaskSlowFast": "cross_entropy",
+    "ExoSlowFast": "bce_logit",
+    "EgoExoSlowFast": "cross_entropy",
+}
 
 
 def _something_to_do(cfg: CfgNode) -> str | None:
     if cfg.TRAIN.ENABLE or cfg.TEST.ENABLE:
         return None
     return "TRAIN.ENABLE and TEST.ENABLE are False: nothing to do; set one of them True"
+
+
+def _resumable(cfg: CfgNode) -> str | None:
+    if not (cfg.TRAIN.ENABLE and cfg.TRAIN.RESUME) or cfg.TRAIN.CHECKPOINT_FILE_PATH:
+        return None
+    return (
+        "TRAIN.RESUME is True and TRAIN.CHECKPOINT_FILE_PATH is empty; name the checkpoint to go"
+        " on from, or set TRAIN.RESUME False"
+    )
 
 
 def _no_hand_object_training(cfg: CfgNode) -> str | None:
@@ -381,6 +395,7 @@ def _loss_fits(cfg: CfgNode) -> str | None:
 
 _RUN_RULES: tuple[Rule, ...] = (
     _something_to_do,
+    _resumable,
     _no_hand_object_training,
     _data_set_fits,
     _suml_enabled,

@@ -32,6 +32,7 @@ class DeviceTransform:
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.alpha = alpha
+        self._indices: dict[tuple[int, torch.device], Tensor] = {}
         # Stored channel of each channel at the model; frames are stored BGR.
         self.channels = (0, 1, 2) if channel_order == "bgr" else (2, 1, 0)
 
@@ -62,8 +63,14 @@ class DeviceTransform:
             plane.mul_(1 / (255 * self.std[channel])).add_(shift)
             if lighting is not None:
                 plane.add_(lighting[:, stored, None, None, None] / self.std[channel])
-        indices = torch.from_numpy(slow_indices(length, self.alpha)).to(fast.device)
-        return [fast.index_select(2, indices), fast]
+        return [fast.index_select(2, self._slow_indices(length, fast.device)), fast]
+
+    def _slow_indices(self, length: int, device: torch.device) -> Tensor:
+        """Made once per device: a copy from the host would wait for the device."""
+        key = (length, device)
+        if key not in self._indices:
+            self._indices[key] = torch.from_numpy(slow_indices(length, self.alpha)).to(device)
+        return self._indices[key]
 
 
 class _Axis(NamedTuple):

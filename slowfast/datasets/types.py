@@ -213,12 +213,16 @@ class SegmentViews:
         """With the frames on the device, where views are cut out of them."""
         return replace(self, frames=self.frames.to(device, non_blocking=True))
 
+    def pin_memory(self) -> SegmentViews:
+        return replace(self, frames=self.frames.pin_memory())
+
     def clips(self, start: int, stop: int) -> Tensor:
         """Views start..stop-1 cut out of the frames: (stop - start, T, S, S, 3) uint8."""
-        size = self.crop_size
+        views, size = self.views[start:stop], self.crop_size
+        positions = torch.tensor([view.frame_positions for view in views]).to(self.frames.device)
         return torch.stack(
             [
-                self.frames[list(v.frame_positions), v.top : v.top + size, v.left : v.left + size]
-                for v in self.views[start:stop]
+                self.frames[:, v.top : v.top + size, v.left : v.left + size].index_select(0, row)
+                for v, row in zip(views, positions, strict=True)
             ]
         )

@@ -55,6 +55,7 @@ def run_processes(cfg: CfgNode, main: Callable[[CfgNode, Place], None], init_met
         main(cfg, Place(0, 0, 1, None, _device(cfg, 0)))
         return
     address = _rendezvous(cfg, init_method)
+    os.environ["LOCAL_WORLD_SIZE"] = str(per_machine)
     if per_machine == 1:
         main(cfg, Place(cfg.SHARD_ID, 0, cfg.NUM_SHARDS, address, _device(cfg, 0)))
         return
@@ -66,6 +67,11 @@ def run_processes(cfg: CfgNode, main: Callable[[CfgNode, Place], None], init_met
 
 def _launched_place(cfg: CfgNode) -> Place:
     world_size = int(os.environ["WORLD_SIZE"])
+    if cfg.NUM_GPUS > 0 and world_size > 1 and "LOCAL_RANK" not in os.environ:
+        raise UserError(
+            "the launcher sets WORLD_SIZE and RANK but no LOCAL_RANK, which tells the GPU; "
+            "use torchrun, or set LOCAL_RANK"
+        )
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     _check_devices(cfg, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     return Place(int(os.environ["RANK"]), local_rank, world_size, None, _device(cfg, local_rank))
@@ -106,6 +112,7 @@ def _child(local_rank: int, dump: str, main: Callable[[CfgNode, Place], None], i
     cfg = CfgNode.load_cfg(dump)
     cfg.freeze()
     per_machine = max(cfg.NUM_GPUS, 1)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // per_machine))
     place = Place(
         rank=cfg.SHARD_ID * per_machine + local_rank,
         local_rank=local_rank,

@@ -22,9 +22,6 @@ class TensorSums:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._steps[name] += 1
 
-    def totals(self) -> dict[str, float]:
-        return self._read(self._sums)
-
     def means(self) -> dict[str, float]:
         return self._read({name: value / self._steps[name] for name, value in self._sums.items()})
 

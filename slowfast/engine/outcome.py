@@ -36,9 +36,9 @@ def write_outcome(
     if labels[0].ndim == 2:
         results = multilabel_results(joined, labels, ACTION_HEADS[: len(joined)])
     else:
-        results = _recognition(cfg, segments, joined, labels)
         if cfg.TEST.SAVE_PREDICT_PATH and len(joined) == 2:
             _write_predictions(folder / cfg.TEST.SAVE_PREDICT_PATH, segments, scored)
+        results = _recognition(cfg, segments, joined, labels)
     path = write_json(folder / "results.json", results)
     flat = {name: value for name, value in results.items() if isinstance(value, (int, float))}
     log_json_stats(logger, {"_type": "test_final", **flat})

@@ -6,13 +6,15 @@ from fvcore.common.config import CfgNode
 
 from slowfast.engine.launch import Place
 from slowfast.engine.setup import prepared
-from slowfast.engine.tester import test
+from slowfast.engine.tester import plan_test, test
 from slowfast.engine.trainer import train
 
 
 def run(cfg: CfgNode, place: Place) -> None:
     """Train and test as the config says, in one process of the run."""
     with prepared(cfg, place):
+        # Before the training: a mistake in TEST keys must not wait for its end.
+        plan = plan_test(cfg) if cfg.TEST.ENABLE else None
         trained = train(cfg, place.device) if cfg.TRAIN.ENABLE else None
-        if cfg.TEST.ENABLE:
-            test(cfg, place.device, trained)
+        if plan is not None:
+            test(cfg, place.device, plan, trained)

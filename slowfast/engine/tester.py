@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from fvcore.common.config import CfgNode
 
-from slowfast.datasets.build import build_dataset
+from slowfast.datasets.build import VideoDataset, build_dataset
 from slowfast.datasets.loader import build_loader
 from slowfast.engine.checkpoint import load_test_weights, newest_checkpoint
 from slowfast.engine.outcome import write_outcome
@@ -21,13 +22,33 @@ from slowfast.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 
-def test(cfg: CfgNode, device: torch.device, trained: Path | None) -> None:
+@dataclass
+class TestPlan:
+    """What a test needs that can be found out before a training: its segments, its chunks."""
+
+    # Not a test case, whatever its name.
+    __test__ = False
+
+    dataset: VideoDataset
+    chunk_views: int
+
+
+def plan_test(cfg: CfgNode) -> TestPlan:
+    """Raises: UserError for lists, folders, files or sizes that do not fit."""
+    chunk_views = min(cfg.TEST.CHUNK_VIEWS, _views_in_flight(cfg))
+    named = _path(cfg.TEST.CHECKPOINT_FILE_PATH)
+    if named is not None and not named.is_file():
+        raise UserError(f"TEST.CHECKPOINT_FILE_PATH {named} is no file; correct the path")
+    return TestPlan(build_dataset(cfg.TEST.DATASET, cfg, "test"), chunk_views)
+
+
+def test(cfg: CfgNode, device: torch.device, plan: TestPlan, trained: Path | None) -> None:
     """Score every test segment; rank 0 writes predictions and results below OUTPUT_DIR.
 
     trained: the checkpoint of the training that just ended in this run.
     """
     path = checkpoint_to_test(cfg, trained)
-    dataset = build_dataset(cfg.TEST.DATASET, cfg, "test")
+    dataset = plan.dataset
     loader = build_loader(cfg, dataset, "test", distributed.rank(), distributed.world_size())
     model = build_test_model(cfg)
     load_test_weights(model, path, cfg)
@@ -35,7 +56,7 @@ def test(cfg: CfgNode, device: torch.device, trained: Path | None) -> None:
     scorer = SegmentScorer(
         model,
         dataset.transform,
-        chunk_views=min(cfg.TEST.CHUNK_VIEWS, _views_in_flight(cfg)),
+        chunk_views=plan.chunk_views,
         method=cfg.DATA.ENSEMBLE_METHOD,
         logits=cfg.TEST.NO_ACT,
         device=device,

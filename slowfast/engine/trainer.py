@@ -95,16 +95,23 @@ def _prepare(cfg: CfgNode, device: torch.device) -> tuple[Training, int]:
     )
     model = build_model(cfg)
     newest = newest_checkpoint(cfg) if cfg.TRAIN.AUTO_RESUME else None
-    if newest is None:
+    given = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.RESUME else None
+    resumed = newest or given
+    if resumed is None:
         load_initial_weights(model, cfg)
     model.to(device)
     optimizer = build_optimizer(model, cfg)
     start_epoch, extra = 0, dict[str, Any]()
-    given = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.RESUME else None
-    resumed = newest or given
-    if resumed:
+    if resumed is not None:
         start_epoch, extra = load_training_state(resumed, model, optimizer)
         logger.info("resumed from %s: epoch %d is next", resumed, start_epoch + 1)
+    if start_epoch >= cfg.SOLVER.MAX_EPOCH:
+        logger.warning(
+            "%s has finished all SOLVER.MAX_EPOCH %d epochs: nothing is trained; set another "
+            "OUTPUT_DIR to start anew",
+            resumed,
+            cfg.SOLVER.MAX_EPOCH,
+        )
     run = Training(
         cfg=cfg,
         device=device,
@@ -156,11 +163,14 @@ def _train_epoch(run: Training, epoch: int) -> None:
             for sums in (window, whole):
                 sums.add({"loss": output.total, **output.losses, **output.counts})
             counts.add(output.logits, output.labels)
+            logging_now = (iteration + 1) % cfg.LOG_PERIOD == 0 or iteration + 1 == steps
+            # Reading the sums waits for the device, so it comes before the clocks.
+            means = window.means() if logging_now else {}
             clock.step_done()
             epoch_clock.step_done()
             text = ""
-            if (iteration + 1) % cfg.LOG_PERIOD == 0 or iteration + 1 == steps:
-                stats = _log_period(run, window, clock, epoch, iteration)
+            if logging_now:
+                stats = _log_period(run, means, clock, epoch, iteration)
                 losses = ", ".join(f"{name} {stats[name]:.2f}" for name in ("loss", *output.losses))
                 text = f"{losses}; data wait {stats['data_wait']:.0%}"
                 window = TensorSums()
@@ -170,11 +180,10 @@ def _train_epoch(run: Training, epoch: int) -> None:
 
 
 def _log_period(
-    run: Training, window: TensorSums, clock: StepClock, epoch: int, iteration: int
+    run: Training, means: dict[str, float], clock: StepClock, epoch: int, iteration: int
 ) -> dict[str, Any]:
     cfg, steps = run.cfg, len(run.train_loader)
     done = epoch * steps + iteration + 1
-    means = window.means()
     stats = {
         "_type": "train_iter",
         "epoch": f"{epoch + 1}/{cfg.SOLVER.MAX_EPOCH}",
@@ -215,6 +224,7 @@ def _log_epoch(
 
 def _validate(run: Training, epoch: int) -> bool:
     """Log the validation numbers; True where they are the best so far."""
+    distributed.broadcast_buffers(run.model)
     numbers = validate(run.model, run.task, run.val_loader, run.device)
     stats = {"_type": "val_epoch", "epoch": f"{epoch + 1}/{run.cfg.SOLVER.MAX_EPOCH}", **numbers}
     log_json_stats(logger, stats)

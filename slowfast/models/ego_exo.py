@@ -72,6 +72,13 @@ class EgoExoSlowFast(nn.Module):
             if not used:
                 part.requires_grad_(False)
 
+    def train(self, mode: bool = True) -> EgoExoSlowFast:
+        """An exo half that is not used keeps its batch-norm statistics."""
+        super().train(mode)
+        if not self.use_exo:
+            self.exo.eval()
+        return self
+
     def forward(
         self, ego_clip: list[Tensor], exo_clip: list[Tensor] | None = None
     ) -> list[Tensor] | EgoExoOutput:

@@ -44,7 +44,8 @@ class EgoExoAlignmentTask:
 
     Losses by name: ego_verb, ego_noun (L_f), exo_verb, exo_noun (L_t), align (L_a), ego_text,
     exo_text (L_m). For the log: pairs_kept (share of this process's pairs above the threshold),
-    pair_similarity (their mean), align_empty (1 where fewer than two pairs of all processes are).
+    pair_similarity (their mean), align_empty (1 where fewer than two pairs of all processes are),
+    text_empty (1 where a single pair has no negatives).
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class EgoExoAlignmentTask:
 
     def forward(self, model: nn.Module, batch: PairedBatch) -> EgoExoOutput:
         ego = self._ego_transform.clips(batch.ego)
-        exo = self._exo_transform.clips(batch.exo)
+        exo = self._exo_transform.clips(batch.exo) if self._uses_exo else None
         output: EgoExoOutput = model(ego, exo)
         return output
 
@@ -79,10 +80,15 @@ class EgoExoAlignmentTask:
             reseed_dropout(halves.get_submodule(half), seed)
         output = self.forward(model, batch)
         losses = self._recognition(output, batch)
-        losses.update(self._text(output, batch))
+        text = self._text(output, batch)
+        losses.update(text)
         counts: dict[str, Tensor] = {}
+        if text:
+            alone = float(self._rows_in_all(batch) < 2)
+            counts["text_empty"] = torch.full((), alone, device=output.ego_logits[0].device)
         if self._aligns:
-            losses["align"], counts = self._align(output, batch, epoch, iteration)
+            losses["align"], kept = self._align(output, batch, epoch, iteration)
+            counts.update(kept)
         return StepOutput(
             losses=losses,
             total=weighted_sum(losses, self._weights),
@@ -94,6 +100,10 @@ class EgoExoAlignmentTask:
     def evaluate(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
         scores: list[Tensor] = model(self._ego_transform.clips(batch))
         return scores
+
+    @property
+    def _uses_exo(self) -> bool:
+        return self._aligns or self._settings.exo_cls > 0 or self._settings.exo_text > 0
 
     @property
     def _aligns(self) -> bool:
@@ -161,6 +171,10 @@ class EgoExoAlignmentTask:
             settings.kind,
         )
         return share * (distributed.world_size() if settings.gather else 1), counts
+
+    def _rows_in_all(self, batch: PairedBatch) -> int:
+        """M."""
+        return len(batch.ego.indices) * (distributed.world_size() if self._settings.gather else 1)
 
     def _gathered(self, rows: Tensor) -> Tensor:
         return distributed.all_gather(rows) if self._settings.gather else rows

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def rank() -> int:
@@ -59,19 +59,31 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return total
 
 
+def broadcast_buffers(model: nn.Module) -> None:
+    """Give every rank the buffers (batch-norm statistics) of rank 0, which are what is saved."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
+
+
+def _gathered(block: Tensor) -> Tensor:
+    block = block.detach().contiguous()
+    blocks = [torch.empty_like(block) for _ in range(world_size())]
+    dist.all_gather(blocks, block)
+    return torch.cat(blocks)
+
+
 class _AllGather(torch.autograd.Function):
     """Concatenates equal-sized blocks; the gradient of a block is summed over the ranks."""
 
     @staticmethod
     def forward(ctx: Any, block: Tensor) -> Tensor:
         ctx.rows = block.shape[0]
-        gathered = [torch.empty_like(block) for _ in range(world_size())]
-        dist.all_gather(gathered, block.contiguous())
-        return torch.cat(gathered)
+        return _gathered(block)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        total = grads[0].contiguous()
+        total = grads[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         start = rank() * ctx.rows
         return total[start : start + ctx.rows]
@@ -86,8 +98,6 @@ def all_gather(block: Tensor) -> Tensor:
     if world_size() == 1:
         return block
     if not block.requires_grad:
-        gathered = [torch.empty_like(block) for _ in range(world_size())]
-        dist.all_gather(gathered, block.contiguous())
-        return torch.cat(gathered)
+        return _gathered(block)
     gathered_block: Tensor = _AllGather.apply(block)
     return gathered_block

@@ -196,7 +196,7 @@ def test_values_that_do_not_fit(empty: Path, overrides: list[Any], line: str) ->
         ["RESNET.DEPTH", "101", "RESNET.NUM_BLOCK_TEMP_KERNEL", R101],
         # A last step beyond the last epoch, as released.
         [*STEPS, "SOLVER.STEPS", "[0, 30]", "SOLVER.LRS", "[1, 0.1]", "SOLVER.MAX_EPOCH", "1"],
-        ["MODEL.NUM_CLASSES_LIST", "[]"],
+        ["MODEL.NUM_CLASSES_LIST", "[]", "MODEL.MODEL_NAME", "SlowFast"],
         # Names that other files register.
         ["MODEL.MODEL_NAME", "MyModel", "TRAIN.DATASET", "my_kitchen"],
     ],

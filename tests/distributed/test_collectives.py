@@ -55,3 +55,19 @@ def test_one_process_needs_no_group():
     assert distributed.gather_objects("x") == ["x"]
     assert distributed.broadcast_object(5) == 5
     assert (distributed.rank(), distributed.world_size(), distributed.machine_count()) == (0, 1, 1)
+
+
+def _running_means() -> list[torch.Tensor]:
+    """A batch norm that saw other clips on every rank, before and after rank 0 is followed."""
+    norm = torch.nn.BatchNorm3d(2)
+    norm(torch.full((1, 2, 1, 1, 1), float(distributed.rank() + 1)).repeat(2, 1, 1, 1, 1))
+    before = norm.running_mean.clone()
+    distributed.broadcast_buffers(norm)
+    return [before, norm.running_mean]
+
+
+def test_buffers_of_rank_0_are_taken():
+    (first, first_after), (second, second_after) = run_in_processes(2, _running_means)
+    assert not torch.equal(first, second)
+    assert torch.equal(first_after, first)
+    assert torch.equal(second_after, first)

@@ -148,6 +148,7 @@ def test_one_pair_trains():
     output.total.backward()
     assert torch.isfinite(output.total)
     assert all(output.losses[name] == 0 for name in ("align", "ego_text", "exo_text"))
+    assert output.counts["text_empty"] == output.counts["align_empty"] == 1
 
 
 def test_a_step_depends_on_its_number_alone():
@@ -159,3 +160,10 @@ def test_a_step_depends_on_its_number_alone():
     other = task.step(copy.deepcopy(model), batch, 2, 6)
     assert torch.equal(first.total, again.total)
     assert not torch.equal(first.losses["ego_verb"], other.losses["ego_verb"])
+
+
+def test_an_exo_half_that_is_not_run_keeps_its_statistics():
+    cfg = tiny_cfg(ALIGN__KIND="none", **NO_EXO)
+    model = build_model(cfg).train()
+    assert not model.exo.training
+    assert model.ego.training
