@@ -13,7 +13,10 @@ OTHERS_WAIT_SEC = 3.0
 
 
 def run_command(main: Callable[[], int | None]) -> None:
-    """Call `main` and exit with its status, 0 for None; a UserError is one line, status 2."""
+    """Call `main` and exit with its status, 0 for None.
+
+    A UserError is one line and status 2, an interruption from the keyboard status 130.
+    """
     try:
         status = main()
     except UserError as error:
@@ -22,4 +25,7 @@ def run_command(main: Callable[[], int | None]) -> None:
         sys.stderr.write(f"error: {error}\n")
         sys.stderr.flush()
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
     sys.exit(status or 0)

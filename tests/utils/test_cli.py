@@ -26,6 +26,14 @@ def test_success_and_a_status_of_its_own():
     assert ended(lambda: 5) == 5
 
 
+def test_an_interruption_has_its_own_status(capsys):
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert ended(interrupted) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_our_fault_is_a_traceback():
     with pytest.raises(ZeroDivisionError):
         cli.run_command(lambda: 1 // 0)
