@@ -17,6 +17,7 @@ from slowfast.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 MARKER = "sample.json"
+_MADE_BY = "tools/make_sample.py"
 # Raised whenever equal settings no longer give equal bytes.
 VERSION = 1
 
@@ -28,9 +29,10 @@ def make_sample(out: Path, settings: SampleSettings, force: bool = False) -> boo
     Raises UserError rather than touch a folder that holds anything else.
     """
     content = _content(settings)
-    partial = out.with_name(out.name + ".partial")
+    target = out.absolute()
+    partial = target.with_name(target.name + ".partial")
     if _holds_sample(out):
-        found = json.loads((out / MARKER).read_text())
+        found = _read_marker(out / MARKER)
         if found == content:
             return False
         if not force:
@@ -38,23 +40,32 @@ def make_sample(out: Path, settings: SampleSettings, force: bool = False) -> boo
                 f"{out} holds a sample made with {_differences(found, content)}: "
                 "give --force to replace it, or another --out"
             )
-    if partial.exists():
-        _holds_sample(partial)
+    if _holds_sample(partial):
         shutil.rmtree(partial)
-    partial.mkdir(parents=True)
+    partial.mkdir(parents=True, exist_ok=True)
     (partial / MARKER).write_text(json.dumps(content, indent=1) + "\n")
     write_ego(partial, settings)
     write_exo(partial, settings)
     if out.exists():
         shutil.rmtree(out)
-    partial.rename(out)
+    partial.rename(target)
     logger.info("rendered the sample into %s", out)
     return True
 
 
 def _content(settings: SampleSettings) -> dict[str, Any]:
-    content = {"made_by": "tools/make_sample.py", "version": VERSION, **asdict(settings)}
+    content = {"made_by": _MADE_BY, "version": VERSION, **asdict(settings)}
     return dict(json.loads(json.dumps(content)))
+
+
+def _read_marker(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or content.get("made_by") != _MADE_BY:
+        raise UserError(f"{path} is not the marker of a rendered sample: give another --out")
+    return content
 
 
 def _holds_sample(folder: Path) -> bool:

@@ -29,7 +29,7 @@ class SampleSettings:
         length.
     exo_only_share: share of the exo segments with a verb or a noun that has no ego class.
     two_people_share, two_objects_share, idle_share: shares of the exo segments.
-    motion: amplitude of the motions; 1 is easy.
+    ego_motion, exo_motion: amplitude of the motions; 1 is easy.
     shake: amplitude of the ego camera's shake, share of the frame height.
     distractors: other objects in an ego frame.
     hue_jitter: largest shift of an object's hue, 0..90.
@@ -55,7 +55,8 @@ class SampleSettings:
     two_people_share: float = 0.25
     two_objects_share: float = 0.12
     idle_share: float = 0.06
-    motion: float = 1.0
+    ego_motion: float = 1.0
+    exo_motion: float = 1.0
     shake: float = 0.012
     distractors: int = 1
     hue_jitter: float = 4.0
@@ -89,10 +90,10 @@ PRESETS = {
         validation_segments=640,
         exo_train_segments=640,
         unseen_share=0.4,
-        motion=0.7,
+        ego_motion=0.7,
         shake=0.02,
         distractors=2,
-        hue_jitter=10.0,
+        hue_jitter=20.0,
     ),
 }
 

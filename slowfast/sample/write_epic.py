@@ -109,7 +109,7 @@ def _write_video(
             segment.distractors,
             segment.num_frames,
             _GAP,
-            settings.motion,
+            settings.ego_motion,
             settings.hue_jitter,
             generator(settings, streams[1], first + number),
         )

@@ -116,7 +116,7 @@ def _write_video(
             [deed.performance for deed in segment.deeds],
             segment.num_frames,
             _GAP,
-            settings.motion,
+            settings.exo_motion,
             settings.hue_jitter,
             rng,
         )

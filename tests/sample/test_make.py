@@ -70,6 +70,14 @@ def test_a_folder_with_anything_else_is_never_touched(tiny, tmp_path, force):
     assert list(tmp_path.rglob("*")) == [out, out / "thesis.txt"]
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_a_foreign_file_of_the_same_name_is_no_marker(tiny, tmp_path, text):
+    (tmp_path / MARKER).write_text(text)
+    with pytest.raises(UserError, match="not the marker"):
+        make_sample(tmp_path, tiny, force=True)
+    assert (tmp_path / MARKER).read_text() == text
+
+
 def test_what_an_interrupted_run_left_is_replaced(tiny, tmp_path):
     make_sample(tmp_path / "out.partial", tiny)
     assert make_sample(tmp_path / "out", replace(tiny, seed=2))

@@ -75,8 +75,8 @@ def test_more_exo_data_leaves_the_ego_half_alone(settings):
 
 
 def test_knobs_are_read_from_text(settings):
-    changed = with_overrides(settings, ["seed=7", "motion=0.5", "ego_frames=9,12"])
-    assert changed == replace(settings, seed=7, motion=0.5, ego_frames=(9, 12))
+    changed = with_overrides(settings, ["seed=7", "ego_motion=0.5", "ego_frames=9,12"])
+    assert changed == replace(settings, seed=7, ego_motion=0.5, ego_frames=(9, 12))
 
 
 @pytest.mark.parametrize(
