@@ -71,6 +71,7 @@ def _read_marker(path: Path) -> dict[str, Any]:
 def _holds_sample(folder: Path) -> bool:
     """Whether the folder is a sample (True) or missing or empty (False); else a UserError."""
     if (folder / MARKER).is_file():
+        _read_marker(folder / MARKER)
         return True
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(

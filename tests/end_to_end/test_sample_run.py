@@ -97,3 +97,24 @@ def test_a_longer_run_goes_on_from_the_checkpoint(suml_run):
     )
     assert whole.keys() == parts.keys()
     assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
+
+
+def test_the_exo_model_trains_and_tests_alone(sample_home):
+    """Multi-label recognition on the LEMMA layout: mean average precision, no predictions file."""
+    ended = run_tool(
+        "run_net.py",
+        *("--cfg", SUML_TINY, *SHORT_RUN, "SOLVER.MAX_EPOCH", 1, "OUTPUT_DIR", "runs/exo"),
+        *("MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_FUNC", "bce_logit"),
+        *("TRAIN.DATASET", "lemma", "TEST.DATASET", "lemma", "SUML.ENABLE", "False"),
+        cwd=sample_home,
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    results = json.loads((sample_home / "runs" / "exo" / "results.json").read_text())
+    for name in ("verb_mAP", "noun_mAP", "mAP"):
+        assert 0 <= results[name] <= 100
+    assert not (sample_home / "runs" / "exo" / "predictions.pkl").exists()
+    state = torch.load(
+        sample_home / "runs" / "exo" / "checkpoints" / "checkpoint_epoch_00001.pyth",
+        weights_only=True,
+    )
+    assert "readout.projections.0.weight" in state["model_state"]

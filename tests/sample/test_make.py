@@ -71,11 +71,14 @@ def test_a_folder_with_anything_else_is_never_touched(tiny, tmp_path, force):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}"])
-def test_a_foreign_file_of_the_same_name_is_no_marker(tiny, tmp_path, text):
-    (tmp_path / MARKER).write_text(text)
+@pytest.mark.parametrize("name", ["out", "out.partial"])
+def test_a_foreign_file_of_the_same_name_is_no_marker(tiny, tmp_path, text, name):
+    (tmp_path / name).mkdir()
+    marker = tmp_path / name / MARKER
+    marker.write_text(text)
     with pytest.raises(UserError, match="not the marker"):
-        make_sample(tmp_path, tiny, force=True)
-    assert (tmp_path / MARKER).read_text() == text
+        make_sample(tmp_path / "out", tiny, force=True)
+    assert marker.read_text() == text
 
 
 def test_what_an_interrupted_run_left_is_replaced(tiny, tmp_path):
