@@ -50,7 +50,9 @@ def main() -> None:
     print("\nThe same on EPIC-KITCHENS-100 (data/README.md tells where its files go), on 8 GPUs:")
     print("  source .venv/bin/activate")
     print(f"  python tools/mine_pairs.py --cfg {EPIC_CONFIG}")
-    print(f"  torchrun --nproc_per_node 8 tools/run_net.py --cfg {EPIC_CONFIG} NUM_GPUS 8")
+    print(f"  torchrun --nproc_per_node 8 tools/run_net.py --cfg {EPIC_CONFIG} NUM_GPUS 8 \\")
+    print("    TRAIN.CHECKPOINT_FILE_PATH ckpts/EGO_EXO_R101.pyth \\")
+    print("    EXO.CHECKPOINT_FILE_PATH ckpts/LEMMA_R101.pyth")
 
 
 if __name__ == "__main__":

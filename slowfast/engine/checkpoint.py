@@ -140,8 +140,9 @@ def load_training_state(
         optimizer.load_state_dict(content["optimizer_state"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: its optimizer state does not fit ({error}); resume with the same SOLVER, "
-            "SUML and MODEL.FREEZE_STAGES keys, or set TRAIN.RESUME False"
+            f"{path}: its optimizer state does not fit ({error}); resume with the same MODEL, "
+            "SOLVER and SUML keys, or start anew with another OUTPUT_DIR (TRAIN.AUTO_RESUME and "
+            "TRAIN.RESUME False)"
         ) from error
     extra = {name: value for name, value in content.items() if name not in _HELD}
     return int(content.get("epoch", -1)) + 1, extra
