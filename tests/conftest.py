@@ -1,6 +1,8 @@
 """Where the stored reference data lies, and what every test needs."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,16 @@ def _stored(variable: str, folder: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"no reference data at {path} (set {variable})")
     return path
+
+
+@pytest.fixture(autouse=True)
+def _untouched_log() -> Iterator[None]:
+    """What a test does to the package's logger ends with it."""
+    log = logging.getLogger("slowfast")
+    handlers, propagate, level = list(log.handlers), log.propagate, log.level
+    yield
+    log.handlers[:], log.propagate = handlers, propagate
+    log.setLevel(level)
 
 
 @pytest.fixture(scope="session")
