@@ -190,7 +190,7 @@ def test_training_never_calls_the_encoder(cfg: CfgNode, monkeypatch: pytest.Monk
 def test_imported_pairs_train(cfg: CfgNode, tmp_path: Path) -> None:
     def candidate(entry: int, video: str, start: int) -> dict:
         frames = [max(start + step, 0) for step in range(-8, 8, 2)]
-        images = [[f"/home/author/frames/{video}/{frame:05d}.jpg"] for frame in frames]
+        images = [[f"/author/frames/{video}/{frame:05d}.jpg"] for frame in frames]
         return {str(entry): [[0], [0], images, "get cup"]}
 
     empty = {"same": [], "sub": [], "sub_verb": [], "sub_noun": []}

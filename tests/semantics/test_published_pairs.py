@@ -35,7 +35,7 @@ def candidate(segment: int, copy: int = 0, entry: int | None = None) -> dict:
     video, start = STARTS[segment]
     last = {"v1": 25, "v2": 19}[video]
     frames = [min(max(start + step, 0), last) for step in range(-8, 8, 2)]
-    images = [[f"/home/author/LEMMA/frames/{video}/{frame:05d}.jpg"] for frame in frames]
+    images = [[f"/author/LEMMA/frames/{video}/{frame:05d}.jpg"] for frame in frames]
     return {str(3 * segment + copy if entry is None else entry): [[0], [-1], images, "get cup"]}
 
 
