@@ -46,6 +46,15 @@ _C.TRAIN.BATCH_SIZE = 64
 _C.TRAIN.EVAL_PERIOD = 1
 # Epochs between two checkpoints; the last epoch always writes one.
 _C.TRAIN.CHECKPOINT_PERIOD = 1
+# Steps between two checkpoints inside an epoch; 0: none. The last two are kept.
+_C.TRAIN.CHECKPOINT_PERIOD_ITERS = 0
+# Checkpoints of finished epochs to keep, the newest ones; 0: all.
+_C.TRAIN.CHECKPOINT_KEEP = 0
+# Beside them, keep that of every n-th epoch; 0: none.
+_C.TRAIN.CHECKPOINT_KEEP_EVERY = 0
+# Validation number whose highest value makes checkpoint_best.pyth; empty: action_top1, mAP or
+# top1, the first that there is.
+_C.TRAIN.BEST_METRIC = ""
 # Go on from the newest checkpoint in OUTPUT_DIR if there is one.
 _C.TRAIN.AUTO_RESUME = True
 # Initial weights: .pyth, .safetensors, or Caffe2 .pkl (CHECKPOINT_TYPE).
@@ -299,6 +308,9 @@ _C.SOLVER.OPTIMIZING_METHOD = "sgd"
 _C.SOLVER.MOMENTUM = 0.9
 _C.SOLVER.DAMPENING = 0.0
 _C.SOLVER.NESTEROV = True
+# Steps with a loss or gradient that is not finite, on any rank, change nothing; more of them than
+# this end the training.
+_C.SOLVER.SKIP_NONFINITE = 0
 # Weight decay of all parameters but those of batch norm (BN.WEIGHT_DECAY).
 _C.SOLVER.WEIGHT_DECAY = 1e-4
 

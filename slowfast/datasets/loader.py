@@ -5,6 +5,8 @@ Legend: N clips of this process, T frames, S crop side, B clips of the global ba
 
 from __future__ import annotations
 
+import copy
+import signal
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, cast
@@ -34,6 +36,9 @@ from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream, generator
 
 BatchT = TypeVar("BatchT")
+
+# That a worker lives on after SIGTERM, while the training process still finishes its step.
+_GRACE_SEC = 30
 
 
 class GlobalBatchSampler(Sampler[list[SampleKey]]):
@@ -94,6 +99,12 @@ class GlobalBatchSampler(Sampler[list[SampleKey]]):
         order = self._order()
         for part in self._parts():
             yield [SampleKey(self._epoch, int(index)) for index in order[part]]
+
+    def keys(self, epoch: int, batch: int) -> list[SampleKey]:
+        """This rank's part of one global batch."""
+        alone = copy.copy(self)
+        alone.set_epoch(epoch, batch)
+        return next(iter(alone), [])
 
     def _order(self) -> np.ndarray:
         if not self._shuffle:
@@ -194,7 +205,7 @@ class BatchLoader(Generic[BatchT]):
             collate_fn=_as_it_is,
             pin_memory=pin_memory and self._ring is None,
             timeout=timeout_sec if num_workers else 0,
-            worker_init_fn=_single_threaded,
+            worker_init_fn=_start_worker,
             persistent_workers=num_workers > 0,
             prefetch_factor=prefetch_batches if num_workers else None,
             # Seeds of workers, which nothing uses: the global generator is left alone.
@@ -233,11 +244,19 @@ class BatchLoader(Generic[BatchT]):
         clips = self._ring.attach(batch)
         return clips.pin_memory() if self._pin_memory else clips
 
+    def rebuild(self, epoch: int, batch: int) -> BatchT:
+        """One batch of this rank as it was or will be, loaded in this process."""
+        keys = self.sampler.keys(epoch, batch)
+        return cast("BatchT", collate([self.dataset[key] for key in keys]))
+
     def close(self) -> None:
         """End the workers now. Left to the garbage collector, each may take five seconds."""
         iterator = self._loader._iterator
         if iterator is not None:
             iterator._shutdown_workers()  # type: ignore[attr-defined]
+            for worker in getattr(iterator, "_workers", []):
+                if worker.is_alive():
+                    worker.kill()
             self._loader._iterator = None
 
 
@@ -331,9 +350,13 @@ def _batch_size(cfg: CfgNode, world_size: int) -> int:
     return size
 
 
-def _single_threaded(worker: int) -> None:
-    """One thread per worker: the workers are the parallelism. (torch sees to its own.)"""
+def _start_worker(worker: int) -> None:
+    """One thread per worker, as the workers are the parallelism (torch sees to its own); and
+    signals to the whole process group leave it to the training process to end it, for a while."""
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda signum, frame: signal.alarm(_GRACE_SEC))
 
 
 def _lost_worker(message: str, num_workers: int) -> UserError | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from slowfast.engine.checkpoint_files import damage, write_checkpoint
 from slowfast.engine.checkpoint_formats import load_checkpoint_file
+from slowfast.engine.checkpoint_names import checkpoint_path, numbered_checkpoints
 from slowfast.engine.weight_names import (
     EXO_ONLY_HEAD,
     as_exo_half,
@@ -33,6 +33,7 @@ __all__ = [
     "LoadReport",
     "Need",
     "Shapes",
+    "checkpoint_content",
     "checkpoint_path",
     "last_checkpoint",
     "load_checkpoint_file",
@@ -47,49 +48,42 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_NAME = re.compile(r"checkpoint_epoch_(\d+)(?:_iter_(\d+))?\.pyth")
 _HELD = ("epoch", "model_state", "optimizer_state", "cfg")
 
 
-def checkpoint_path(output_dir: str | Path, epochs: int | str, iteration: int = 0) -> Path:
-    """The file of a checkpoint below `output_dir`.
-
-    epochs: finished ones (`checkpoint_epoch_00030.pyth`), or a word (`checkpoint_best.pyth`).
-    iteration: finished steps of the next epoch (`checkpoint_epoch_00030_iter_0001234.pyth`).
-    """
-    name = f"epoch_{epochs:05d}" if isinstance(epochs, int) else epochs
-    if iteration:
-        name += f"_iter_{iteration:07d}"
-    return Path(output_dir) / "checkpoints" / f"checkpoint_{name}.pyth"
-
-
-def save_checkpoint(
-    path: Path,
+def checkpoint_content(
     *,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     epoch: int,
     cfg_text: str,
     extra: Mapping[str, Any],
-) -> Path:
-    """Write a checkpoint that PySlowFast's tools read too; it is there whole or not at all.
+) -> dict[str, Any]:
+    """What a checkpoint holds; its tensors are those of the model and the optimizer.
 
     epoch: zero-based index of the last finished epoch.
     extra: what else a resumed run needs: tensors, numbers, text and containers of them.
-
-    Raises: OSError where it cannot be written; earlier checkpoints stay whole.
     """
     overlap = set(extra) & set(_HELD)
     if overlap:
         raise ValueError(f"extra must not hold {', '.join(sorted(overlap))}")
-    content = {
+    return {
         "epoch": epoch,
         "model_state": OrderedDict(published_state_dict(model)),
         "optimizer_state": optimizer.state_dict(),
         "cfg": cfg_text,
         **extra,
     }
-    write_checkpoint(path, content)
+
+
+def save_checkpoint(path: Path, **content: Any) -> Path:
+    """Write a checkpoint that PySlowFast's tools read too; it is there whole or not at all.
+
+    content: the arguments of `checkpoint_content`.
+
+    Raises: OSError where it cannot be written; earlier checkpoints stay whole.
+    """
+    write_checkpoint(path, checkpoint_content(**content))
     return path
 
 
@@ -98,12 +92,7 @@ def last_checkpoint(output_dir: str | Path) -> Path | None:
 
     `checkpoint_best.pyth` is not counted.
     """
-    numbered = {}
-    for path in (Path(output_dir) / "checkpoints").glob("checkpoint_epoch_*.pyth"):
-        matched = _NAME.fullmatch(path.name)
-        if matched:
-            numbered[int(matched[1]), int(matched[2] or 0)] = path
-    for _, path in sorted(numbered.items(), reverse=True):
+    for path in reversed(numbered_checkpoints(output_dir).values()):
         fault = damage(path)
         if not fault:
             return path

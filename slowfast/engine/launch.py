@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FrameType
 
 import torch
 from fvcore.common.config import CfgNode
@@ -16,6 +18,7 @@ from torch.multiprocessing.spawn import (
     start_processes,
 )
 
+from slowfast.engine.interruption import SIGNALS
 from slowfast.utils.errors import UserError
 
 
@@ -59,6 +62,8 @@ def run_processes(cfg: CfgNode, main: Callable[[CfgNode, Place], None], init_met
     if per_machine == 1:
         main(cfg, Place(cfg.SHARD_ID, 0, cfg.NUM_SHARDS, address, _device(cfg, 0)))
         return
+    # The children hold back signals until they can obey them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     context = start_processes(
         _child, args=(cfg.dump(), main, address), nprocs=per_machine, join=False
     )
@@ -124,7 +129,16 @@ def _child(local_rank: int, dump: str, main: Callable[[CfgNode, Place], None], i
 
 
 def _join(context: ProcessContext) -> None:
-    """Wait for the children; a child that ended with status n ends this process with n."""
+    """Wait for the children and hand signals on to them; a child's status ends this process."""
+
+    def hand_on(signum: int, frame: FrameType | None) -> None:
+        for process in context.processes:
+            if process.is_alive():
+                os.kill(process.pid, signum)
+
+    for signum in SIGNALS:
+        signal.signal(signum, hand_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         while not context.join():
             pass

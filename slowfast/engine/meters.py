@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from slowfast.utils import distributed
 
 
 class TensorSums:
     """Sums scalars by name without a host synchronisation per step."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._steps: dict[str, int] = defaultdict(int)
+        # By the names of a step: their float64 sums, and the number of steps behind these.
+        self._sums: dict[tuple[str, ...], Tensor] = {}
 
-    def add(self, values: dict[str, Tensor]) -> None:
-        for name, value in values.items():
-            value = value.detach().to(torch.float64)
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._steps[name] += 1
+    def add(self, values: dict[str, Tensor], finite: Tensor) -> None:
+        """One step's scalars; a step that is not `finite` (() bool) does not count."""
+        row = torch.stack(
+            [value.detach().double() for value in values.values()] + [finite.double()]
+        )
+        self._add(tuple(values), torch.where(finite, row, 0.0))
+
+    def merge(self, other: TensorSums) -> None:
+        for names, sums in other._sums.items():
+            self._add(names, sums)
 
     def means(self) -> dict[str, float]:
-        return self._read({name: value / self._steps[name] for name, value in self._sums.items()})
+        """Means by name over the steps of all ranks, which all have the same names."""
+        totals: dict[str, float] = {}
+        steps: dict[str, float] = {}
+        for names, sums in self._sums.items():
+            *values, count = distributed.all_reduce_sum(sums).tolist()
+            for name, value in zip(names, values, strict=True):
+                totals[name] = totals.get(name, 0.0) + value
+                steps[name] = steps.get(name, 0.0) + count
+        return {name: totals[name] / steps[name] for name in totals if steps[name]}
 
-    @staticmethod
-    def _read(values: dict[str, Tensor]) -> dict[str, float]:
-        if not values:
-            return {}
-        return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": [[list(names), sums.cpu()] for names, sums in self._sums.items()]}
+
+    def add_state(self, state: dict[str, Any], device: torch.device) -> None:
+        for names, sums in state["sums"]:
+            self._add(tuple(names), sums.to(device))
+
+    def _add(self, names: tuple[str, ...], sums: Tensor) -> None:
+        self._sums[names] = self._sums[names] + sums if names in self._sums else sums
 
 
 class StepClock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -38,19 +39,39 @@ def update_batch_norm(
     epoch: int,
     cfg: CfgNode,
     device: torch.device,
+    check: Callable[[], None],
 ) -> None:
-    """Average mean and variance over BN.NUM_BATCHES_PRECISE training batches, on all ranks."""
-    if not get_bn_modules(model):
+    """Average mean and variance over BN.NUM_BATCHES_PRECISE training batches, on all ranks.
+
+    Nothing else of the model changes, its buffers stay the same tensors.
+
+    check: called before every batch; ends the measurement by raising.
+    """
+    norms = get_bn_modules(model)
+    if not norms:
         return
+    buffers = [dict(norm.named_buffers()) for norm in norms]
+    counted = [norm.num_batches_tracked.clone() for norm in norms]
     batches = min(cfg.BN.NUM_BATCHES_PRECISE, len(loader))
     loader.set_epoch(epoch)
     model.train()
     with torch.no_grad():
         update_bn_stats(
-            _BatchForward(model, task, device), itertools.islice(loader, batches), batches
+            _BatchForward(model, task, device), _checked(loader, batches, check), batches
         )
+        for norm, kept, count in zip(norms, buffers, counted, strict=True):
+            for name in ("running_mean", "running_var"):
+                kept[name].copy_(getattr(norm, name))
+                setattr(norm, name, kept[name])
+            norm.num_batches_tracked.copy_(count)
         _average_over_ranks(model)
     logger.info("batch-norm statistics measured on %d batches", batches)
+
+
+def _checked(loader: BatchLoader[Any], batches: int, check: Callable[[], None]) -> Iterator[Any]:
+    for batch in itertools.islice(loader, batches):
+        check()
+        yield batch
 
 
 def _average_over_ranks(model: nn.Module) -> None:

@@ -11,13 +11,13 @@ from slowfast.utils import distributed
 
 
 class ProgressLine(Protocol):
-    def advance(self, text: str = "") -> None:
-        """One more step done; `text` stands at the end of the line until the next one."""
+    def advance(self, steps: int = 1, text: str = "") -> None:
+        """More steps done; `text` stands at the end of the line until the next one."""
         ...
 
 
 class _Silent:
-    def advance(self, text: str = "") -> None:
+    def advance(self, steps: int = 1, text: str = "") -> None:
         pass
 
 
@@ -48,9 +48,9 @@ def progress_line(title: str, total: int, unit: str) -> Iterator[ProgressLine]:
         task_id = progress.add_task(title, total=total, text="")
 
         class _Rich:
-            def advance(self, text: str = "") -> None:
+            def advance(self, steps: int = 1, text: str = "") -> None:
                 if text:
                     progress.update(task_id, text=text)
-                progress.advance(task_id)
+                progress.advance(task_id, steps)
 
         yield _Rich()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fvcore.common.config import CfgNode
 
+from slowfast.engine.interruption import StopRequests
 from slowfast.engine.launch import Place
 from slowfast.engine.setup import prepared
 from slowfast.engine.tester import plan_test, test
@@ -12,9 +13,9 @@ from slowfast.engine.trainer import train
 
 def run(cfg: CfgNode, place: Place) -> None:
     """Train and test as the config says, in one process of the run."""
-    with prepared(cfg, place):
+    with StopRequests() as stop, prepared(cfg, place):
         # Before the training: a mistake in TEST keys must not wait for its end.
         plan = plan_test(cfg) if cfg.TEST.ENABLE else None
-        trained = train(cfg, place.device) if cfg.TRAIN.ENABLE else None
+        trained = train(cfg, place.device, stop) if cfg.TRAIN.ENABLE else None
         if plan is not None:
             test(cfg, place.device, plan, trained)

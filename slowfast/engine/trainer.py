@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,30 @@ from torch.nn.parallel import DistributedDataParallel
 from slowfast.datasets.build import build_dataset
 from slowfast.datasets.loader import BatchLoader, build_loader
 from slowfast.engine.checkpoint import (
+    checkpoint_content,
     checkpoint_path,
     load_initial_weights,
     load_training_state,
     newest_checkpoint,
-    save_checkpoint,
 )
-from slowfast.engine.meters import StepClock, TensorSums
+from slowfast.engine.checkpoint_names import BEST
+from slowfast.engine.checkpoint_writer import CheckpointWriter
+from slowfast.engine.epoch_progress import EpochProgress
+from slowfast.engine.finite import FiniteWatch
+from slowfast.engine.interruption import Interrupted, StopRequests, exit_status
+from slowfast.engine.meters import StepClock
+from slowfast.engine.nonfinite import NonFiniteSteps
 from slowfast.engine.precise_bn import update_batch_norm
 from slowfast.engine.progress import progress_line
 from slowfast.engine.scalars import ScalarWriter
 from slowfast.engine.solver import build_optimizer, lr_at_epoch, set_lr
-from slowfast.engine.validation import TopKCounts, validate
+from slowfast.engine.transfer import DeviceCopies
+from slowfast.engine.update import Update
+from slowfast.engine.validation import validate
 from slowfast.models.build import build_model
-from slowfast.tasks.base import Task
 from slowfast.tasks.build import build_task
 from slowfast.utils import distributed
+from slowfast.utils.errors import UserError
 from slowfast.utils.logging import log_json_stats
 
 logger = logging.getLogger(__name__)
@@ -41,45 +50,74 @@ logger = logging.getLogger(__name__)
 class Training:
     """Everything one training run holds.
 
+    progress: of the epoch under way. steps: of one epoch.
     best: the best value of the named metric so far, and its epoch.
-    newest: the checkpoint of an epoch that was written or resumed from last (rank 0 knows).
+    watch, nonfinite: which steps did not count, and what is said about them.
     """
 
     cfg: CfgNode
     device: torch.device
-    model: nn.Module
-    stepped: nn.Module
-    task: Task
-    optimizer: torch.optim.Optimizer
+    update: Update
     train_loader: BatchLoader[Any]
     val_loader: BatchLoader[Any]
     scalars: ScalarWriter
+    writer: CheckpointWriter
+    stop: StopRequests
+    progress: EpochProgress
+    nonfinite: NonFiniteSteps
     best: dict[str, float] = field(default_factory=dict)
-    newest: Path | None = None
+    watch: FiniteWatch = field(default_factory=FiniteWatch)
+
+    @property
+    def steps(self) -> int:
+        return self.train_loader.sampler.batches_per_epoch
+
+    @property
+    def epoch_of_all(self) -> str:
+        return f"{self.progress.epoch + 1}/{self.cfg.SOLVER.MAX_EPOCH}"
 
 
-def train(cfg: CfgNode, device: torch.device) -> Path | None:
-    """Train until SOLVER.MAX_EPOCH; returns the checkpoint that TEST should take, if any."""
-    run, start_epoch = _prepare(cfg, device)
-    for epoch in range(start_epoch, cfg.SOLVER.MAX_EPOCH):
-        _train_epoch(run, epoch)
-        last = epoch + 1 == cfg.SOLVER.MAX_EPOCH
-        validating = last or (epoch + 1) % cfg.TRAIN.EVAL_PERIOD == 0
-        saving = last or (epoch + 1) % cfg.TRAIN.CHECKPOINT_PERIOD == 0
-        if cfg.BN.USE_PRECISE_STATS and (validating or saving):
-            update_batch_norm(run.model, run.task, run.train_loader, epoch, cfg, device)
-        improved = _validate(run, epoch) if validating else False
-        if saving:
-            _save(run, checkpoint_path(cfg.OUTPUT_DIR, epoch + 1), epoch)
-        if improved:
-            _save(run, checkpoint_path(cfg.OUTPUT_DIR, "best"), epoch)
-    run.scalars.close()
-    run.train_loader.close()
-    run.val_loader.close()
+def train(cfg: CfgNode, device: torch.device, stop: StopRequests) -> Path | None:
+    """Train until SOLVER.MAX_EPOCH; returns the checkpoint that TEST should take, if any.
+
+    A signal ends the training after the step under way: all ranks write one checkpoint, and exit.
+    """
+    run = _prepare(cfg, device, stop)
+    try:
+        with stop.deferred():
+            while run.progress.epoch < cfg.SOLVER.MAX_EPOCH:
+                _run_epoch(run)
+    except Interrupted as interrupted:
+        _stop(run, interrupted)
+    finally:
+        run.train_loader.close()
+        run.val_loader.close()
+        run.scalars.close()
+        run.writer.wait()
     return _to_test(run)
 
 
-def _prepare(cfg: CfgNode, device: torch.device) -> tuple[Training, int]:
+def _run_epoch(run: Training) -> None:
+    """The rest of an epoch: its steps, its validation, its checkpoint."""
+    cfg, epoch = run.cfg, run.progress.epoch
+    _train_epoch(run)
+    last = epoch + 1 == cfg.SOLVER.MAX_EPOCH
+    validating = last or (epoch + 1) % cfg.TRAIN.EVAL_PERIOD == 0
+    saving = last or (epoch + 1) % cfg.TRAIN.CHECKPOINT_PERIOD == 0
+    if cfg.BN.USE_PRECISE_STATS and (validating or saving):
+        update = run.update
+        update_batch_norm(
+            update.model, update.task, run.train_loader, epoch, cfg, run.device, run.stop.check
+        )
+    improved = _validate(run) if validating else False
+    run.progress = EpochProgress(epoch + 1)
+    paths = [checkpoint_path(cfg.OUTPUT_DIR, epoch + 1)] if saving else []
+    if improved:
+        paths.append(checkpoint_path(cfg.OUTPUT_DIR, BEST))
+    _save(run, *paths)
+
+
+def _prepare(cfg: CfgNode, device: torch.device, stop: StopRequests) -> Training:
     world = distributed.world_size()
     train_set = build_dataset(cfg.TRAIN.DATASET, cfg, "train")
     val_set = build_dataset(cfg.TRAIN.DATASET, cfg, "val")
@@ -101,39 +139,48 @@ def _prepare(cfg: CfgNode, device: torch.device) -> tuple[Training, int]:
         load_initial_weights(model, cfg)
     model.to(device)
     optimizer = build_optimizer(model, cfg)
-    start_epoch, extra = 0, dict[str, Any]()
+    update = Update(model, _distributed(model, device), build_task(cfg), optimizer)
+    progress, extra = EpochProgress(0), dict[str, Any]()
     if resumed is not None:
-        start_epoch, extra = load_training_state(resumed, model, optimizer)
-        logger.info("resumed from %s: epoch %d is next", resumed, start_epoch + 1)
-    if start_epoch >= cfg.SOLVER.MAX_EPOCH:
+        epoch, extra = load_training_state(resumed, model, optimizer)
+        progress = EpochProgress(epoch)
+        if "progress" in extra:
+            progress.load_gathered_state(extra["progress"], device)
+        update.load_state_dict(extra.get("update", {}))
+        logger.info(
+            "resumed from %s: epoch %d, step %d is next", resumed, epoch + 1, progress.iteration + 1
+        )
+    if progress.epoch >= cfg.SOLVER.MAX_EPOCH:
         logger.warning(
             "%s has finished all SOLVER.MAX_EPOCH %d epochs: nothing is trained; set another "
             "OUTPUT_DIR to start anew",
             resumed,
             cfg.SOLVER.MAX_EPOCH,
         )
+    keep, keep_every = cfg.TRAIN.CHECKPOINT_KEEP, cfg.TRAIN.CHECKPOINT_KEEP_EVERY
     run = Training(
         cfg=cfg,
         device=device,
-        model=model,
-        stepped=_distributed(model, device),
-        task=build_task(cfg),
-        optimizer=optimizer,
+        update=update,
         train_loader=train_loader,
         val_loader=val_loader,
         scalars=ScalarWriter(cfg),
+        writer=CheckpointWriter(cfg.OUTPUT_DIR, keep, keep_every, newest=resumed),
+        stop=stop,
+        progress=progress,
+        nonfinite=NonFiniteSteps(cfg.SOLVER.SKIP_NONFINITE, train_loader, cfg.OUTPUT_DIR),
         best=extra.get("best", {}),
-        newest=resumed,
     )
+    run.nonfinite.skipped = extra.get("nonfinite_skipped", 0)
     logger.info(
         "%s: %.2f M parameters, %.2f M trained; %d segments, %d steps an epoch",
         cfg.MODEL.MODEL_NAME,
         sum(p.numel() for p in model.parameters()) / 1e6,
         sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6,
         len(train_set),
-        len(train_loader),
+        run.steps,
     )
-    return run, start_epoch
+    return run
 
 
 def _distributed(model: nn.Module, device: torch.device) -> nn.Module:
@@ -144,122 +191,161 @@ def _distributed(model: nn.Module, device: torch.device) -> nn.Module:
     )
 
 
-def _train_epoch(run: Training, epoch: int) -> None:
-    cfg = run.cfg
-    run.stepped.train()
-    run.train_loader.set_epoch(epoch)
-    steps = len(run.train_loader)
-    window, whole, counts = TensorSums(), TensorSums(), TopKCounts()
+def _train_epoch(run: Training) -> None:
+    cfg, progress, steps = run.cfg, run.progress, run.steps
+    run.update.stepped.train()
+    run.train_loader.set_epoch(progress.epoch, progress.iteration)
+    to_device = DeviceCopies(run.device)
     clock, epoch_clock = StepClock(), StepClock()
-    with progress_line(f"epoch {epoch + 1}/{cfg.SOLVER.MAX_EPOCH}", steps, "steps") as line:
-        for iteration, batch in enumerate(run.train_loader):
+    with progress_line(f"epoch {run.epoch_of_all}", steps, "steps") as line:
+        line.advance(progress.iteration)
+        for batch in run.train_loader:
             clock.data_arrived()
             epoch_clock.data_arrived()
-            set_lr(run.optimizer, lr_at_epoch(cfg, epoch + iteration / steps))
-            output = run.task.step(run.stepped, batch.to(run.device), epoch, iteration)
-            run.optimizer.zero_grad(set_to_none=True)
-            output.total.backward()
-            run.optimizer.step()
-            for sums in (window, whole):
-                sums.add({"loss": output.total, **output.losses, **output.counts})
-            counts.add(output.logits, output.labels)
-            logging_now = (iteration + 1) % cfg.LOG_PERIOD == 0 or iteration + 1 == steps
-            # Reading the sums waits for the device, so it comes before the clocks.
-            means = window.means() if logging_now else {}
-            clock.step_done()
-            epoch_clock.step_done()
+            iteration = progress.iteration
+            set_lr(run.update.optimizer, lr_at_epoch(cfg, progress.epoch + iteration / steps))
+            output, finite = run.update(to_device(batch), progress.epoch, iteration)
+            scalars = {"loss": output.total, **output.losses, **output.counts}
+            progress.window.add(scalars, finite)
+            progress.counts.add(output.logits, output.labels, finite)
+            run.watch.add(progress.epoch, iteration, output, finite)
+            progress.iteration += 1
             text = ""
-            if logging_now:
-                stats = _log_period(run, means, clock, epoch, iteration)
-                losses = ", ".join(f"{name} {stats[name]:.2f}" for name in ("loss", *output.losses))
+            if progress.iteration % cfg.LOG_PERIOD == 0 or progress.iteration == steps:
+                stats = _log_period(run, clock)
+                losses = ", ".join(
+                    f"{name} {stats[name]:.2f}"
+                    for name in ("loss", *output.losses)
+                    if name in stats
+                )
                 text = f"{losses}; data wait {stats['data_wait']:.0%}"
-                window = TensorSums()
                 clock.restart()
-            line.advance(text)
-    _log_epoch(run, whole, counts, epoch_clock, epoch)
+            else:
+                clock.step_done()
+            epoch_clock.step_done()
+            line.advance(text=text)
+            if _inside_checkpoint(run):
+                _save(run, _checkpoint_now(run))
+            run.stop.check()
+    _log_epoch(run, epoch_clock)
 
 
-def _log_period(
-    run: Training, means: dict[str, float], clock: StepClock, epoch: int, iteration: int
-) -> dict[str, Any]:
-    cfg, steps = run.cfg, len(run.train_loader)
-    done = epoch * steps + iteration + 1
+def _inside_checkpoint(run: Training) -> bool:
+    period, iteration = run.cfg.TRAIN.CHECKPOINT_PERIOD_ITERS, run.progress.iteration
+    return period > 0 and iteration % period == 0 and iteration < run.steps
+
+
+def _log_period(run: Training, clock: StepClock) -> dict[str, Any]:
+    cfg, progress = run.cfg, run.progress
+    # Reading the sums waits for the device, so it comes before the clock.
+    means = progress.window.means()
+    bad_steps = run.watch.read()
+    clock.step_done()
+    done = progress.epoch * run.steps + progress.iteration
     stats = {
         "_type": "train_iter",
-        "epoch": f"{epoch + 1}/{cfg.SOLVER.MAX_EPOCH}",
-        "iter": f"{iteration + 1}/{steps}",
-        "lr": run.optimizer.param_groups[0]["lr"],
+        "epoch": run.epoch_of_all,
+        "iter": f"{progress.iteration}/{run.steps}",
+        "lr": run.update.optimizer.param_groups[0]["lr"],
         **means,
         "sec_per_step": clock.sec_per_step,
         "data_wait": clock.data_wait_share,
-        "eta_sec": round(clock.sec_per_step * (cfg.SOLVER.MAX_EPOCH * steps - done)),
+        "eta_sec": round(clock.sec_per_step * (cfg.SOLVER.MAX_EPOCH * run.steps - done)),
         "memory_gib": _peak_memory_gib(run.device),
     }
     log_json_stats(logger, stats)
     run.scalars.add("train", stats, done)
-    bad = [name for name, value in means.items() if not math.isfinite(value)]
-    if bad:
-        raise FloatingPointError(
-            f"{', '.join(bad)} not finite in epoch {epoch + 1} within the last "
-            f"{cfg.LOG_PERIOD} steps up to {iteration + 1}: {means}"
-        )
+    progress.close_window()
+    run.nonfinite.report(bad_steps)
     return stats
 
 
-def _log_epoch(
-    run: Training, whole: TensorSums, counts: TopKCounts, clock: StepClock, epoch: int
-) -> None:
+def _log_epoch(run: Training, clock: StepClock) -> None:
+    progress = run.progress
     stats = {
         "_type": "train_epoch",
-        "epoch": f"{epoch + 1}/{run.cfg.SOLVER.MAX_EPOCH}",
-        **whole.means(),
-        **counts.percentages(),
+        "epoch": run.epoch_of_all,
+        **progress.whole.means(),
+        **progress.counts.percentages(),
         "sec_per_step": clock.sec_per_step,
         "data_wait": clock.data_wait_share,
         "sec": clock.elapsed_sec,
     }
     log_json_stats(logger, stats)
-    run.scalars.add("train_epoch", stats, epoch + 1)
+    run.scalars.add("train_epoch", stats, progress.epoch + 1)
 
 
-def _validate(run: Training, epoch: int) -> bool:
+def _validate(run: Training) -> bool:
     """Log the validation numbers; True where they are the best so far."""
-    distributed.broadcast_buffers(run.model)
-    numbers = validate(run.model, run.task, run.val_loader, run.device)
-    stats = {"_type": "val_epoch", "epoch": f"{epoch + 1}/{run.cfg.SOLVER.MAX_EPOCH}", **numbers}
+    model, task = run.update.model, run.update.task
+    distributed.broadcast_buffers(model)
+    numbers = validate(model, task, run.val_loader, run.device, run.stop.check)
+    stats = {"_type": "val_epoch", "epoch": run.epoch_of_all, **numbers}
     log_json_stats(logger, stats)
-    run.scalars.add("val", numbers, epoch + 1)
-    name = next(name for name in ("action_top1", "mAP", "top1") if name in numbers)
+    run.scalars.add("val", numbers, run.progress.epoch + 1)
+    name = _metric(run.cfg.TRAIN.BEST_METRIC, numbers)
     if numbers[name] <= run.best.get(name, -math.inf):
         return False
-    run.best = {name: numbers[name], "epoch": epoch + 1}
+    run.best = {name: numbers[name], "epoch": run.progress.epoch + 1}
     return True
 
 
-def _save(run: Training, path: Path, epoch: int) -> None:
-    """Rank 0 writes; where the disk refuses, earlier checkpoints are whole and training goes on."""
+def _metric(asked: str, numbers: dict[str, float]) -> str:
+    if not asked:
+        return next(name for name in ("action_top1", "mAP", "top1") if name in numbers)
+    if asked not in numbers:
+        raise UserError(
+            f"TRAIN.BEST_METRIC {asked} is none of what is validated: {', '.join(sorted(numbers))}"
+        )
+    return asked
+
+
+def _checkpoint_now(run: Training) -> Path:
+    return checkpoint_path(run.cfg.OUTPUT_DIR, run.progress.epoch, run.progress.iteration)
+
+
+def _save(run: Training, *paths: Path) -> None:
+    """Called on every rank; rank 0 writes, in the background."""
+    if not paths:
+        return
+    extra = {
+        "best": run.best,
+        "update": run.update.state_dict(),
+        "nonfinite_skipped": run.nonfinite.skipped,
+    }
+    if run.progress.iteration:
+        extra["progress"] = run.progress.gathered_state()
     if not distributed.is_main():
         return
-    try:
-        save_checkpoint(
-            path,
-            model=run.model,
-            optimizer=run.optimizer,
-            epoch=epoch,
-            cfg_text=run.cfg.dump(),
-            extra={"best": run.best},
-        )
-    except OSError as error:
-        logger.error("%s COULD NOT BE WRITTEN, training goes on without it: %s", path, error)
-        return
-    logger.info("wrote %s", path)
-    if path.stem != "checkpoint_best":
-        run.newest = path
+    content = checkpoint_content(
+        model=run.update.model,
+        optimizer=run.update.optimizer,
+        epoch=run.progress.epoch - 1,
+        cfg_text=run.cfg.dump(),
+        extra=extra,
+    )
+    run.writer.write(content, *paths)
+
+
+def _stop(run: Training, interrupted: Interrupted) -> None:
+    """Write where the training is, and exit when it is on the disk."""
+    path = _checkpoint_now(run)
+    _save(run, path)
+    run.writer.wait()
+    distributed.barrier()
+    logger.warning(
+        "stopped by %s in epoch %d after step %d; the same command goes on from %s",
+        interrupted,
+        run.progress.epoch + 1,
+        run.progress.iteration,
+        path,
+    )
+    sys.exit(exit_status(interrupted.signum))
 
 
 def _to_test(run: Training) -> Path | None:
-    best = checkpoint_path(run.cfg.OUTPUT_DIR, "best")
-    taken = best if run.cfg.TEST.LOAD_BEST and best.is_file() else run.newest
+    best = checkpoint_path(run.cfg.OUTPUT_DIR, BEST)
+    taken = best if run.cfg.TEST.LOAD_BEST and best.is_file() else run.writer.newest
     path: Path | None = distributed.broadcast_object(taken)
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,14 @@ class TopKCounts:
     def __init__(self) -> None:
         self._counts: dict[str, Tensor] = {}
 
-    def add(self, logits: list[Tensor], labels: list[Tensor]) -> None:
+    def add(self, logits: list[Tensor], labels: list[Tensor], finite: Tensor | None = None) -> None:
+        """finite: () bool, false for a step that does not count."""
         if any(label.is_floating_point() for label in labels):
             return
         hits = {k: [_hits(x, y, k) for x, y in zip(logits, labels, strict=True)] for k in (1, 5)}
         labelled = torch.stack([label >= 0 for label in labels]).all(0)
+        if finite is not None:
+            labelled = labelled & finite
         self._add("count", labelled)
         names = HEADS if len(logits) == 2 else tuple(f"head{i}" for i in range(len(logits)))
         for k, per_head in hits.items():
@@ -53,6 +57,13 @@ class TopKCounts:
         seen = totals.pop("count", 0)
         return {name: 100.0 * count / seen for name, count in totals.items()} if seen else {}
 
+    def state_dict(self) -> dict[str, Any]:
+        return {name: count.cpu() for name, count in self._counts.items()}
+
+    def add_state(self, state: dict[str, Any], device: torch.device) -> None:
+        for name, count in state.items():
+            self._add(name, count.to(device))
+
     def _add(self, name: str, hit: Tensor) -> None:
         count = hit.sum()
         self._counts[name] = self._counts[name] + count if name in self._counts else count
@@ -66,17 +77,28 @@ def _hits(scores: Tensor, labels: Tensor, k: int) -> Tensor:
 
 @torch.no_grad()
 def validate(
-    model: nn.Module, task: Task, loader: BatchLoader[Any], device: torch.device
+    model: nn.Module,
+    task: Task,
+    loader: BatchLoader[Any],
+    device: torch.device,
+    check: Callable[[], None],
 ) -> dict[str, float]:
     """One view of every validation segment; percent, the same on every rank.
 
     Single-label heads give top-1 and top-5; multi-label heads mean average precision.
+
+    check: called equally often on every rank; ends the validation by raising.
     """
     model.eval()
     counts = TopKCounts()
     multi_label: list[list[tuple[np.ndarray, np.ndarray]]] = []
     with progress_line("validation", len(loader), "batches") as line:
-        for batch in loader:
+        batches = iter(loader)
+        for _ in range(loader.sampler.batches_per_epoch):
+            check()
+            batch = next(batches, None)
+            if batch is None:
+                continue
             batch = batch.to(device)
             scores = task.evaluate(model, batch)
             counts.add(scores, batch.labels)

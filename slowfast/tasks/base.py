@@ -5,14 +5,16 @@ Legend: N clips of this process, T frames, S pixels, K classes, c views of one s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
 from slowfast.datasets.types import ClipBatch
 
-BatchT = TypeVar("BatchT", contravariant=True)
+BatchT = TypeVar("BatchT")
+OutputT = TypeVar("OutputT")
 
 
 @dataclass
@@ -32,20 +34,34 @@ class StepOutput:
     counts: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Task(Protocol, Generic[BatchT]):
+class Task(ABC, Generic[BatchT, OutputT]):
     """One training objective. `model` may be wrapped for distributed training."""
 
-    def step(self, model: nn.Module, batch: BatchT, epoch: int, iteration: int) -> StepOutput:
-        """Losses of one batch; dropout depends on (seed, epoch, iteration, rank) alone."""
-        ...
+    @abstractmethod
+    def seed(
+        self, model: nn.Module, epoch: int, iteration: int, chunk: int = 0, chunks: int = 1
+    ) -> None:
+        """Make the dropout of the next forward pass depend on these and (seed, rank) alone.
 
-    def forward(self, model: nn.Module, batch: BatchT) -> object:
-        """The model's forward pass alone, for batch-norm statistics."""
-        ...
+        chunk: which of the `chunks` parts of this process's batch the pass sees.
+        """
 
+    @abstractmethod
+    def forward(self, model: nn.Module, batch: BatchT) -> OutputT:
+        """The model's forward pass alone; every tensor of the output has N rows."""
+
+    @abstractmethod
+    def losses(self, output: OutputT, batch: BatchT, epoch: int, iteration: int) -> StepOutput:
+        """Losses of the output of a forward pass over `batch`, whose frames are not used."""
+
+    @abstractmethod
     def evaluate(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
         """Scores of clips of the view that is evaluated; one (N, K) tensor per head."""
-        ...
+
+    def step(self, model: nn.Module, batch: BatchT, epoch: int, iteration: int) -> StepOutput:
+        """Losses of one whole batch."""
+        self.seed(model, epoch, iteration)
+        return self.losses(self.forward(model, batch), batch, epoch, iteration)
 
 
 def weighted_sum(losses: dict[str, Tensor], weights: dict[str, float]) -> Tensor:

@@ -17,7 +17,7 @@ from slowfast.losses.classification import cross_entropy, multilabel
 from slowfast.losses.dcl import dcl_rows
 from slowfast.models.dropout import reseed_dropout
 from slowfast.models.ego_exo import EgoExoOutput
-from slowfast.tasks.base import StepOutput, weighted_sum
+from slowfast.tasks.base import StepOutput, Task, weighted_sum
 from slowfast.tasks.recognition import dropout_seed
 from slowfast.utils import distributed
 from slowfast.utils.seeding import Stream, integer_seed
@@ -39,7 +39,7 @@ class AlignmentSettings:
     exo_text: float
 
 
-class EgoExoAlignmentTask:
+class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
     """L = L_f + l_t L_t + l_a L_a + l_mf L_m^f + l_mt L_m^t; a term of weight 0 is not computed.
 
     Losses by name: ego_verb, ego_noun (L_f), exo_verb, exo_noun (L_t), align (L_a), ego_text,
@@ -67,18 +67,23 @@ class EgoExoAlignmentTask:
             "exo_text": settings.exo_text,
         }
 
+    def seed(
+        self, model: nn.Module, epoch: int, iteration: int, chunk: int = 0, chunks: int = 1
+    ) -> None:
+        halves: nn.Module = getattr(model, "module", model)
+        for half, stream in (("ego", Stream.EGO_DROPOUT), ("exo", Stream.EXO_DROPOUT)):
+            seed = dropout_seed(self._seed, epoch, iteration, stream, chunk, chunks)
+            reseed_dropout(halves.get_submodule(half), seed)
+
     def forward(self, model: nn.Module, batch: PairedBatch) -> EgoExoOutput:
         ego = self._ego_transform.clips(batch.ego)
         exo = self._exo_transform.clips(batch.exo) if self._uses_exo else None
         output: EgoExoOutput = model(ego, exo)
         return output
 
-    def step(self, model: nn.Module, batch: PairedBatch, epoch: int, iteration: int) -> StepOutput:
-        halves: nn.Module = getattr(model, "module", model)
-        for half, stream in (("ego", Stream.EGO_DROPOUT), ("exo", Stream.EXO_DROPOUT)):
-            seed = dropout_seed(self._seed, epoch, iteration, stream)
-            reseed_dropout(halves.get_submodule(half), seed)
-        output = self.forward(model, batch)
+    def losses(
+        self, output: EgoExoOutput, batch: PairedBatch, epoch: int, iteration: int
+    ) -> StepOutput:
         losses = self._recognition(output, batch)
         text = self._text(output, batch)
         losses.update(text)

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from slowfast.datasets.device_transform import DeviceTransform
 from slowfast.datasets.types import ClipBatch
 from slowfast.models.dropout import reseed_dropout
-from slowfast.tasks.base import StepOutput, weighted_sum
+from slowfast.tasks.base import StepOutput, Task, weighted_sum
 from slowfast.utils import distributed
 from slowfast.utils.seeding import Stream, integer_seed
 
 Criterion = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
 
 
-class RecognitionTask:
+class RecognitionTask(Task[ClipBatch, list[Tensor]]):
     """Losses of a model with one view and one or more heads.
 
     heads: one name per head, for the log ("verb", "noun").
@@ -38,6 +38,12 @@ class RecognitionTask:
         self._seed = seed
         self._stream = stream
 
+    def seed(
+        self, model: nn.Module, epoch: int, iteration: int, chunk: int = 0, chunks: int = 1
+    ) -> None:
+        seed = dropout_seed(self._seed, epoch, iteration, self._stream, chunk, chunks)
+        reseed_dropout(model, seed)
+
     def forward(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
         logits: list[Tensor] = model(self._transform.clips(batch))
         return logits
@@ -45,20 +51,22 @@ class RecognitionTask:
     def evaluate(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
         return self.forward(model, batch)
 
-    def step(self, model: nn.Module, batch: ClipBatch, epoch: int, iteration: int) -> StepOutput:
-        reseed_dropout(model, dropout_seed(self._seed, epoch, iteration, self._stream))
-        logits = self.forward(model, batch)
-        values = self._criterion(logits, batch.labels)
+    def losses(
+        self, output: list[Tensor], batch: ClipBatch, epoch: int, iteration: int
+    ) -> StepOutput:
+        values = self._criterion(output, batch.labels)
         losses = dict(zip(self._heads, values, strict=True))
         return StepOutput(
             losses=losses,
             total=weighted_sum(losses, {}),
-            logits=[x.detach() for x in logits],
+            logits=[x.detach() for x in output],
             labels=batch.labels,
         )
 
 
-def dropout_seed(seed: int, epoch: int, iteration: int, stream: Stream) -> int:
-    """The dropout seed of this rank's half of one step, so that a resumed run draws the same."""
-    index = iteration * distributed.world_size() + distributed.rank()
+def dropout_seed(
+    seed: int, epoch: int, iteration: int, stream: Stream, chunk: int = 0, chunks: int = 1
+) -> int:
+    """The dropout seed of one chunk of this rank's batch, so that a resumed run draws the same."""
+    index = (iteration * distributed.world_size() + distributed.rank()) * chunks + chunk
     return integer_seed(seed, epoch, index, stream)

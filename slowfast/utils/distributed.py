@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -57,6 +58,43 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(total)
     return total
+
+
+def all_reduce_and(flag: Tensor) -> Tensor:
+    """Whether `flag`, a bool scalar on the device, is true on every rank."""
+    everywhere = flag.to(torch.int32)
+    if world_size() > 1:
+        dist.all_reduce(everywhere, op=dist.ReduceOp.MIN)
+    return everywhere.bool()
+
+
+def begin_host_max(value: int) -> Callable[[], int]:
+    """Start to find the largest `value` of all ranks; the result waits for it.
+
+    Goes from host to host (gloo), not through the devices, and beside their work.
+    """
+    if world_size() == 1:
+        return lambda: value
+    largest = torch.tensor(value)
+    work = dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=_host_group(), async_op=True)
+
+    def finish() -> int:
+        work.wait()
+        return int(largest)
+
+    return finish
+
+
+_host_groups: dict[Any, Any] = {}
+
+
+def _host_group() -> Any:
+    """A gloo group of all ranks, made when it is first needed: by all ranks at once."""
+    world = dist.group.WORLD
+    if world not in _host_groups:
+        _host_groups.clear()
+        _host_groups[world] = dist.new_group(backend="gloo")
+    return _host_groups[world]
 
 
 def broadcast_buffers(model: nn.Module) -> None:

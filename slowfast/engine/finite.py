@@ -1,0 +1,94 @@
+"""Steps whose loss or gradient is not finite: masked on the device, told at the next log line."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from slowfast.tasks.base import StepOutput
+
+
+class NormStatistics:
+    """The running statistics of a model's batch norms, as they were before a forward pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._kept: Tensor | None = None
+
+    def keep(self) -> None:
+        statistics = self._statistics()
+        self._kept = torch.cat(statistics) if statistics else None
+
+    def restore_unless(self, finite: Tensor) -> None:
+        """Take back what was kept where `finite`, a bool scalar on the device, is false."""
+        if self._kept is None:
+            return
+        statistics = self._statistics()
+        chosen = torch.where(finite, torch.cat(statistics), self._kept)
+        torch._foreach_copy_(statistics, list(chosen.split([len(x) for x in statistics])))
+
+    def _statistics(self) -> list[Tensor]:
+        return [
+            statistic
+            for module in self._model.modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
+            for statistic in (module.running_mean, module.running_var)
+            if statistic is not None
+        ]
+
+
+class BadStep(NamedTuple):
+    """A step that changed nothing: which of this rank's terms were not finite, if any."""
+
+    epoch: int
+    iteration: int
+    terms: tuple[str, ...]
+
+
+class _Watched(NamedTuple):
+    epoch: int
+    iteration: int
+    names: tuple[str, ...]
+    finite: Tensor
+
+
+class FiniteWatch:
+    """Remembers on the device which terms of which steps were finite, until `read`."""
+
+    def __init__(self) -> None:
+        self._steps: list[_Watched] = []
+
+    def add(self, epoch: int, iteration: int, output: StepOutput, finite: Tensor) -> None:
+        """finite: () bool, whether the step counted on all ranks."""
+        values = torch.stack([loss.detach().float() for loss in output.losses.values()])
+        flags = torch.cat([finite[None], torch.isfinite(values)])
+        self._steps.append(_Watched(epoch, iteration, tuple(output.losses), flags))
+
+    def read(self) -> list[BadStep]:
+        """The masked steps since the last call, the same ones on every rank. Waits for the device.
+
+        Where all terms of this rank are finite, its or another rank's gradient was not, or another
+        rank's term.
+        """
+        steps, self._steps = self._steps, []
+        if not steps:
+            return []
+        flags: list[list[bool]] = _by_step([step.finite for step in steps])
+        return [
+            BadStep(
+                step.epoch,
+                step.iteration,
+                tuple(name for name, ok in zip(step.names, terms, strict=True) if not ok),
+            )
+            for step, (whole, *terms) in zip(steps, flags, strict=True)
+            if not whole
+        ]
+
+
+def _by_step(flags: list[Tensor]) -> Any:
+    """One transfer where all steps have the same terms, as they nearly always do."""
+    if len({len(step) for step in flags}) == 1:
+        return torch.stack(flags).tolist()
+    return [step.tolist() for step in flags]

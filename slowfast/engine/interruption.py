@@ -1,0 +1,100 @@
+"""Signals that ask a run to stop, and how all its processes agree on it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from slowfast.utils import distributed
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+# Ctrl-C reaches a process from the terminal and from its parent; a later one means "at once".
+_SAME_REQUEST_SEC = 1.0
+
+
+def exit_status(signum: int) -> int:
+    """130 after SIGINT; 143 after SIGTERM, and after SIGUSR1, with which schedulers announce it."""
+    return 130 if signum == signal.SIGINT else 143
+
+
+class Interrupted(Exception):
+    """All ranks have agreed to stop because of a signal."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+class StopRequests:
+    """SIGTERM, SIGINT and SIGUSR1 to this process end it; within `deferred` they wait for `check`.
+
+    A context manager, for the main thread of a run's process. Ending means SystemExit with
+    `exit_status`. A second SIGINT, a second after the first, does not wait.
+    """
+
+    def __init__(self) -> None:
+        self._signum = 0
+        self._since = 0.0
+        self._deferring = False
+        self._exchange: Callable[[], int] | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopRequests:
+        self._before = {s: signal.signal(s, self._handle) for s in SIGNALS}
+        # The parent holds them back until here.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Signals are kept for `check`; one that none has seen ends the process after the block."""
+        self._deferring = True
+        try:
+            yield
+            if self._exchange is not None:
+                self._exchange()
+        finally:
+            self._deferring = False
+            self._exchange = None
+        if self._signum:
+            sys.exit(exit_status(self._signum))
+
+    def check(self) -> None:
+        """Called equally often on every rank, within `deferred`.
+
+        The ranks' exchange runs between two calls, so that none waits for it: all of them stop at
+        the second call after a signal, in one process at the first.
+
+        Raises: Interrupted, on all ranks at the same call.
+        """
+        if distributed.world_size() == 1:
+            agreed = self._signum
+        else:
+            agreed = self._exchange() if self._exchange is not None else 0
+            self._exchange = None if agreed else distributed.begin_host_max(self._signum)
+        if agreed:
+            self._signum = 0
+            raise Interrupted(agreed)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        impatient = (
+            signum == signal.SIGINT
+            and self._signum == signal.SIGINT
+            and now - self._since > _SAME_REQUEST_SEC
+        )
+        if not self._deferring or impatient:
+            sys.stderr.write(f"stopped by {signal.Signals(signum).name}\n")
+            sys.exit(exit_status(signum))
+        if not self._signum:
+            self._signum, self._since = signum, now
+            sys.stderr.write(f"{signal.Signals(signum).name}: stopping after this step\n")

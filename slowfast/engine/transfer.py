@@ -1,0 +1,41 @@
+"""Moves batches to the device beside its work."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class DeviceCopies:
+    """Copies on a stream of their own: from page-locked memory they overlap with compute."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def __call__(self, batch: Any) -> Any:
+        """`batch` on the device, ready for the current stream."""
+        if self._stream is None:
+            return batch.to(self._device)
+        with torch.cuda.stream(self._stream):
+            moved = batch.to(self._device)
+        current = torch.cuda.current_stream(self._device)
+        current.wait_stream(self._stream)
+        for tensor in _tensors(moved):
+            if tensor.is_cuda:
+                # Its memory is not given away before the current stream is done with it.
+                tensor.record_stream(current)
+        return moved
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, list):
+        return [tensor for entry in value for tensor in _tensors(entry)]
+    if is_dataclass(value):
+        return [tensor for f in fields(value) for tensor in _tensors(getattr(value, f.name))]
+    return []
