@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-.PHONY: install dev demo test lint format clean
+# Runs of the ablation side by side.
+JOBS ?= 2
+.PHONY: install dev demo ablation test lint format clean
 
 # torch is installed first: every later requirement is met by that build.
 $(BIN)/.installed: requirements.txt setup.py
@@ -24,6 +26,11 @@ dev: $(BIN)/.installed-dev
 demo: install
 	$(BIN)/python tools/demo.py
 
+# Started again, it goes on where it was.
+ablation: install
+	$(BIN)/python tools/make_sample.py --preset ablation --out data/ablation train_segments=768 segments_per_video=24
+	$(BIN)/python tools/ablate.py configs/ablation/sample.yaml --jobs $(JOBS)
+
 test: dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -37,4 +44,4 @@ format: dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) runs data/sample build *.egg-info
+	rm -rf $(VENV) runs data/sample data/ablation build *.egg-info

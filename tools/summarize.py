@@ -2,13 +2,22 @@
 """One table over runs: `tools/summarize.py RUN [RUN ...]` (folders or results.json files).
 
 Every value with its 95 % interval and its difference to the first run; a difference inside the
-noise is marked with ~.
+noise is marked with ~. Where the runs have predictions and their labelled list is there, the noise
+comes from a paired bootstrap over the segments, else from both intervals.
 """
 
 import argparse
+import sys
+from pathlib import Path
 
-from slowfast.evaluation.summary import STYLES, format_summary, load_run
+import yaml
+
+from slowfast.datasets.labelled_list import read_labelled_list
+from slowfast.evaluation.paired import LabelledList
+from slowfast.evaluation.predictions import read_predictions
+from slowfast.evaluation.summary import STYLES, Run, format_summary, load_run
 from slowfast.utils.cli import run_command
+from slowfast.utils.errors import UserError
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -20,12 +29,46 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--keys", nargs="+", help="values to show; default: top-1 and top-5, or mAP"
     )
+    parser.add_argument(
+        "--annotations",
+        type=Path,
+        help="labelled list of the runs; default: that of the first run's config.yaml",
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    print(format_summary([load_run(run) for run in args.runs], args.style, args.keys))
+    runs = [load_run(run) for run in args.runs]
+    try:
+        text = format_summary(runs, args.style, args.keys, labelled_list(runs, args.annotations))
+    except UserError as error:
+        if args.annotations:
+            raise
+        text = format_summary(runs, args.style, args.keys)
+        print(f"no paired bootstrap: {error}", file=sys.stderr)
+    print(text)
+
+
+def labelled_list(runs: list[Run], given: Path | None) -> LabelledList | None:
+    """The list given, else that of the first run's config; None without one or predictions."""
+    files = [run.predictions for run in runs if run.predictions is not None]
+    if len(runs) < 2 or runs[0].predictions is None or len(files) < 2:
+        return None
+    path = given or _list_of_run(runs[0].predictions.parent)
+    if path is None:
+        return None
+    scores = read_predictions(runs[0].predictions)
+    return read_labelled_list(path, (scores.verb_output.shape[1], scores.noun_output.shape[1]))
+
+
+def _list_of_run(folder: Path) -> Path | None:
+    config = folder / "config.yaml"
+    if not config.is_file():
+        return None
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    path = Path(content["DATA"]["PATH_TO_DATA_DIR"]) / content["TEST"]["DATA_LIST"]
+    return path if path.is_file() else None
 
 
 if __name__ == "__main__":

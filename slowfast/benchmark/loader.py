@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle
 from typing import Any
 
 import cv2
@@ -13,12 +16,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from slowfast.benchmark import baseline
+from slowfast.benchmark.advice import ClipCosts, advice
 from slowfast.benchmark.frames import Video
 from slowfast.benchmark.report import Check, Report, Table
-from slowfast.benchmark.timing import core_count, interleaved, one_thread
+from slowfast.benchmark.timing import (
+    core_count,
+    family_time,
+    interleaved,
+    interleaved_by,
+    one_thread,
+)
+from slowfast.datasets.collate import collate_clips
 from slowfast.datasets.frames import make_decoder, read_jpeg
-from slowfast.datasets.loader import BatchLoader, GlobalBatchSampler, collate_clips
+from slowfast.datasets.loader import BatchLoader, GlobalBatchSampler
 from slowfast.datasets.segment_dataset import SegmentDataset
+from slowfast.datasets.shared_ring import SharedRing
 from slowfast.datasets.transforms import place_float
 from slowfast.datasets.types import ClipBatch, SampleKey
 
@@ -42,8 +54,8 @@ def loader_benchmark(video: Video, rounds: int, model_clips_per_sec: float | Non
     with one_thread():
         report.tables += [_one_core(clips, rounds), _device_step(clips, rounds)]
     if core_count() >= _WORKERS:
-        report.tables.append(_through_workers(clips, rounds))
-    report.remarks = _advice(report.tables, model_clips_per_sec)
+        report.tables += _through_workers(clips, rounds)
+    report.remarks = advice(_costs(report.tables, model_clips_per_sec), core_count())
     return report
 
 
@@ -69,13 +81,10 @@ class _Clips:
         return baseline.load_clip(self.paths(epoch, index), placement, ALPHA)
 
     def decode(self, epoch: int, index: int) -> None:
-        """Decode every file of the clip once, and drop it."""
-        for _ in self._decoded(epoch, index):
-            pass
-
-    def _decoded(self, epoch: int, index: int) -> Iterator[np.ndarray]:
+        """Decode every file of the clip once, one over the other."""
+        frame = None
         for path in dict.fromkeys(self.paths(epoch, index)):
-            yield read_jpeg(path, "benchmark", self._decode)
+            frame = read_jpeg(path, "benchmark", self._decode, buffer=frame)
 
     def checks(self) -> list[Check]:
         """Ours against the float pipeline (decoder included), in grey levels."""
@@ -120,13 +129,10 @@ def _one_core(clips: _Clips, rounds: int) -> Table:
 
         return run
 
-    def ours(name: str) -> Callable[[int, int], object]:
-        return lambda epoch, index: clips.ours[name].train_clip(SampleKey(epoch, index))
-
     parts = {
         BASELINE: each(clips.published),
-        DEVICE: each(ours(DEVICE)),
-        WORKER: each(ours(WORKER)),
+        DEVICE: each(_into_ring(clips.ours[DEVICE])),
+        WORKER: each(_into_ring(clips.ours[WORKER])),
         LIMIT: each(clips.decode),
     }
     seconds = interleaved(parts, rounds, time.thread_time)
@@ -134,6 +140,14 @@ def _one_core(clips: _Clips, rounds: int) -> Table:
     return Table(
         "training clips, one core", "processor time per clip", milliseconds, BASELINE, LIMIT
     )
+
+
+def _into_ring(dataset: SegmentDataset) -> Callable[[int, int], object]:
+    """Training clips written into the slots of a ring in turn, as a worker does."""
+    slots = 2 * _BATCH_CLIPS + 1
+    ring = SharedRing([dataset.item_bytes()], slots)
+    slot = cycle(range(slots))
+    return lambda epoch, index: ring.load(dataset, [SampleKey(epoch, index)], next(slot))
 
 
 def _device_step(clips: _Clips, rounds: int) -> Table:
@@ -181,29 +195,37 @@ class _Made(Dataset[Any]):
         return self._make(0, index) or 0
 
 
-def _through_workers(clips: _Clips, rounds: int) -> Table:
-    """Wall time of whole epochs; every way has workers of its own, idle while others run."""
+def _through_workers(clips: _Clips, rounds: int) -> list[Table]:
+    """Whole epochs; every way has workers of its own, idle while others run."""
     ours = {
         name: _batch_loader(clips.ours[DEVICE], ring)
         for name, ring in ((RING, True), (PLAIN, False))
     }
-    plain = {
+    loaders: dict[str, Any] = {
         BASELINE: _torch_loader(clips.published, clips.count),
-        LIMIT: _torch_loader(clips.decode, clips.count),
+        **ours,
+        LIMIT: _torch_loader(clips.decode, clips.count, len),
     }
-    order = (BASELINE, RING, PLAIN, LIMIT)
-    loaders: dict[str, Any] = {**ours, **plain}
-    seconds = interleaved(
-        {name: lambda name=name: _drain(loaders[name]) for name in order},  # type: ignore[misc]
+    clocks = {"wall time": time.perf_counter}
+    if sys.platform == "linux":
+        clocks["processor time of all processes"] = family_time
+    times = interleaved_by(
+        {name: partial(_drain, loader) for name, loader in loaders.items()},
         rounds,
-        time.perf_counter,
+        list(clocks.values()),
     )
     for loader in ours.values():
         loader.close()
-    milliseconds = {name: value / clips.count * 1e3 for name, value in seconds.items()}
-    return Table(
-        f"training clips, {_WORKERS} workers", "wall time per clip", milliseconds, BASELINE, LIMIT
-    )
+    return [
+        Table(
+            f"training clips, {_WORKERS} workers",
+            f"{clock} per clip",
+            {name: value / clips.count * 1e3 for name, value in seconds.items()},
+            BASELINE,
+            LIMIT,
+        )
+        for clock, seconds in zip(clocks, times, strict=True)
+    ]
 
 
 def _batch_loader(dataset: SegmentDataset, ring: bool) -> BatchLoader[ClipBatch]:
@@ -211,12 +233,15 @@ def _batch_loader(dataset: SegmentDataset, ring: bool) -> BatchLoader[ClipBatch]
     return BatchLoader(dataset, sampler, num_workers=_WORKERS, shared_ring=ring)
 
 
-def _torch_loader(make: Callable[[int, int], Any], count: int) -> DataLoader[Any]:
+def _torch_loader(
+    make: Callable[[int, int], Any], count: int, collate: Callable[[Any], Any] | None = None
+) -> DataLoader[Any]:
     return DataLoader(
         _Made(make, count),
         batch_size=_BATCH_CLIPS,
         num_workers=_WORKERS,
         persistent_workers=True,
+        collate_fn=collate,
         worker_init_fn=_one_cv_thread,
     )
 
@@ -230,25 +255,14 @@ def _drain(loader: Any) -> None:
         pass
 
 
-def _advice(tables: list[Table], model_clips_per_sec: float | None) -> list[str]:
-    """What limits a training: decoding, the rest of the workers, the transfer or the model."""
-    cost = tables[0].milliseconds
+def _costs(tables: list[Table], model_clips_per_sec: float | None) -> ClipCosts:
+    """Of the way that DATA.RESIZE_ON auto takes on this machine."""
     name = DEVICE if torch.cuda.is_available() else WORKER
-    rates = {
-        f"decoding on {core_count()} core(s)": core_count() * 1e3 / cost[LIMIT],
-        f"workers on {core_count()} core(s)": core_count() * 1e3 / cost[name],
-    }
-    transfer = tables[1].milliseconds.get(f"transfer; {name}")
-    if transfer is not None:
-        rates["transfer to the GPU"] = 1e3 / transfer
-    if model_clips_per_sec is not None:
-        rates["model"] = model_clips_per_sec
-    lines = [f"{what}: {rate:.0f} clips/s" for what, rate in rates.items()]
-    lowest = min(rates, key=lambda what: rates[what])
-    lines.append(f"the slowest of these, which limits this machine: {lowest}")
-    if model_clips_per_sec is None:
-        lines.append("give --model-clips-per-sec for the cores that one GPU needs")
-    else:
-        cores = model_clips_per_sec * cost[name] / 1e3
-        lines.append(f"one GPU of {model_clips_per_sec:g} clips/s needs {cores:.1f} core(s)")
-    return lines
+    one_core, device = tables[0].milliseconds, tables[1].milliseconds
+    return ClipCosts(
+        decode=one_core[LIMIT],
+        worker=one_core[name],
+        transform=device[f"transform; {name}"],
+        transfer=device.get(f"transfer; {name}"),
+        model=None if model_clips_per_sec is None else 1e3 / model_clips_per_sec,
+    )

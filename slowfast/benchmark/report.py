@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from slowfast.benchmark.timing import core_count
-from slowfast.evaluation.files import write_atomically
+from slowfast.utils.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,16 @@ class Table:
 
 @dataclass
 class Report:
-    """The tables, checks and remarks of one benchmark."""
+    """The tables, checks and remarks of one benchmark.
+
+    figures: what else was measured of a part, by part and name with its unit.
+    """
 
     name: str
     tables: list[Table] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -79,6 +83,9 @@ class Report:
 
     def lines(self) -> list[str]:
         lines = [line for table in self.tables for line in [*table.lines(), ""]]
+        for part, values in self.figures.items():
+            lines.append(part)
+            lines += [f"  {name:<44}{value:>14.4g}" for name, value in values.items()]
         for check in self.checks:
             verdict = "holds" if check.holds else "FAILS"
             lines.append(
@@ -98,6 +105,7 @@ class Report:
                 }
                 for table in self.tables
             ],
+            "figures": self.figures,
             "checks": [{**asdict(check), "holds": check.holds} for check in self.checks],
             "remarks": self.remarks,
         }

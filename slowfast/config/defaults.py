@@ -35,6 +35,9 @@ _C.SHARD_ID = 0
 _C.TRAIN = CfgNode()
 # Train (before the test, if both are on).
 _C.TRAIN.ENABLE = True
+# Number format of the backbones: fp32, tf32 (CUDA), bf16, fp16 (CUDA; with a dynamic loss scale).
+# Weights, statistics, heads, losses and optimizer are float32 in all of them.
+_C.TRAIN.PRECISION = "fp32"
 # Data set: epickitchen (ego), lemma (exo), ego_exo (ego joined with its exo pseudo-pairs).
 _C.TRAIN.DATASET = "epickitchen"
 # Frame lists of training and of validation, below DATA.PATH_TO_DATA_DIR; .csv or .pkl.
@@ -74,15 +77,20 @@ _C.TRAIN.RESUME = False
 _C.TEST = CfgNode()
 # Test, after training if both are on.
 _C.TEST.ENABLE = True
-# Data set: epickitchen or lemma.
+# recognition; features (writes them); retrieval (clips and sentences); cross_view (ego and exo);
+# zero_shot (class names as sentences). The last three read features, and extract them before.
+_C.TEST.TASK = "recognition"
+# Data set: epickitchen or lemma; for features of the dual model also ego_exo (both views).
 _C.TEST.DATASET = "epickitchen"
 # Frame list of the test, as TRAIN.TRAIN_DATA_LIST.
 _C.TEST.DATA_LIST = "EPIC_100_validation.csv"
-# Upper bound of views in flight over all processes.
+# Views of one segment in one forward pass of a process: the smaller of the two. A pass never mixes
+# segments, and it is the same on any number of processes, so scores do not depend on that.
 _C.TEST.BATCH_SIZE = 8
-# Views of one segment in one forward pass, at most; bounded by TEST.BATCH_SIZE / processes.
-# A chunk never mixes segments, so scores do not depend on the number of processes.
 _C.TEST.CHUNK_VIEWS = 6
+# Seconds between two saves of finished segments below OUTPUT_DIR; an interrupted test goes on from
+# them, on any number of processes. 0: after every segment.
+_C.TEST.PARTIAL_SEC = 60.0
 # Temporal views per segment, spread evenly; 1 = the validation view.
 _C.TEST.NUM_ENSEMBLE_VIEWS = 10
 # Spatial crops per temporal view: 1 (centre) or 3 (along the longer side).
@@ -100,6 +108,36 @@ _C.TEST.LOAD_BEST = False
 _C.TEST.NO_ACT = False
 # Predictions file below OUTPUT_DIR; empty: none is written.
 _C.TEST.SAVE_PREDICT_PATH = "predictions.pkl"
+# The official values by the public scorer's arithmetic too (one soft-max over all segments): both
+# are in results.json, and those that differ in the table, with the reason.
+_C.TEST.SCORER_COMPAT = False
+# Number format, as TRAIN.PRECISION.
+_C.TEST.PRECISION = "fp32"
+# Fold batch norm into the convolutions before it: faster; the scores differ by rounding.
+_C.TEST.FOLD_BN = False
+# Test the averaged weights of a checkpoint that has them (SOLVER.EMA_DECAY).
+_C.TEST.EMA = True
+# Split of the exo set that is tested: train, val or test.
+_C.TEST.EXO_SPLIT = "test"
+_C.TEST.FEATURES = CfgNode()
+# Folder of the features; empty: `features` below OUTPUT_DIR. Features of another test in a folder
+# that is named are an error; below OUTPUT_DIR they are replaced.
+_C.TEST.FEATURES.DIR = ""
+# Keep the features of every distinct view too, from which recognition needs no backbone:
+# 4 x channels bytes per view, 2.7 GB for 9,668 segments x 30 views x 2,304 channels.
+_C.TEST.FEATURES.PER_VIEW = True
+_C.TEST.RETRIEVAL = CfgNode()
+# Sentences (CSV narration_id, narration) in DATA.PATH_TO_DATA_DIR. Empty:
+# EPIC_100_retrieval_test_sentence.csv if it is there, else every distinct narration of the list.
+_C.TEST.RETRIEVAL.SENTENCES = ""
+_C.TEST.CROSS_VIEW = CfgNode()
+# Pair table of the two lists that are tested (tools/mine_pairs.py), whose pairs are compared with
+# random ones; empty: only segments that share verb and noun are.
+_C.TEST.CROSS_VIEW.PAIRS = ""
+_C.TEST.ZERO_SHOT = CfgNode()
+# Sentences of a verb and of a noun class, {} for its name; several are averaged.
+_C.TEST.ZERO_SHOT.VERB_PROMPTS = ["{}"]
+_C.TEST.ZERO_SHOT.NOUN_PROMPTS = ["{}"]
 
 # ---------------------------------------------------------------------------------------------
 # Ego data
@@ -139,9 +177,16 @@ _C.DATA.CHANNEL_ORDER = "bgr"
 _C.DATA.REVERSE_INPUT_CHANNEL = False
 # JPEG decoder: auto (simplejpeg, else opencv), simplejpeg, opencv. All give equal pixels.
 _C.DATA.DECODER = "auto"
-# Where training and validation clips are resized: worker (in uint8, at most 1 grey level beside
-# the published float pipeline), device (exact; the worker only decodes and cuts, but still shrinks
-# videos that are larger than the clip), auto (device on CUDA, else worker).
+# How often a read of a frame's file that fails (also: missing, or shorter than its size) is
+# repeated, for network file systems; pauses of 0.1 s, 0.2 s, 0.4 s ... at most 5 s. A file that was
+# read to its end and is no whole JPEG is not read again.
+_C.DATA.RETRIES = 0
+# A frame that is missing or cannot be decoded: error, or nearest (the nearest readable frame of its
+# segment stands in, the earlier of two; the log names each file and counts them).
+_C.DATA.ON_BAD_FRAME = "error"
+# Where frames are resized: worker (in uint8, at most 1 grey level beside the published float
+# pipeline), device (exact; the worker only decodes and cuts, but still shrinks videos that are
+# larger than the clip, in test those of over twice the pixels), auto (device on CUDA, else worker).
 _C.DATA.RESIZE_ON = "auto"
 # Joins the scores of a segment's views: sum (their mean is taken) or max.
 _C.DATA.ENSEMBLE_METHOD = "sum"
@@ -196,6 +241,18 @@ _C.SUML.EMBED_DIM = 384
 _C.SUML.TEMPERATURE = 0.06
 # Negatives from all processes (False: from one's own, as published).
 _C.SUML.GATHER = True
+# Which clips are negatives of a clip in the contrastive terms (not in triplet and soft): all
+# (published); drop_same_label (not those of the same verb and noun; of exo clips, those that share
+# one of each); drop_same_text (not those of the same narration; in the alignment: of either clip);
+# multi_positive (those of the same label are positives beside its own: the log of the sum over all,
+# arXiv 2206.01670). In the alignment an exo clip has the label of the ego clip joined with it.
+_C.SUML.NEGATIVES = "all"
+# Negatives of a narration in the text terms: both (narrations and clips, published), or video
+# (clips alone: the similarities of narrations are constants, and most of the sum).
+_C.SUML.TEXT_NEGATIVES = "both"
+# With SOLVER.ACCUMULATE above 1: negatives from the whole batch, for a second forward pass of each
+# part (arXiv 2101.06983). False: from the parts' own clips.
+_C.SUML.GRAD_CACHE = False
 # Weights of the terms; 0 removes a term and its cost.
 _C.SUML.WEIGHTS = CfgNode()
 # Exo classification, view alignment, ego to its narration, exo to its narration.
@@ -204,13 +261,17 @@ _C.SUML.WEIGHTS.ALIGN = 0.02
 _C.SUML.WEIGHTS.EGO_TEXT = 0.1
 _C.SUML.WEIGHTS.EXO_TEXT = 0.1
 _C.SUML.ALIGN = CfgNode()
-# dcl (the paper), dcl_weighted, triplet (as released: unfiltered), none.
+# dcl (the paper), dcl_weighted, triplet (as released: unfiltered), soft (every ego clip to every
+# exo clip, as their relevance says: arXiv 2303.17561, 2506.14356; no threshold), none.
 _C.SUML.ALIGN.KIND = "dcl"
 # Only pairs whose narrations are more similar than this cosine are aligned. What it means depends
 # on the encoder: tools/mine_pairs.py prints how many pairs pass and how often their labels agree.
 _C.SUML.ALIGN.THRESHOLD = 0.5
-# Temperature of the pair weights of dcl_weighted.
+# Temperature of the pair weights of dcl_weighted, and of the targets of soft.
 _C.SUML.ALIGN.SIGMA = 0.1
+# soft: relevance of an ego and an exo clip: text (cosine of their narrations), or label (0.5 for
+# the same verb, 0.5 for the same noun; an exo clip has the label of the ego clip joined with it).
+_C.SUML.ALIGN.RELEVANCE = "text"
 # Margin of the triplet.
 _C.SUML.ALIGN.MARGIN = 0.1
 _C.SUML.PAIRS = CfgNode()
@@ -220,9 +281,19 @@ _C.SUML.PAIRS.FILE = "data/pairs.npz"
 _C.SUML.PAIRS.MINING = "text"
 # Exo candidates per ego segment; training draws one of them uniformly.
 _C.SUML.PAIRS.TOP_K = 3
+# How text finds the nearest narrations: exact, or ivf (faiss, approximate: for lists so long that
+# the exact search takes hours; tools/mine_pairs.py logs how many of the nearest it finds).
+_C.SUML.PAIRS.INDEX = "exact"
+# ivf: lists that the exo narrations are divided into (0: 4 * sqrt of their number), and how many
+# of them each ego narration is compared with.
+_C.SUML.PAIRS.IVF_LISTS = 0
+_C.SUML.PAIRS.IVF_PROBES = 32
 # CSV `kind,exo,ego_class` over the exo-to-ego class map of the label tiers; empty: only the
 # public class tables.
 _C.SUML.PAIRS.LABEL_MAP = ""
+# Control: hand the candidates of every ego segment to another one, drawn by RNG_SEED, which leaves
+# how often each exo segment is drawn but no meaning in the pairs.
+_C.SUML.PAIRS.SHUFFLE = False
 
 # ---------------------------------------------------------------------------------------------
 # Model
@@ -246,6 +317,15 @@ _C.MODEL.HEAD_ACT = "softmax"
 _C.MODEL.HEAD_POOL = "global"
 # Freeze the first n stages (1: the stem, ... 5: the whole backbone) of the ego half.
 _C.MODEL.FREEZE_STAGES = 0
+# Speed; the values differ by rounding at most. Clips and weights with the channels innermost;
+# convolutions over space or time alone as 2-D ones; backbones through torch.compile, which needs a
+# C++ compiler on a CPU and takes minutes at the first step.
+_C.MODEL.CHANNELS_LAST = False
+_C.MODEL.CONV_2D = False
+_C.MODEL.COMPILE = False
+# Stages, of [s1, s1_fuse, ... s4_fuse, s5], whose activations are not kept in training but computed
+# again in the backward pass (activation checkpointing): less memory, about a third more work.
+_C.MODEL.RECOMPUTE_STAGES = []
 
 _C.HANDOBJ = CfgNode()
 # A published Ego-Exo* file: its hand and object heads are not here. Testing works without them;
@@ -279,6 +359,9 @@ _C.SLOWFAST.FUSION_CONV_CHANNEL_RATIO = 2
 _C.SLOWFAST.FUSION_KERNEL_SZ = 5
 
 _C.BN = CfgNode()
+# batchnorm: statistics of the clips of one process and step. sync_batchnorm: of all processes (CUDA
+# only). frozen: the running statistics, which stay as loaded; scale and shift are trained.
+_C.BN.NORM_TYPE = "batchnorm"
 # Measure the batch-norm statistics anew before each validation and checkpoint of a training.
 _C.BN.USE_PRECISE_STATS = False
 # Training batches that they are measured on.
@@ -292,6 +375,10 @@ _C.BN.WEIGHT_DECAY = 0.0
 _C.SOLVER = CfgNode()
 # Learning rate of BATCH_SIZE clips; nothing is scaled implicitly.
 _C.SOLVER.BASE_LR = 0.1
+# Batch size that BASE_LR and WARMUP_START_LR are meant for: both are scaled by TRAIN.BATCH_SIZE
+# over it; 0: not scaled. (PySlowFast's BASE_LR_SCALE_NUM_SHARDS True is the batch size of one
+# machine.)
+_C.SOLVER.BASE_LR_BATCH_SIZE = 0
 # cosine or steps_with_relative_lrs.
 _C.SOLVER.LR_POLICY = "cosine"
 # steps_with_relative_lrs: epochs at which the factors LRS (of BASE_LR) begin.
@@ -313,6 +400,18 @@ _C.SOLVER.NESTEROV = True
 _C.SOLVER.SKIP_NONFINITE = 0
 # Weight decay of all parameters but those of batch norm (BN.WEIGHT_DECAY).
 _C.SOLVER.WEIGHT_DECAY = 1e-4
+# One kernel for all weights: always, never, auto (on CUDA). The update differs by rounding.
+_C.SOLVER.FUSED = "auto"
+# Bound of every gradient entry, or of the L2 norm of all gradients; 0: none. One of the two.
+_C.SOLVER.CLIP_GRAD_VAL = 0.0
+_C.SOLVER.CLIP_GRAD_L2NORM = 0.0
+# Parts that a process's share of the batch goes through the model in, one after the other, for one
+# step: memory of a part, and batch-norm statistics of each part. SUML.GRAD_CACHE says where the
+# negatives come from then.
+_C.SOLVER.ACCUMULATE = 1
+# Decay of the moving average of weights and statistics, which is validated, kept in checkpoints
+# beside the weights, and tested (TEST.EMA); 0: none.
+_C.SOLVER.EMA_DECAY = 0.0
 
 # ---------------------------------------------------------------------------------------------
 # Loader and log
@@ -323,10 +422,16 @@ _C.DATA_LOADER.NUM_WORKERS = 8
 # Copy batches to page-locked memory, from where they reach a GPU faster.
 _C.DATA_LOADER.PIN_MEMORY = True
 # Workers fill the same shared memory again and again, which spares page faults: as much of it as
-# batches may wait (2 per worker), and one more, for training and for validation each.
+# batches may wait (2 per worker; in test 1 segment), and one more, for training, validation, test
+# each. What the loader gives out then holds until the next is asked for.
 _C.DATA_LOADER.SHARED_RING = True
 # Seconds to wait for a batch before a dead or hanging worker is an error; 0: for ever.
 _C.DATA_LOADER.TIMEOUT = 300
+
+_C.DISTRIBUTED = CfgNode()
+# Seconds that a process waits for the others, at the start and in every collective call, before one
+# that does not come is an error.
+_C.DISTRIBUTED.TIMEOUT = 1800
 
 _C.TENSORBOARD = CfgNode()
 # Scalars into OUTPUT_DIR/tensorboard.

@@ -83,7 +83,6 @@ ACCEPTED_VALUES: dict[str, tuple[Any, ...]] = {
     "RESNET.TRANS_FUNC": ("bottleneck_transform",),
     "RESNET.STRIDE_1X1": (False,),
     "NONLOCAL.LOCATION": ([[[]], [[]], [[]], [[]]], [[[], []], [[], []], [[], []], [[], []]]),
-    "BN.NORM_TYPE": ("batchnorm",),
     "BN.NUM_SPLITS": (1,),
     "BN.NUM_SYNC_DEVICES": (1,),
     "DETECTION.ENABLE": (False,),

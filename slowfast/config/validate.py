@@ -17,27 +17,40 @@ _CHANNEL_ORDERS = ("bgr", "rgb")
 _CHECKPOINT_TYPES = ("pytorch", "caffe2")
 _VIEWS = ("fpv", "tpv")
 
+_PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+
 CHOICES: dict[str, tuple[Any, ...]] = {
+    "TRAIN.PRECISION": _PRECISIONS,
+    "TEST.PRECISION": _PRECISIONS,
     "TRAIN.CHECKPOINT_TYPE": _CHECKPOINT_TYPES,
     "TEST.CHECKPOINT_TYPE": _CHECKPOINT_TYPES,
+    "TEST.TASK": ("recognition", "features", "retrieval", "cross_view", "zero_shot"),
+    "TEST.EXO_SPLIT": ("train", "val", "test"),
     "TEST.NUM_SPATIAL_CROPS": (1, 3),
     "DATA.CHANNEL_ORDER": _CHANNEL_ORDERS,
     "DATA.DECODER": ("auto", "simplejpeg", "opencv"),
     "DATA.ENSEMBLE_METHOD": ("sum", "max"),
+    "DATA.ON_BAD_FRAME": ("error", "nearest"),
     "DATA.RESIZE_ON": ("auto", "worker", "device"),
     "EXO.VIEW": _VIEWS,
     "EXO.SEGMENTS_VIEW": _VIEWS,
     "EXO.CLIP_POSITION": ("segment", "first_frame"),
     "EXO.CHANNEL_ORDER": _CHANNEL_ORDERS,
-    "SUML.ALIGN.KIND": ("dcl", "dcl_weighted", "triplet", "none"),
+    "SUML.NEGATIVES": ("all", "drop_same_label", "drop_same_text", "multi_positive"),
+    "SUML.TEXT_NEGATIVES": ("both", "video"),
+    "SUML.ALIGN.KIND": ("dcl", "dcl_weighted", "triplet", "soft", "none"),
+    "SUML.ALIGN.RELEVANCE": ("text", "label"),
     "SUML.PAIRS.MINING": ("text", "tiers", "tiers_text"),
+    "SUML.PAIRS.INDEX": ("exact", "ivf"),
     "MODEL.LOSS_FUNC": ("cross_entropy", "bce_logit"),
     "MODEL.HEAD_ACT": ("softmax", "sigmoid"),
     "MODEL.HEAD_POOL": ("global", "window"),
     "MODEL.FREEZE_STAGES": (0, 1, 2, 3, 4, 5),
     "RESNET.DEPTH": (50, 101),
+    "BN.NORM_TYPE": ("batchnorm", "sync_batchnorm", "frozen"),
     "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
     "SOLVER.OPTIMIZING_METHOD": ("sgd", "adam", "adamw"),
+    "SOLVER.FUSED": ("auto", "always", "never"),
 }
 
 AT_LEAST: dict[str, int] = {
@@ -51,9 +64,11 @@ AT_LEAST: dict[str, int] = {
     "TRAIN.CHECKPOINT_PERIOD": 1,
     "TEST.BATCH_SIZE": 1,
     "TEST.CHUNK_VIEWS": 1,
+    "TEST.PARTIAL_SEC": 0,
     "TEST.NUM_ENSEMBLE_VIEWS": 1,
     "DATA.NUM_FRAMES": 1,
     "DATA.SAMPLING_RATE": 1,
+    "DATA.RETRIES": 0,
     "DATA.TRAIN_CROP_SIZE": 1,
     "DATA.TEST_CROP_SIZE": 1,
     "DATA.CROP_SIZE": 32,
@@ -67,6 +82,8 @@ AT_LEAST: dict[str, int] = {
     "SUML.WEIGHTS.EXO_TEXT": 0,
     "SUML.ALIGN.MARGIN": 0,
     "SUML.PAIRS.TOP_K": 1,
+    "SUML.PAIRS.IVF_LISTS": 0,
+    "SUML.PAIRS.IVF_PROBES": 1,
     "MODEL.NUM_CLASSES": 1,
     "MODEL.FC_INIT_STD": 0,
     "RESNET.NUM_GROUPS": 1,
@@ -82,11 +99,18 @@ AT_LEAST: dict[str, int] = {
     "SOLVER.WARMUP_EPOCHS": 0,
     "SOLVER.WARMUP_START_LR": 0,
     "SOLVER.WEIGHT_DECAY": 0,
+    "SOLVER.BASE_LR_BATCH_SIZE": 0,
+    "SOLVER.CLIP_GRAD_VAL": 0,
+    "SOLVER.CLIP_GRAD_L2NORM": 0,
+    "SOLVER.ACCUMULATE": 1,
     "DATA_LOADER.NUM_WORKERS": 0,
     "DATA_LOADER.TIMEOUT": 0,
+    "DISTRIBUTED.TIMEOUT": 1,
 }
 ABOVE_ZERO = ("SUML.TEMPERATURE", "SUML.ALIGN.SIGMA")
-FROM_ZERO_BELOW_ONE = ("MODEL.DROPOUT_RATE", "SOLVER.MOMENTUM", "SOLVER.DAMPENING")
+FROM_ZERO_BELOW_ONE = (
+    *("MODEL.DROPOUT_RATE", "SOLVER.MOMENTUM", "SOLVER.DAMPENING", "SOLVER.EMA_DECAY"),
+)
 
 # Per stage s2..s5, (slow, fast): the smallest value.
 _PER_STAGE = {
@@ -285,6 +309,46 @@ def _nesterov(cfg: CfgNode) -> str | None:
     return None
 
 
+def _recomputed_stages(cfg: CfgNode) -> str | None:
+    stages = [f"s{n}{part}" for n in range(1, 6) for part in ("", "_fuse")][:-1]
+    if unknown := [name for name in cfg.MODEL.RECOMPUTE_STAGES if name not in stages]:
+        return f"MODEL.RECOMPUTE_STAGES has {unknown}; choose of {', '.join(stages)}"
+    if cfg.MODEL.RECOMPUTE_STAGES and cfg.MODEL.COMPILE:
+        return (
+            f"MODEL.COMPILE True does not go with MODEL.RECOMPUTE_STAGES"
+            f" {cfg.MODEL.RECOMPUTE_STAGES}; set the one False or the other []"
+        )
+    return None
+
+
+def _clipping(cfg: CfgNode) -> str | None:
+    value, norm = cfg.SOLVER.CLIP_GRAD_VAL, cfg.SOLVER.CLIP_GRAD_L2NORM
+    if value and norm:
+        return (
+            f"SOLVER.CLIP_GRAD_VAL is {value} and SOLVER.CLIP_GRAD_L2NORM is {norm}; set one of"
+            " them 0"
+        )
+    return None
+
+
+def _grad_cache(cfg: CfgNode) -> str | None:
+    if cfg.SUML.GRAD_CACHE and cfg.SOLVER.ACCUMULATE == 1:
+        return (
+            "SUML.GRAD_CACHE is True, but SOLVER.ACCUMULATE 1 leaves the batch whole; set the"
+            " number of parts, or SUML.GRAD_CACHE False"
+        )
+    return None
+
+
+def _average(cfg: CfgNode) -> str | None:
+    if cfg.SOLVER.EMA_DECAY and cfg.BN.USE_PRECISE_STATS:
+        return (
+            f"SOLVER.EMA_DECAY {cfg.SOLVER.EMA_DECAY} averages batch-norm statistics, which"
+            " BN.USE_PRECISE_STATS True would measure for other weights; set one of them off"
+        )
+    return None
+
+
 _RULES: tuple[Rule, ...] = (
     _shard,
     _output_dir,
@@ -296,6 +360,10 @@ _RULES: tuple[Rule, ...] = (
     _fusion_kernel,
     _stage_lists,
     _temporal_blocks,
+    _recomputed_stages,
+    _clipping,
+    _grad_cache,
+    _average,
     _steps,
     _nesterov,
     _threshold,
@@ -351,12 +419,39 @@ def _no_hand_object_training(cfg: CfgNode) -> str | None:
 def _data_set_fits(cfg: CfgNode) -> str | None:
     name = cfg.MODEL.MODEL_NAME
     for part, table in (("TRAIN", _CANNOT_TRAIN_ON), ("TEST", _CANNOT_TEST_ON)):
+        if part == "TEST" and cfg.TEST.TASK != "recognition" and name == "EgoExoSlowFast":
+            continue
         wrong, right = table.get(name, ((), ""))
         if cfg[part].ENABLE and cfg[part].DATASET in wrong:
             return (
                 f"{part}.DATASET is {cfg[part].DATASET}, but MODEL.MODEL_NAME {name} takes"
                 f" {right}; change one of the two, or set {part}.ENABLE False"
             )
+    return None
+
+
+def _test_task_fits(cfg: CfgNode) -> str | None:
+    task, name = cfg.TEST.TASK, cfg.MODEL.MODEL_NAME
+    if not cfg.TEST.ENABLE or task in ("recognition", "features"):
+        return None
+    if name != "EgoExoSlowFast":
+        return (
+            f"TEST.TASK {task} needs the projections of MODEL.MODEL_NAME EgoExoSlowFast, it is"
+            f" {name}; change one of the two"
+        )
+    if task != "cross_view" and cfg.TEST.DATASET == cfg.EXO.DATASET:
+        return (
+            f"TEST.DATASET is {cfg.TEST.DATASET}, but TEST.TASK {task} is about ego segments; set"
+            " TEST.DATASET epickitchen"
+        )
+    return None
+
+
+def _prompts(cfg: CfgNode) -> str | None:
+    for key in ("VERB_PROMPTS", "NOUN_PROMPTS"):
+        value = cfg.TEST.ZERO_SHOT[key]
+        if not value or not all(isinstance(text, str) and "{}" in text for text in value):
+            return f"TEST.ZERO_SHOT.{key} is {value}; give sentences with {{}} for the class name"
     return None
 
 
@@ -398,6 +493,8 @@ _RUN_RULES: tuple[Rule, ...] = (
     _resumable,
     _no_hand_object_training,
     _data_set_fits,
+    _test_task_fits,
+    _prompts,
     _suml_enabled,
     _verbs_and_nouns,
     _loss_fits,

@@ -10,8 +10,8 @@ from torch import Tensor
 
 # The imports register the data sets; a new one adds its module here.
 from slowfast.datasets import ego_exo, epic, lemma  # noqa: F401
+from slowfast.datasets.collate import collate_clips
 from slowfast.datasets.device_transform import DeviceTransform
-from slowfast.datasets.loader import collate_clips
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.segment_dataset import SPLITS
 from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment, SegmentViews

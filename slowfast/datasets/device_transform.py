@@ -38,20 +38,26 @@ class DeviceTransform:
 
     def clips(self, batch: ClipBatch) -> list[Tensor]:
         """The batch's frames as the model takes them, resized where the worker left that."""
-        return self(batch.frames, batch.lighting, batch.resize)
+        return self(batch.frames, batch.lighting, batch.resize, batch.crop_size)
 
     def __call__(
-        self, frames: Tensor, lighting: Tensor | None = None, resize: Tensor | None = None
+        self,
+        frames: Tensor,
+        lighting: Tensor | None = None,
+        resize: Tensor | None = None,
+        crop_size: int | None = None,
     ) -> list[Tensor]:
         """[slow (N, 3, A, H, W), fast (N, 3, T, H, W)] float32 on the frames' device.
 
-        frames: (N, T, H, W, 3) uint8 BGR; with `resize`, (N, T, C, C, 3), and H = W = S.
+        frames: (N, T, H, W, 3) uint8 BGR; with `resize`, windows (N, T, C, C, 3) or whole frames,
+            and H = W = S.
         lighting: (N, 3), added to pixels in 0..1, in B, G, R order.
         resize: (N, 9) int64 as ClipBatch.resize.
+        crop_size: S with `resize`; None: C - 1.
         """
         count, length, height, width, _ = frames.shape
         if resize is not None:
-            height, width = height - 1, width - 1
+            height = width = height - 1 if crop_size is None else crop_size
             rows = _axis(resize[:, :4], height)
             columns = _axis(resize[:, 4:8], width).mirrored(resize[:, 8] == 1)
         fast = frames.new_empty((count, 3, length, height, width), dtype=torch.float32)
@@ -105,7 +111,7 @@ def _axis(resize: Tensor, size: int) -> _Axis:
 
 
 def _resized(pixels: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
-    """One channel (N, T, C, C) uint8 of the windows as that of the crops (N, T, S, S) float32."""
+    """One channel (N, T, H, W) uint8 of the windows as that of the crops (N, T, S, S) float32."""
     count, length = pixels.shape[:2]
     clip = torch.arange(count, device=pixels.device)[:, None, None]
     frame = torch.arange(length, device=pixels.device)[None, :, None]

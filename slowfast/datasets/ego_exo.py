@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
     path = Path(cfg.SUML.PAIRS.FILE)
     pairs = PairTable.load(path)
     pairs.check(path, ego.segments, exo.segments, mining_settings(cfg))
+    if cfg.SUML.PAIRS.SHUFFLE:
+        logger.warning("SUML.PAIRS.SHUFFLE True: the pairs mean nothing, which is a control")
+        pairs = shuffled(pairs, generator(cfg.RNG_SEED, 0, 0, Stream.PAIR_SHUFFLE))
     texts = [segment.narration for segment in (*ego.segments, *exo.segments)]
     narrations = NarrationTable.load(
         cfg.SUML.CACHE_DIR, cfg.SUML.ENCODER, cfg.SUML.EMBED_DIM, texts
@@ -52,6 +56,16 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
     return EgoExoDataset(ego, exo, pairs, narrations, seed=cfg.RNG_SEED)
 
 
+def shuffled(pairs: PairTable, rng: np.random.Generator) -> PairTable:
+    """The rows of candidates in another order; similarities and tiers are then not known: 0."""
+    return replace(
+        pairs,
+        indices=pairs.indices[rng.permutation(pairs.ego_count)],
+        similarity=np.zeros_like(pairs.similarity),
+        tier=np.zeros_like(pairs.tier),
+    )
+
+
 def exo_entry(registry: Registry, cfg: CfgNode) -> Callable[[CfgNode, str], Any]:
     """What a registry holds for EXO.DATASET. Raises: UserError for an unknown name."""
     if cfg.EXO.DATASET not in registry:
@@ -63,13 +77,16 @@ def exo_entry(registry: Registry, cfg: CfgNode) -> Callable[[CfgNode, str], Any]
 
 def mining_settings(cfg: CfgNode) -> dict[str, str | int]:
     """What a pair table depends on beside the two lists; keys as in PairTable.settings."""
-    mining = cfg.SUML.PAIRS.MINING
-    return {
+    mining, pairs = cfg.SUML.PAIRS.MINING, cfg.SUML.PAIRS
+    settings: dict[str, str | int] = {
         "mining": mining,
         "top_k": cfg.SUML.PAIRS.TOP_K,
         "encoder": cfg.SUML.ENCODER,
         "label_map": cfg.SUML.PAIRS.LABEL_MAP if mining != "text" else "",
     }
+    if pairs.INDEX == "ivf" and mining != "tiers":
+        settings["index"] = f"ivf of {pairs.IVF_LISTS} lists, {pairs.IVF_PROBES} probes"
+    return settings
 
 
 class EgoExoDataset(Dataset[PairedSample]):

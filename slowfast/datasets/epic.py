@@ -8,6 +8,7 @@ from pathlib import Path
 from fvcore.common.config import CfgNode
 
 from slowfast.datasets.annotations import read_segments
+from slowfast.datasets.bad_frames import BadFrames
 from slowfast.datasets.clip_sampling import ClipSampling
 from slowfast.datasets.common import (
     device_transform,
@@ -18,6 +19,7 @@ from slowfast.datasets.common import (
 from slowfast.datasets.frame_store import VideoStore
 from slowfast.datasets.frames import make_decoder
 from slowfast.datasets.registry import DATASET_REGISTRY
+from slowfast.datasets.retries import Retries
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.utils.seeding import Stream
 
@@ -45,6 +47,8 @@ def epickitchen(cfg: CfgNode, split: str) -> SegmentDataset:
         make_decoder(cfg.DATA.DECODER),
         frame_offset=cfg.DATA.FRAME_INDEX_OFFSET,
         number_fps=annotated_fps,
+        retries=Retries(cfg.DATA.RETRIES),
+        bad_frames=BadFrames(cfg.DATA.ON_BAD_FRAME, f"epickitchen {split}"),
     )
     frames.check(segments)
     return SegmentDataset(

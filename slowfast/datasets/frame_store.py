@@ -7,7 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from slowfast.datasets.bad_frames import BadFrames
 from slowfast.datasets.frames import Decoder, JpegFolder, VideoFolder
+from slowfast.datasets.missing import report_missing
+from slowfast.datasets.retries import Retries
 from slowfast.datasets.types import FrameSource, Segment
 from slowfast.datasets.video_file import VideoFile, VideoIndex, index_video
 from slowfast.utils.errors import UserError
@@ -27,6 +30,8 @@ class VideoStore:
         the first file of a folder is frame_0000000001.jpg or img_0000000000.jpg.
     frame_offset: added to frame numbers, which count from 1.
     number_fps: video name -> rate at which its frame numbers count; only for video files.
+    retries: of reading a file; None: none.
+    bad_frames: what happens to frames that cannot be read; None: they are an error.
     """
 
     def __init__(
@@ -36,11 +41,15 @@ class VideoStore:
         *,
         frame_offset: int = 0,
         number_fps: Callable[[str], float] | None = None,
+        retries: Retries | None = None,
+        bad_frames: BadFrames | None = None,
     ) -> None:
         self._roots = [Path(root) for root in dict.fromkeys(roots) if root]
         self._decode = decode
         self._frame_offset = frame_offset
         self._number_fps = number_fps
+        self._retries = retries or Retries()
+        self.bad_frames = bad_frames or BadFrames()
         self._places: dict[str, tuple[str, VideoFolder | Path]] = {}
         self._indices: dict[Path, VideoIndex] = {}
 
@@ -48,23 +57,39 @@ class VideoStore:
         """The frames of the segment's video. Raises: UserError where there are none."""
         _, place = self._place(segment)
         if isinstance(place, VideoFolder):
-            return JpegFolder(place, segment, self._decode, self._frame_offset)
+            return JpegFolder(
+                place,
+                segment,
+                self._decode,
+                self._frame_offset,
+                self._retries,
+                self.bad_frames,
+            )
         if place not in self._indices:
-            self._indices[place] = index_video(place)
+            self._indices[place] = index_video(place, self._retries)
         return VideoFile(
             self._indices[place],
             segment,
             first_number=1 - self._frame_offset,
             number_fps=self._number_fps(segment.video_id) if self._number_fps else None,
+            retries=self._retries,
+            bad_frames=self.bad_frames,
         )
 
     def check(self, segments: Sequence[Segment]) -> None:
         """Look for every video and log how many lie where.
 
-        Raises: UserError naming a video without frames and the roots.
+        Raises: UserError naming the videos without frames and the roots.
         """
         by_video = {segment.video_id: segment for segment in segments}
-        layouts = Counter(self._place(segment)[0] for segment in by_video.values())
+        layouts: Counter[str] = Counter()
+        missing: dict[str, UserError] = {}
+        for video, segment in by_video.items():
+            try:
+                layouts[self._place(segment)[0]] += 1
+            except UserError as error:
+                missing[video] = error
+        report_missing(missing, len(by_video))
         for layout, count in layouts.items():
             logger.info("frames of %d video(s) in %s", count, layout)
 

@@ -20,10 +20,14 @@ _OVERRIDE_COLUMNS = ("kind", "exo", "ego_class")
 
 @dataclass(frozen=True)
 class ClassTable:
-    """ids: word -> class id, class keys among the words. num_classes: classes of the table."""
+    """ids: word -> class id, class keys among the words. num_classes: classes of the table.
+
+    keys: the key of every class, by id; empty for an id that the table leaves out.
+    """
 
     ids: Mapping[str, int]
     num_classes: int
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,10 @@ def read_class_table(path: Path) -> ClassTable:
     if not keys:
         raise UserError(f"{path} has no rows; take the file as EPIC-KITCHENS publishes it")
     # A few words stand in two classes: the class that is called so wins, else the first.
-    return ClassTable({**words, **keys}, count)
+    by_id = {number: key for key, number in keys.items()}
+    return ClassTable(
+        {**words, **keys}, count, tuple(by_id.get(number, "") for number in range(count))
+    )
 
 
 def _overrides(path: Path, kind: str) -> Iterator[tuple[int, str, str]]:

@@ -11,6 +11,7 @@ import numpy as np
 from fvcore.common.config import CfgNode
 
 from slowfast.datasets import lemma_annotations
+from slowfast.datasets.bad_frames import BadFrames
 from slowfast.datasets.clip_sampling import ClipSampling
 from slowfast.datasets.common import (
     device_transform,
@@ -19,7 +20,9 @@ from slowfast.datasets.common import (
     test_views,
 )
 from slowfast.datasets.frames import Decoder, ImageFiles, make_decoder
+from slowfast.datasets.missing import report_missing
 from slowfast.datasets.registry import DATASET_REGISTRY
+from slowfast.datasets.retries import Retries
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
@@ -34,12 +37,18 @@ def lemma(cfg: CfgNode, split: str) -> SegmentDataset:
 
     Raises: UserError for bad annotations or missing frames.
     """
-    annotations = lemma_annotations.lemma(cfg, split)
+    annotations = lemma_annotations.lemma(cfg, cfg.TEST.EXO_SPLIT if split == "test" else split)
     root = cfg.EXO.PATH_PREFIX or cfg.EXO.PATH_TO_DATA_DIR
     logger.info(
         "%s: %d segments from %s", split, len(annotations.segments), cfg.EXO.PATH_TO_DATA_DIR
     )
-    frames = LemmaFrames(annotations.image_paths, root, make_decoder(cfg.DATA.DECODER))
+    frames = LemmaFrames(
+        annotations.image_paths,
+        root,
+        make_decoder(cfg.DATA.DECODER),
+        retries=Retries(cfg.DATA.RETRIES),
+        bad_frames=BadFrames(cfg.DATA.ON_BAD_FRAME, f"lemma {split}"),
+    )
     frames.check(annotations.segments)
     return SegmentDataset(
         annotations.segments,
@@ -65,27 +74,45 @@ class LemmaFrames:
     """Image files as the annotations name them, below one folder.
 
     image_paths: video -> (frames,) bytes, relative paths in the order of the frames.
+    retries, bad_frames: as in VideoStore.
     """
 
-    def __init__(self, image_paths: dict[str, np.ndarray], root: str, decode: Decoder) -> None:
+    def __init__(
+        self,
+        image_paths: dict[str, np.ndarray],
+        root: str,
+        decode: Decoder,
+        *,
+        retries: Retries | None = None,
+        bad_frames: BadFrames | None = None,
+    ) -> None:
         self._image_paths = image_paths
         self._root = root
         self._decode = decode
+        self._retries = retries
+        self.bad_frames = bad_frames or BadFrames()
 
     def open(self, segment: Segment) -> ImageFiles:
         """The frames of the segment's video; a frame number is a position in the video."""
-        return ImageFiles(self._files(segment), segment.segment_id, self._decode)
+        return ImageFiles(
+            self._files(segment), segment, self._decode, self._retries, self.bad_frames
+        )
 
     def check(self, segments: Sequence[Segment]) -> None:
-        """Look for one frame of every video. Raises: UserError naming a video without it."""
+        """Look for one frame of every video. Raises: UserError naming the videos without it."""
         by_video = {segment.video_id: segment for segment in segments}
+        missing: dict[str, UserError] = {}
         for segment in by_video.values():
-            path = self._files(segment)[segment.start_frame]
-            if not Path(path).is_file():
-                raise UserError(
-                    f"video {segment.video_id} (segment {segment.segment_id}) has no frame {path}; "
+            start = segment.start_frame
+            enough = segment.stop_frame + 1 if self.bad_frames.nearest else start + 1
+            files = self._files(segment)
+            if not any(Path(files[number]).is_file() for number in range(start, enough)):
+                missing[segment.video_id] = UserError(
+                    f"video {segment.video_id} (segment {segment.segment_id}) has no frame "
+                    f"{files[start]}; "
                     "link the images there, or set EXO.PATH_PREFIX"
                 )
+        report_missing(missing, len(by_video))
         logger.info("frames of %d video(s) below %s", len(by_video), self._root)
 
     def _files(self, segment: Segment) -> _Paths:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import signal
-from collections.abc import Iterator, Sequence, Sized
+import weakref
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -15,23 +16,13 @@ import cv2
 import numpy as np
 import torch
 from fvcore.common.config import CfgNode
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from slowfast.datasets.shared_ring import (
-    RingBatch,
-    SharedRing,
-    clip_datasets,
-    shared_tensor,
-)
-from slowfast.datasets.types import (
-    ClipBatch,
-    ClipSample,
-    PairedBatch,
-    PairedSample,
-    SampleKey,
-    SegmentViews,
-)
+from slowfast.datasets.bad_frames import BadFrames
+from slowfast.datasets.collate import collate
+from slowfast.datasets.shared_ring import SharedRing, clip_datasets, ring_for
+from slowfast.datasets.transport import Parcel, pack, unpack
+from slowfast.datasets.types import Batch, SampleKey
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream, generator
 
@@ -159,12 +150,15 @@ class _Batches(Dataset[Any]):
 
     def __getitems__(self, order: _Order) -> Any:
         try:
-            if self._ring is None:
-                return collate([self._dataset[key] for key in order.keys])
-            samples = self._ring.load(self._dataset, order.keys, order.slot)
+            if self._ring is not None:
+                samples = self._ring.load(self._dataset, order.keys, order.slot)
+            else:
+                samples = [self._dataset[key] for key in order.keys]
         except UserError as error:
             return _Failure(str(error))
-        return RingBatch(collate(samples, with_frames=False), order.slot)
+        if self._ring is None and get_worker_info() is None:
+            return collate(samples)
+        return pack(samples, self._ring, order.slot)
 
 
 class BatchLoader(Generic[BatchT]):
@@ -187,16 +181,13 @@ class BatchLoader(Generic[BatchT]):
         shared_ring: bool = False,
     ) -> None:
         """num_workers: processes; 0 loads in this one. timeout_sec: to wait for a batch; 0: for
-        ever. prefetch_batches: that each worker has ready or under way. shared_ring: frames come
-        from the workers in memory that is used again; clips only."""
+        ever. prefetch_batches: that each worker has ready or under way. shared_ring: frames lie
+        in memory that is used again."""
         self.dataset = dataset
         self.sampler = sampler
         self._num_workers = num_workers
-        self._ring: SharedRing | None = None
-        clip_shapes = [view.clip_shape for view in clip_datasets(dataset)]
-        if shared_ring and num_workers and clip_shapes:
-            slots = num_workers * prefetch_batches + 1
-            self._ring = SharedRing(clip_shapes, sampler.largest_batch, slots)
+        slots = num_workers * prefetch_batches + 1
+        self._ring = ring_for(dataset, sampler.largest_batch, slots) if shared_ring else None
         self._pin_memory = pin_memory
         self._loader = DataLoader(
             _Batches(dataset, self._ring),
@@ -211,6 +202,8 @@ class BatchLoader(Generic[BatchT]):
             # Seeds of workers, which nothing uses: the global generator is left alone.
             generator=torch.Generator(),
         )
+        # Before the workers are sent SIGTERM, which they outlive for a while.
+        weakref.finalize(self, _end_workers, self._loader)
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
         """Which epoch the next iteration gives out, and from which global batch on."""
@@ -235,14 +228,15 @@ class BatchLoader(Generic[BatchT]):
                 self.close()
                 raise UserError(batch.message)
             if batch is None:
+                _log_bad_frames(self.dataset)
                 return
-            yield cast("BatchT", self._from_ring(batch))
+            yield cast("BatchT", self._unpacked(batch))
 
-    def _from_ring(self, batch: Any) -> Any:
-        if self._ring is None:
+    def _unpacked(self, batch: Parcel | Batch) -> Batch:
+        if not isinstance(batch, Parcel):
             return batch
-        clips = self._ring.attach(batch)
-        return clips.pin_memory() if self._pin_memory else clips
+        unpacked = unpack(batch, self._ring)
+        return unpacked.pin_memory() if self._pin_memory else unpacked
 
     def rebuild(self, epoch: int, batch: int) -> BatchT:
         """One batch of this rank as it was or will be, loaded in this process."""
@@ -250,14 +244,19 @@ class BatchLoader(Generic[BatchT]):
         return cast("BatchT", collate([self.dataset[key] for key in keys]))
 
     def close(self) -> None:
-        """End the workers now. Left to the garbage collector, each may take five seconds."""
-        iterator = self._loader._iterator
-        if iterator is not None:
-            iterator._shutdown_workers()  # type: ignore[attr-defined]
-            for worker in getattr(iterator, "_workers", []):
-                if worker.is_alive():
-                    worker.kill()
-            self._loader._iterator = None
+        """End the workers now, instead of when this object or the process ends."""
+        _end_workers(self._loader)
+
+
+def _end_workers(loader: DataLoader[Any]) -> None:
+    iterator = loader._iterator
+    if iterator is None:
+        return
+    iterator._shutdown_workers()  # type: ignore[attr-defined]
+    for worker in getattr(iterator, "_workers", []):
+        if worker.is_alive():
+            worker.kill()
+    loader._iterator = None
 
 
 def build_loader(
@@ -294,49 +293,12 @@ def build_loader(
         pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0 and torch.cuda.is_available(),
         # All frames of a segment's views are large; one in waiting is enough.
         prefetch_batches=1 if split == "test" else 2,
-        shared_ring=cfg.DATA_LOADER.SHARED_RING and split != "test",
-    )
-
-
-def collate(samples: list[Any], with_frames: bool = True) -> Any:
-    """Samples of one kind as their batch; SegmentViews come alone and stay as they are."""
-    first = samples[0]
-    if isinstance(first, SegmentViews):
-        return first
-    if isinstance(first, PairedSample):
-        return PairedBatch(
-            collate_clips([sample.ego for sample in samples], with_frames),
-            collate_clips([sample.exo for sample in samples], with_frames),
-        )
-    return collate_clips(samples, with_frames)
-
-
-def collate_clips(samples: Sequence[ClipSample], with_frames: bool = True) -> ClipBatch:
-    """N clips as one batch, in shared memory where a worker makes it."""
-    return ClipBatch(
-        frames=_stack([sample.frames for sample in samples]) if with_frames else torch.empty(0),
-        labels=[_stack(task) for task in zip(*(sample.labels for sample in samples), strict=True)],
-        indices=torch.tensor([sample.index for sample in samples]),
-        text=_stack_optional([sample.text for sample in samples]),
-        lighting=_stack_optional([sample.lighting for sample in samples]),
-        resize=_stack_optional([sample.resize for sample in samples]),
+        shared_ring=cfg.DATA_LOADER.SHARED_RING,
     )
 
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-def _stack(tensors: Sequence[Tensor]) -> Tensor:
-    if get_worker_info() is None:
-        return torch.stack(list(tensors))
-    first = tensors[0]
-    return torch.stack(list(tensors), out=shared_tensor((len(tensors), *first.shape), first.dtype))
-
-
-def _stack_optional(tensors: Sequence[Tensor | None]) -> Tensor | None:
-    present = [tensor for tensor in tensors if tensor is not None]
-    return _stack(present) if present else None
 
 
 def _batch_size(cfg: CfgNode, world_size: int) -> int:
@@ -348,6 +310,13 @@ def _batch_size(cfg: CfgNode, world_size: int) -> int:
             f"the launcher's); set TRAIN.BATCH_SIZE {nearest}"
         )
     return size
+
+
+def _log_bad_frames(dataset: Any) -> None:
+    """Tell how many frames the epoch replaced, where the frame store counts them."""
+    for view in clip_datasets(dataset):
+        if isinstance(bad_frames := getattr(view.frames, "bad_frames", None), BadFrames):
+            bad_frames.log_new()
 
 
 def _start_worker(worker: int) -> None:

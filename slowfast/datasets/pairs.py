@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from slowfast.datasets.types import Segment
-from slowfast.evaluation.files import write_atomically
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ VERSION = 1
 IMPORTED = "published"
 
 _ARRAYS = {"indices": np.int32, "similarity": np.float32, "tier": np.uint8}
+# What a setting is where it is not said.
+_ABSENT = {"index": "exact"}
 _REMEDY = "run tools/mine_pairs.py with this config"
 
 
@@ -56,7 +58,7 @@ class PairTable:
     indices: (n, k) int32, positions in the exo list, -1 behind the last candidate of a row.
     similarity: (n, k) float32, cosine of the two narrations; 0 where there is no candidate.
     tier: (n, k) uint8, Tier of each pair.
-    settings: how it was mined: mining, top_k, encoder, label_map.
+    settings: how it was mined: mining, top_k, encoder, label_map; index, unless it was exact.
     ego_hash, exo_hash: of the ids and narrations of both lists.
     exo_count: length of the exo list.
     """
@@ -163,8 +165,9 @@ class PairTable:
         if self.settings.get("mining") == IMPORTED:
             logger.info("pair table %s was imported; SUML.PAIRS.MINING has no effect", path)
             return
-        for name, wanted in settings.items():
-            found = self.settings.get(name)
+        for name in dict.fromkeys((*settings, *self.settings)):
+            absent = _ABSENT.get(name)
+            found, wanted = self.settings.get(name, absent), settings.get(name, absent)
             if found != wanted:
                 raise UserError(
                     f"pair table {path} was mined with {name} {found!r}, the config says "

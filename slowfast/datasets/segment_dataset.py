@@ -6,6 +6,7 @@ classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -25,6 +26,7 @@ from slowfast.datasets.transforms import (
     SourceWindow,
     draw_lighting,
     resize,
+    resized_size,
 )
 from slowfast.datasets.types import (
     ClipSample,
@@ -38,6 +40,9 @@ from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream, generator
 
 SPLITS = ("train", "val", "test")
+
+# Frames that have at most so many times the pixels of the resized ones are resized on the device.
+_LARGEST_SHARE = 2
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,8 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
     random_in_validation: the validation clip, too, has a random scale, crop and flip.
     allocate: where the frames of the next clip go, by their shape; a loader may set it.
     clip_shape: of the frames of a training or validation clip.
-    resize_on_device: training and validation clips leave the worker as windows of decoded frames,
-        which the device transform resizes; else the worker resizes in uint8.
+    resize_on_device: clips leave the worker as windows of decoded frames (test segments: as whole
+        frames), which the device transform resizes; else the worker resizes in uint8.
     """
 
     def __init__(
@@ -119,7 +124,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         self._lighting_std = lighting_std
         self._random_in_validation = random_in_validation
         self._resize_on_device = resize_on_device
-        self.allocate = _new_frames
+        self.allocate: Callable[[tuple[int, ...]], np.ndarray] = new_frames
         random_crop = split == "train" or random_in_validation
         side = geometry.train_crop if random_crop else geometry.test_crop
         side += 1 if resize_on_device else 0
@@ -163,22 +168,32 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         if not 0 <= view < len(self.views):
             raise IndexError(f"view {view} of {len(self.views)}")
         clip, position = divmod(view, self.views.spatial)
+        numbers = self.sampling.views(self.segments[index], self.views.temporal)[[clip]]
         crop = self.views.crops[position]
-        numbers = self.sampling.views(self.segments[index], self.views.temporal)[clip]
-        return self._sample(index, numbers, lambda h, w: self.geometry.test(h, w, crop))
+        batch = self._views(index, numbers, (crop,)).batch(0, 1)
+        return ClipSample(
+            batch.frames[0],
+            self.labels(index),
+            index,
+            resize=None if batch.resize is None else batch.resize[0],
+            crop_size=batch.crop_size,
+        )
 
     def segment_views(self, index: int) -> SegmentViews:
-        """All test views of one segment; each of its frames is decoded and resized once."""
+        """All test views of one segment; each of its frames is decoded once."""
         numbers = self.sampling.views(self.segments[index], self.views.temporal)
-        unique, inverse = np.unique(numbers, return_inverse=True)
-        frames, placements = self._resized(index, unique)
-        return SegmentViews(
-            frames=torch.from_numpy(frames),
-            views=merge_views(inverse.reshape(numbers.shape), placements),
-            labels=self.labels(index),
-            index=index,
-            crop_size=self.geometry.test_crop,
-        )
+        return self._views(index, numbers, self.views.crops)
+
+    def item_bytes(self) -> int:
+        """Size of the frames of one item: of a clip, or of a segment like the first at most.
+
+        Reads a frame of the first segment where that says how large frames are.
+        """
+        if self.split != "test":
+            return math.prod(self.clip_shape)
+        frame = next(self._frames(0, np.array([self.segments[0].start_frame])))
+        height, width = self._stored_size(frame.shape[0], frame.shape[1])
+        return self.views.temporal * self.sampling.num_frames * height * width * 3
 
     def clip(self, index: int, view: int | None = None) -> ClipSample:
         """The validation view of one segment, or test view `view`."""
@@ -217,17 +232,35 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
             return SourceWindow(frame.shape[0], frame.shape[1], placement)
         return FinishedCrop(placement)
 
-    def _resized(self, index: int, numbers: np.ndarray) -> tuple[np.ndarray, list[Placement]]:
-        """Frames `numbers` (U,) as (U, h, w, 3) with short side S, and where the crops lie."""
-        frames = self._frames(index, numbers)
+    def _views(self, index: int, numbers: np.ndarray, crops: Sequence[int]) -> SegmentViews:
+        """The views of clips `numbers` (V, T) times `crops` of one segment."""
+        unique, inverse = np.unique(numbers, return_inverse=True)
+        frames = self._frames(index, unique)
         first = next(frames)
         height, width = first.shape[:2]
-        placements = [self.geometry.test(height, width, crop) for crop in self.views.crops]
-        h, w = placements[0].height, placements[0].width
-        resized = np.empty((len(numbers), h, w, 3), np.uint8)
-        for frame, out in zip(chain([first], frames), resized, strict=True):
-            resize(frame, h, w, out)
-        return resized, placements
+        placements = [self.geometry.test(height, width, crop) for crop in crops]
+        stored = self._stored_size(height, width)
+        kept = self.allocate((len(unique), *stored, 3))
+        for frame, out in zip(chain([first], frames), kept, strict=True):
+            resize(frame, *stored, out)
+        return SegmentViews(
+            frames=torch.from_numpy(kept),
+            views=merge_views(inverse.reshape(numbers.shape), placements),
+            labels=self.labels(index),
+            index=index,
+            crop_size=self.geometry.test_crop,
+            resized=(placements[0].height, placements[0].width),
+        )
+
+    def _stored_size(self, height: int, width: int) -> tuple[int, int]:
+        """Size of the frames of a test segment that leave the worker, for decoded ones (H, W).
+
+        Resized, or as decoded where the device resizes, unless that were much more to move.
+        """
+        h, w = resized_size(height, width, self.geometry.test_crop)
+        if self._resize_on_device and height * width <= _LARGEST_SHARE * h * w:
+            return height, width
+        return h, w
 
     def _frames(self, index: int, numbers: np.ndarray) -> Iterator[np.ndarray]:
         """Frames `numbers` (U,) of a segment, all of one size."""
@@ -254,7 +287,8 @@ def merge_views(frame_positions: np.ndarray, placements: Sequence[Placement]) ->
     return [View(*view, weight) for view, weight in weights.items()]
 
 
-def _new_frames(shape: tuple[int, ...]) -> np.ndarray:
+def new_frames(shape: tuple[int, ...]) -> np.ndarray:
+    """Memory of its own, uint8."""
     return np.empty(shape, np.uint8)
 
 

@@ -120,18 +120,28 @@ def resize(frame: np.ndarray, height: int, width: int, out: np.ndarray) -> None:
         cv2.resize(frame, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
 
 
-def place(frame: np.ndarray, placement: Placement, out: np.ndarray) -> None:
-    """Write the crop of the resized frame into `out` (S, S, 3) uint8."""
+def place(
+    frame: np.ndarray, placement: Placement, out: np.ndarray, memory: np.ndarray | None = None
+) -> np.ndarray:
+    """Write the crop of the resized frame into `out` (S, S, 3) uint8.
+
+    memory: what a call with the same placement gave back, written over here.
+
+    Returns: the resized frame as far as the crop reaches.
+    """
     p = placement
-    resized = _resize_corner(frame, p)
+    resized = _resize_corner(frame, p, memory)
     crop = resized[p.top : p.top + p.size, p.left : p.left + p.size]
     if p.flip:
         cv2.flip(crop, 1, dst=out)
     else:
         out[:] = crop
+    return resized
 
 
-def _resize_corner(frame: np.ndarray, placement: Placement) -> np.ndarray:
+def _resize_corner(
+    frame: np.ndarray, placement: Placement, memory: np.ndarray | None
+) -> np.ndarray:
     """The resized frame's upper left corner, as far as the crop reaches.
 
     Pixels are those of the whole resized frame: with the factors given, OpenCV samples a cut
@@ -146,6 +156,7 @@ def _resize_corner(frame: np.ndarray, placement: Placement) -> np.ndarray:
     corner: np.ndarray = cv2.resize(
         frame[:rows, :columns],
         None,
+        dst=memory,
         fx=p.width / width,
         fy=p.height / height,
         interpolation=cv2.INTER_LINEAR,
@@ -180,9 +191,10 @@ class FinishedCrop:
     def __init__(self, placement: Placement) -> None:
         self.side = placement.size
         self._placement = placement
+        self._resized: np.ndarray | None = None
 
     def write(self, frame: np.ndarray, out: np.ndarray) -> None:
-        place(frame, self._placement, out)
+        self._resized = place(frame, self._placement, out, self._resized)
 
 
 class SourceWindow:
@@ -195,9 +207,9 @@ class SourceWindow:
 
     def __init__(self, height: int, width: int, placement: Placement) -> None:
         self.side = placement.size + 1
-        self._shrunk: Placement | None = None
+        self._shrunk: FinishedCrop | None = None
         if placement.height < height or placement.width < width:
-            self._shrunk = placement
+            self._shrunk = FinishedCrop(placement)
             size = placement.size
             height, width, placement = size, size, Placement(size, size, 0, 0, size)
         p = placement
@@ -212,12 +224,14 @@ class SourceWindow:
     def write(self, frame: np.ndarray, out: np.ndarray) -> None:
         rows, columns = self._rows, self._columns
         if self._shrunk is not None:
-            place(frame, self._shrunk, out[:rows, :columns])
+            self._shrunk.write(frame, out[:rows, :columns])
         else:
             top, left = self._top, self._left
             out[:rows, :columns] = frame[top : top + rows, left : left + columns]
-        out[rows:] = 0
-        out[:rows, columns:] = 0
+        if rows < self.side:
+            out[rows:] = 0
+        if columns < self.side:
+            out[:rows, columns:] = 0
 
 
 def _window_start(source: int, resized: int, start: int, side: int) -> int:

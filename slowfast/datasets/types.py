@@ -7,9 +7,9 @@ transform.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -97,11 +97,13 @@ RESIZE_FIELDS = (
 class ClipSample:
     """One clip of one segment.
 
-    frames: (T, S, S, 3) uint8 BGR; with `resize`, (T, S+1, S+1, 3) windows of decoded frames.
+    frames: (T, S, S, 3) uint8 BGR; with `resize`, (T, S+1, S+1, 3) windows of decoded frames, or
+        of a test view (T, H, W, 3) whole ones.
     labels: per task, int64 () (-1: unlabelled) or multi-hot float32 (K,).
     text: narration embedding (D,) float32 of norm 1, or None.
     lighting: PCA lighting (3,) float32, added to pixels in 0..1, in B, G, R order; or None.
     resize: RESIZE_FIELDS (9,) int64, how the device makes the crop from the windows; or None.
+    crop_size: S where frames are whole; None elsewhere.
     """
 
     frames: Tensor
@@ -110,6 +112,7 @@ class ClipSample:
     text: Tensor | None = None
     lighting: Tensor | None = None
     resize: Tensor | None = None
+    crop_size: int | None = None
 
 
 @dataclass
@@ -124,12 +127,13 @@ class PairedSample:
 class ClipBatch:
     """N clips of one view.
 
-    frames: (N, T, S, S, 3) uint8 BGR; with `resize`, (N, T, S+1, S+1, 3).
+    frames: (N, T, S, S, 3) uint8 BGR; with `resize`, (N, T, S+1, S+1, 3) or (N, T, H, W, 3).
     labels: per task, int64 (N,) or multi-hot float32 (N, K).
     indices: (N,) int64, positions in the data set.
     text: (N, D) float32 rows of norm 1, or None.
     lighting: (N, 3) float32 as in ClipSample, or None.
     resize: (N, 9) int64 as in ClipSample, or None.
+    crop_size: as in ClipSample.
     """
 
     frames: Tensor
@@ -138,32 +142,31 @@ class ClipBatch:
     text: Tensor | None = None
     lighting: Tensor | None = None
     resize: Tensor | None = None
+    crop_size: int | None = None
+
+    def map(self, change: Callable[[Tensor], Any]) -> ClipBatch:
+        """With every tensor changed."""
+
+        def optional(tensor: Tensor | None) -> Any:
+            return None if tensor is None else change(tensor)
+
+        return replace(
+            self,
+            frames=change(self.frames),
+            labels=[change(label) for label in self.labels],
+            indices=change(self.indices),
+            text=optional(self.text),
+            lighting=optional(self.lighting),
+            resize=optional(self.resize),
+        )
 
     def to(self, device: torch.device) -> ClipBatch:
-        def move(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
-
-        return ClipBatch(
-            frames=self.frames.to(device, non_blocking=True),
-            labels=[label.to(device, non_blocking=True) for label in self.labels],
-            indices=self.indices,
-            text=move(self.text),
-            lighting=move(self.lighting),
-            resize=move(self.resize),
-        )
+        """On the device, but for the indices."""
+        indices = self.indices
+        return self.map(lambda t: t if t is indices else t.to(device, non_blocking=True))
 
     def pin_memory(self) -> ClipBatch:
-        def pin(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.pin_memory()
-
-        return ClipBatch(
-            frames=self.frames.pin_memory(),
-            labels=[label.pin_memory() for label in self.labels],
-            indices=self.indices,
-            text=pin(self.text),
-            lighting=pin(self.lighting),
-            resize=pin(self.resize),
-        )
+        return self.map(Tensor.pin_memory)
 
 
 @dataclass
@@ -196,11 +199,13 @@ class View(NamedTuple):
 
 @dataclass
 class SegmentViews:
-    """All test views of one segment: each frame decoded and resized once.
+    """All test views of one segment: each frame decoded once.
 
-    frames: (U, H, W, 3) uint8 BGR, short side S.
+    frames: (U, H, W, 3) uint8 BGR; as decoded, or of the size `resized`.
     labels: as in ClipSample.
     crop_size: S.
+    resized: height and width, short side S, that frames are resized to; views lie in these. None:
+        the frames have that size.
     """
 
     frames: Tensor
@@ -208,6 +213,12 @@ class SegmentViews:
     labels: tuple[Tensor, ...]
     index: int
     crop_size: int
+    resized: tuple[int, int] | None = None
+
+    def map(self, change: Callable[[Tensor], Any]) -> SegmentViews:
+        """With every tensor changed."""
+        labels = tuple(change(label) for label in self.labels)
+        return replace(self, frames=change(self.frames), labels=labels)
 
     def to(self, device: torch.device) -> SegmentViews:
         """With the frames on the device, where views are cut out of them."""
@@ -216,13 +227,31 @@ class SegmentViews:
     def pin_memory(self) -> SegmentViews:
         return replace(self, frames=self.frames.pin_memory())
 
-    def clips(self, start: int, stop: int) -> Tensor:
-        """Views start..stop-1 cut out of the frames: (stop - start, T, S, S, 3) uint8."""
-        views, size = self.views[start:stop], self.crop_size
-        positions = torch.tensor([view.frame_positions for view in views]).to(self.frames.device)
-        return torch.stack(
-            [
-                self.frames[:, v.top : v.top + size, v.left : v.left + size].index_select(0, row)
-                for v, row in zip(views, positions, strict=True)
+    def batch(self, start: int, stop: int) -> ClipBatch:
+        """Views start..stop-1: crops, or whole frames that are still to be resized."""
+        views, device = self.views[start:stop], self.frames.device
+        positions = torch.tensor([view.frame_positions for view in views]).to(device)
+        indices = torch.full((len(views),), self.index)
+        height, width = self.frames.shape[1:3]
+        if self.resized in (None, (height, width)):
+            crops = [
+                self._crop(view).index_select(0, row)
+                for view, row in zip(views, positions, strict=True)
             ]
+            return ClipBatch(torch.stack(crops), [], indices)
+        h, w = self.resized
+        resize = [(height, h, view.top, 0, width, w, view.left, 0, 0) for view in views]
+        return ClipBatch(
+            self.frames[positions],
+            [],
+            indices,
+            resize=torch.tensor(resize).to(device),
+            crop_size=self.crop_size,
         )
+
+    def _crop(self, view: View) -> Tensor:
+        size = self.crop_size
+        return self.frames[:, view.top : view.top + size, view.left : view.left + size]
+
+
+Batch = ClipBatch | PairedBatch | SegmentViews

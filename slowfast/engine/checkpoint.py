@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from slowfast.engine.checkpoint_files import damage, write_checkpoint
 from slowfast.engine.checkpoint_formats import load_checkpoint_file
 from slowfast.engine.checkpoint_names import checkpoint_path, numbered_checkpoints
+from slowfast.engine.compatible import check_resumable
 from slowfast.engine.weight_names import (
     EXO_ONLY_HEAD,
     as_exo_half,
@@ -108,13 +109,20 @@ def newest_checkpoint(cfg: CfgNode) -> Path | None:
 
 
 def load_training_state(
-    path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer
+    path: str | Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    cfg: CfgNode | None = None,
 ) -> tuple[int, dict[str, Any]]:
     """Go on from a checkpoint: (index of the next epoch, what else it holds).
 
-    Raises: UserError where the file does not fit the model or the optimizer.
+    cfg: what the training goes on with, where it may not be just any.
+
+    Raises: UserError where the file does not fit the config, the model or the optimizer.
     """
     content = load_checkpoint_file(path, key="TRAIN.CHECKPOINT_FILE_PATH")
+    if cfg is not None:
+        check_resumable(content.get("cfg", ""), cfg, path)
     if "optimizer_state" not in content:
         raise UserError(
             f"{path} has no optimizer state to resume from; set TRAIN.RESUME False to start a "
@@ -158,7 +166,11 @@ def load_test_weights(model: nn.Module, path: str | Path, cfg: CfgNode) -> LoadR
     node, head, checkpoint_type = cfg[section], "", "pytorch"
     if _named(node, path):
         head, checkpoint_type = node.CHECKPOINT_HEAD, node.CHECKPOINT_TYPE
-    state = load_checkpoint_file(path, checkpoint_type)["model_state"]
+    content = load_checkpoint_file(path, checkpoint_type)
+    state = content["model_state"]
+    if cfg.TEST.EMA and "average" in content.get("update", {}):
+        state = content["update"]["average"]
+        logger.info("%s: its averaged weights are taken (TEST.EMA)", path)
     targets = published_state_dict(model)
     state = _of_one_view(state, targets)
     return match_weights(str(path), state, targets, head, need=Need.ALL, section=section).copy()

@@ -84,7 +84,7 @@ class CheckpointWriter:
                 superseded = place not in kept and not every
             if superseded:
                 path.unlink(missing_ok=True)
-                logger.info("removed %s, which TRAIN.CHECKPOINT_KEEP does not ask for", path)
+                logger.info("removed %s", path)
 
 
 def _on_host(value: Any) -> Any:

@@ -11,9 +11,9 @@ from torch import Tensor
 from slowfast.engine.checkpoint_files import write_checkpoint
 from slowfast.engine.checkpoint_formats import load_checkpoint_file
 from slowfast.engine.weight_names import head_of, heads_in, is_ego, is_exo, stage_of, with_head
-from slowfast.evaluation.files import write_atomically
 from slowfast.models.published_names import EXO_HEAD
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_atomically
 
 _SUFFIXES = (".pyth", ".safetensors")
 

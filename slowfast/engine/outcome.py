@@ -13,11 +13,11 @@ from fvcore.common.config import CfgNode
 from slowfast.datasets.types import Segment
 from slowfast.engine.view_scoring import SegmentScores
 from slowfast.evaluation.epic import read_many_shot, read_subsets
-from slowfast.evaluation.files import write_json
 from slowfast.evaluation.predictions import write_predictions
 from slowfast.evaluation.results import ACTION_HEADS, multilabel_results, recognition_results
 from slowfast.evaluation.scores import log_scores
 from slowfast.evaluation.tables import format_table
+from slowfast.utils.files import write_json
 from slowfast.utils.logging import log_json_stats
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def _recognition(
         participants=[segment.participant_id for segment in segments],
         subsets=read_subsets(annotations) if cfg.DATA.EPIC_100 else None,
         many_shot=None if cfg.DATA.EPIC_100 else read_many_shot(annotations),
+        scorer_compat=cfg.TEST.SCORER_COMPAT,
     )
 
 

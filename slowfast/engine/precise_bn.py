@@ -52,8 +52,8 @@ def update_batch_norm(
         return
     buffers = [dict(norm.named_buffers()) for norm in norms]
     counted = [norm.num_batches_tracked.clone() for norm in norms]
-    batches = min(cfg.BN.NUM_BATCHES_PRECISE, len(loader))
     loader.set_epoch(epoch)
+    batches = min(cfg.BN.NUM_BATCHES_PRECISE, len(loader))
     model.train()
     with torch.no_grad():
         update_bn_stats(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fvcore.common.config import CfgNode
 
+from slowfast.engine.device_checks import check_device
 from slowfast.engine.interruption import StopRequests
 from slowfast.engine.launch import Place
 from slowfast.engine.setup import prepared
@@ -14,6 +15,7 @@ from slowfast.engine.trainer import train
 def run(cfg: CfgNode, place: Place) -> None:
     """Train and test as the config says, in one process of the run."""
     with StopRequests() as stop, prepared(cfg, place):
+        check_device(cfg, place.device)
         # Before the training: a mistake in TEST keys must not wait for its end.
         plan = plan_test(cfg) if cfg.TEST.ENABLE else None
         trained = train(cfg, place.device, stop) if cfg.TRAIN.ENABLE else None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
-import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,8 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config import log_notes
 from slowfast.engine.launch import Place
+from slowfast.engine.output_lock import output_lock
+from slowfast.engine.rendezvous import Meeting, cannot_meet, meet
 from slowfast.utils import distributed
 from slowfast.utils.cli import OTHERS_WAIT_SEC
 from slowfast.utils.errors import UserError
@@ -27,11 +27,13 @@ logger = logging.getLogger(__name__)
 
 # What gloo says when a process at the other end of a collective has ended.
 _PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
+# What gloo and the store say when a process does not come within DISTRIBUTED.TIMEOUT.
+_GAVE_UP_WAITING = ("Timed out waiting", "wait timeout after")
 
 
 @contextmanager
 def prepared(cfg: CfgNode, place: Place) -> Iterator[None]:
-    """Device, process group, log and seeds of one process.
+    """Device, process group, log and seeds of one process; in training, the lock of OUTPUT_DIR.
 
     The group is taken down after success only: after a failure of one process, taking it down
     would wait for the others (nccl).
@@ -40,17 +42,21 @@ def prepared(cfg: CfgNode, place: Place) -> Iterator[None]:
         torch.cuda.set_device(place.device)
         # fp32 means fp32: convolutions would use TF32 otherwise.
         torch.backends.cudnn.allow_tf32 = False
-    if place.world_size > 1:
-        _join_group(place)
+    meeting = _join_group(cfg, place) if place.world_size > 1 else None
     try:
-        _open_output(cfg)
-        torch.manual_seed(cfg.RNG_SEED)
-        np.random.seed(cfg.RNG_SEED % 2**32)
-        _log_environment(cfg, place)
-        log_notes(cfg)
-        yield
+        with _lock_output(cfg) if cfg.TRAIN.ENABLE else nullcontext():
+            _open_output(cfg)
+            torch.manual_seed(cfg.RNG_SEED)
+            np.random.seed(cfg.RNG_SEED % 2**32)
+            _log_environment(cfg, place)
+            log_notes(cfg)
+            yield
     except RuntimeError as error:
-        if place.world_size > 1 and any(sign in str(error) for sign in _PEER_IS_GONE):
+        if meeting is None:
+            raise
+        if any(sign in str(error) for sign in _GAVE_UP_WAITING):
+            raise meeting.gave_up() from error
+        if any(sign in str(error) for sign in _PEER_IS_GONE):
             # The other process speaks first.
             time.sleep(2 * OTHERS_WAIT_SEC)
             raise UserError(
@@ -61,29 +67,31 @@ def prepared(cfg: CfgNode, place: Place) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def _join_group(place: Place) -> None:
-    on_cuda = place.device.type == "cuda"
+def _join_group(cfg: CfgNode, place: Place) -> Meeting:
+    meeting = meet(place, cfg.DISTRIBUTED.TIMEOUT)
     try:
-        dist.init_process_group(
-            backend="nccl" if on_cuda else "gloo",
-            init_method=place.init_method,
-            rank=place.rank if place.init_method else -1,
-            world_size=place.world_size if place.init_method else -1,
-            timeout=datetime.timedelta(minutes=30),
-            device_id=place.device if on_cuda else None,
+        distributed.join_group(
+            meeting.store, place.rank, place.world_size, meeting.timeout, place.device
         )
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"the processes of this run cannot meet at {_address(place)}: {reason}; "
-            "set another --master_port or --init_method"
-        ) from error
+        raise UserError(cannot_meet(place, str(error).splitlines()[0])) from error
+    return meeting
 
 
-def _address(place: Place) -> str:
-    if place.init_method:
-        return place.init_method
-    return f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+def _lock_output(cfg: CfgNode) -> AbstractContextManager[object]:
+    """The lock of OUTPUT_DIR, held by rank 0; what refuses it is the same error on every rank."""
+    held, refusal = ExitStack(), ""
+    if distributed.is_main():
+        try:
+            held.enter_context(output_lock(cfg.OUTPUT_DIR))
+        except UserError as error:
+            refusal = str(error)
+        except OSError as error:
+            refusal = _not_writable(cfg, error)
+    refusal = distributed.broadcast_object(refusal)
+    if refusal:
+        raise UserError(refusal)
+    return held
 
 
 def _open_output(cfg: CfgNode) -> None:
@@ -94,9 +102,11 @@ def _open_output(cfg: CfgNode) -> None:
         if distributed.is_main():
             (folder / "config.yaml").write_text(cfg.dump(), encoding="utf-8")
     except OSError as error:
-        raise UserError(
-            f"OUTPUT_DIR {cfg.OUTPUT_DIR} cannot be written: {error.strerror}; set another"
-        ) from error
+        raise UserError(_not_writable(cfg, error)) from error
+
+
+def _not_writable(cfg: CfgNode, error: OSError) -> str:
+    return f"OUTPUT_DIR {cfg.OUTPUT_DIR} cannot be written: {error.strerror}; set another"
 
 
 def _log_environment(cfg: CfgNode, place: Place) -> None:

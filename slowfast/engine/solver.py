@@ -1,13 +1,14 @@
-"""Optimizer groups and the learning-rate policy."""
+"""Optimizer groups, the learning-rate policy and gradient clipping."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
-from torch import nn
+from torch import Tensor, nn
 
 from slowfast.models.published_names import published_parameter_order
 from slowfast.utils.errors import UserError
@@ -28,12 +29,19 @@ def _base_lr_at(cfg: CfgNode, epoch: float) -> float:
 
 
 def lr_at_epoch(cfg: CfgNode, epoch: float) -> float:
-    """Learning rate at a fractional epoch: the policy's, after a linear warm-up to it."""
+    """Learning rate at a fractional epoch: the policy's, after a linear warm-up to it.
+
+    Scaled by TRAIN.BATCH_SIZE / SOLVER.BASE_LR_BATCH_SIZE where that is set (the linear rule of
+    arXiv 1706.02677, section 2.1).
+    """
     warmup_epochs = cfg.SOLVER.WARMUP_EPOCHS
     if epoch >= warmup_epochs:
-        return _base_lr_at(cfg, epoch)
-    start, end = cfg.SOLVER.WARMUP_START_LR, _base_lr_at(cfg, warmup_epochs)
-    return float(start + (end - start) * epoch / warmup_epochs)
+        lr = _base_lr_at(cfg, epoch)
+    else:
+        start, end = cfg.SOLVER.WARMUP_START_LR, _base_lr_at(cfg, warmup_epochs)
+        lr = float(start + (end - start) * epoch / warmup_epochs)
+    reference = cfg.SOLVER.BASE_LR_BATCH_SIZE
+    return lr * (cfg.TRAIN.BATCH_SIZE / reference) if reference else lr
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -57,22 +65,66 @@ def parameter_groups(model: nn.Module, weight_decay: float, bn_weight_decay: flo
 
 
 def build_optimizer(model: nn.Module, cfg: CfgNode) -> torch.optim.Optimizer:
-    """The optimizer of SOLVER.OPTIMIZING_METHOD over `parameter_groups`."""
+    """The optimizer of SOLVER.OPTIMIZING_METHOD over `parameter_groups`.
+
+    A state that it loads takes the layout of the weights, and it stays fused, or not, as here.
+    """
     solver = cfg.SOLVER
     groups: Iterable[dict] = parameter_groups(model, solver.WEIGHT_DECAY, cfg.BN.WEIGHT_DECAY)
-    lr = lr_at_epoch(cfg, 0.0)
+    fused = _fused(solver.FUSED, _device(model))
+    options: dict[str, Any] = {"lr": lr_at_epoch(cfg, 0.0), "fused": fused}
+    optimizer: torch.optim.Optimizer
     if solver.OPTIMIZING_METHOD == "sgd":
-        return torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             groups,
-            lr=lr,
             momentum=solver.MOMENTUM,
             dampening=solver.DAMPENING,
             nesterov=solver.NESTEROV,
+            **options,
         )
-    if solver.OPTIMIZING_METHOD == "adam":
-        return torch.optim.Adam(groups, lr=lr)
-    if solver.OPTIMIZING_METHOD == "adamw":
-        return torch.optim.AdamW(groups, lr=lr)
-    raise UserError(
-        f"SOLVER.OPTIMIZING_METHOD {solver.OPTIMIZING_METHOD!r} is unknown; use sgd, adam or adamw"
-    )
+    elif solver.OPTIMIZING_METHOD == "adam":
+        optimizer = torch.optim.Adam(groups, **options)
+    elif solver.OPTIMIZING_METHOD == "adamw":
+        optimizer = torch.optim.AdamW(groups, **options)
+    else:
+        raise UserError(
+            f"SOLVER.OPTIMIZING_METHOD {solver.OPTIMIZING_METHOD!r} is unknown; use sgd, adam or "
+            "adamw"
+        )
+    optimizer.register_load_state_dict_post_hook(lambda loaded: _fit_state(loaded, fused))
+    return optimizer
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _fused(choice: str, device: torch.device) -> bool | None:
+    """None leaves the kernel to torch."""
+    if choice == "auto":
+        return True if device.type == "cuda" else None
+    return choice == "always"
+
+
+def _fit_state(optimizer: torch.optim.Optimizer, fused: bool | None) -> None:
+    """Fused kernels read weights, gradients and states side by side, in one layout."""
+    for group in optimizer.param_groups:
+        group["fused"] = fused
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def clip_gradients(
+    parameters: Iterable[nn.Parameter], norm: Tensor, max_value: float, max_norm: float
+) -> None:
+    """Bound each entry by `max_value`, or all together by the L2 norm `max_norm`; 0: do not.
+
+    norm: () of all gradients.
+    """
+    parameters = list(parameters)
+    if max_value:
+        nn.utils.clip_grad_value_(parameters, max_value)
+    if max_norm:
+        nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from fvcore.common.config import CfgNode
+from torch import nn
 
 from slowfast.datasets.build import VideoDataset, build_dataset
-from slowfast.datasets.loader import build_loader
+from slowfast.engine import shards
 from slowfast.engine.checkpoint import load_test_weights, newest_checkpoint
+from slowfast.engine.feature_tasks import Finish, feature_datasets, plan_finish, test_features
+from slowfast.engine.features import features_folder, kept_features
+from slowfast.engine.fingerprint import Key, rounding_key, view_key, weights_digest
 from slowfast.engine.outcome import write_outcome
-from slowfast.engine.progress import progress_line
+from slowfast.engine.segment_loop import run_segments
+from slowfast.engine.test_model import ready_for_test
 from slowfast.engine.view_scoring import SegmentScorer, SegmentScores
 from slowfast.models.build import build_test_model
+from slowfast.models.recognizer import Recognizer
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
 
@@ -24,39 +31,100 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class TestPlan:
-    """What a test needs that can be found out before a training: its segments, its chunks."""
+    """What a test needs that can be found out before a training.
+
+    datasets: the segments of each view (ego, exo) under test. finish: what a task on features
+        makes of them.
+    """
 
     # Not a test case, whatever its name.
     __test__ = False
 
-    dataset: VideoDataset
+    datasets: Mapping[str, VideoDataset]
     chunk_views: int
+    finish: Finish | None = None
 
 
 def plan_test(cfg: CfgNode) -> TestPlan:
     """Raises: UserError for lists, folders, files or sizes that do not fit."""
-    chunk_views = min(cfg.TEST.CHUNK_VIEWS, _views_in_flight(cfg))
     named = _path(cfg.TEST.CHECKPOINT_FILE_PATH)
     if named is not None and not named.is_file():
         raise UserError(f"TEST.CHECKPOINT_FILE_PATH {named} is no file; correct the path")
-    return TestPlan(build_dataset(cfg.TEST.DATASET, cfg, "test"), chunk_views)
+    chunk_views = min(cfg.TEST.CHUNK_VIEWS, cfg.TEST.BATCH_SIZE)
+    if cfg.TEST.TASK == "recognition":
+        view = "exo" if cfg.MODEL.MODEL_NAME == "ExoSlowFast" else "ego"
+        return TestPlan({view: build_dataset(cfg.TEST.DATASET, cfg, "test")}, chunk_views)
+    datasets = feature_datasets(cfg)
+    return TestPlan(datasets, chunk_views, plan_finish(cfg, datasets))
 
 
 def test(cfg: CfgNode, device: torch.device, plan: TestPlan, trained: Path | None) -> None:
-    """Score every test segment; rank 0 writes predictions and results below OUTPUT_DIR.
+    """Run TEST.TASK on every test segment; rank 0 writes its files below OUTPUT_DIR.
 
     trained: the checkpoint of the training that just ended in this run.
     """
     path = checkpoint_to_test(cfg, trained)
-    dataset = plan.dataset
-    loader = build_loader(cfg, dataset, "test", distributed.rank(), distributed.world_size())
+    if cfg.TEST.TASK != "recognition":
+        test_features(cfg, device, plan.datasets, plan.finish, plan.chunk_views, path)
+        return
+    ((view, dataset),) = plan.datasets.items()
     model = build_test_model(cfg)
     load_test_weights(model, path, cfg)
-    model.to(device).eval()
+    key = view_key(cfg, view, weights_digest(model), dataset.segments)
+    ready_for_test(model, cfg, device)
+    scored = scores_from_features(cfg, dataset, model, key, plan.chunk_views, device)
+    if scored is None:
+        scored = score_segments(cfg, dataset, model, key, plan.chunk_views, device)
+    if distributed.is_main():
+        write_outcome(cfg, dataset.segments, scored)
+        shards.remove(partial_folder(cfg))
+
+
+def scores_from_features(
+    cfg: CfgNode,
+    dataset: VideoDataset,
+    model: nn.Module,
+    key: Key,
+    chunk_views: int,
+    device: torch.device,
+) -> list[SegmentScores] | None:
+    """What `score_segments` gives, by the head alone; None without features to do it from."""
+    if not isinstance(model, Recognizer):
+        return None
+    features = None
+    if distributed.is_main():
+        features = kept_features(cfg, dataset, key)
+    if not distributed.broadcast_object(features is not None):
+        return None
+    if features is None:
+        return []
+    logger.info("recognition from the features in %s", features_folder(cfg, key["view"]))
+    return features.scores(
+        model.head.classify,
+        chunk_views=chunk_views,
+        method=cfg.DATA.ENSEMBLE_METHOD,
+        logits=cfg.TEST.NO_ACT,
+        device=device,
+    )
+
+
+def score_segments(
+    cfg: CfgNode,
+    dataset: VideoDataset,
+    model: nn.Module,
+    key: Key,
+    chunk_views: int,
+    device: torch.device,
+) -> list[SegmentScores]:
+    """The scores of all segments in their order, on rank 0; elsewhere an empty list.
+
+    key: the `view_key` of the test. Finished segments are kept below OUTPUT_DIR until the caller
+        removes them.
+    """
     scorer = SegmentScorer(
         model,
         dataset.transform,
-        chunk_views=plan.chunk_views,
+        chunk_views=chunk_views,
         method=cfg.DATA.ENSEMBLE_METHOD,
         logits=cfg.TEST.NO_ACT,
         device=device,
@@ -66,21 +134,30 @@ def test(cfg: CfgNode, device: torch.device, plan: TestPlan, trained: Path | Non
         len(dataset),
         cfg.TEST.NUM_ENSEMBLE_VIEWS,
         cfg.TEST.NUM_SPATIAL_CROPS,
-        scorer.chunk_views,
+        chunk_views,
     )
-    mine: dict[int, SegmentScores] = {}
-    with progress_line("test", len(loader), "segments") as line:
-        for segment in loader:
-            mine[segment.index] = scorer(segment)
-            line.advance()
-    loader.close()
-    scored: dict[int, SegmentScores] = {}
-    for part in distributed.gather_objects(mine):
-        scored.update(part)
-    if len(scored) != len(dataset):
-        raise RuntimeError(f"{len(scored)} of {len(dataset)} test segments were scored")
-    if distributed.is_main():
-        write_outcome(cfg, dataset.segments, [scored[i] for i in range(len(dataset))])
+    exact = {
+        **key,
+        "joined": [cfg.DATA.ENSEMBLE_METHOD, cfg.TEST.NO_ACT],
+        **rounding_key(cfg, chunk_views, device),
+    }
+    found, added = run_segments(
+        cfg, dataset, lambda s: scorer(s).record(), partial_folder(cfg), exact, keep=True
+    )
+    gathered = distributed.gather_objects(added)
+    if not distributed.is_main():
+        return []
+    records = dict(shards.read_records(found.paths))
+    for part in gathered:
+        records.update(part)
+    if len(records) != len(dataset):
+        raise RuntimeError(f"{len(records)} of {len(dataset)} test segments were scored")
+    return [SegmentScores.from_record(records[index]) for index in range(len(dataset))]
+
+
+def partial_folder(cfg: CfgNode) -> Path:
+    """Where finished segments of an unfinished test are kept."""
+    return Path(cfg.OUTPUT_DIR) / "partial_test"
 
 
 def checkpoint_to_test(cfg: CfgNode, trained: Path | None) -> Path:
@@ -108,17 +185,6 @@ def checkpoint_to_test(cfg: CfgNode, trained: Path | None) -> Path:
         if other != taken:
             logger.info("passed over checkpoint %s (%s)", other, other_source)
     return taken
-
-
-def _views_in_flight(cfg: CfgNode) -> int:
-    """This process's part of TEST.BATCH_SIZE. Raises: UserError where it does not divide."""
-    total, world = cfg.TEST.BATCH_SIZE, distributed.world_size()
-    if total % world:
-        raise UserError(
-            f"TEST.BATCH_SIZE {total} does not divide over {world} processes; "
-            f"set TEST.BATCH_SIZE {max(1, round(total / world)) * world}"
-        )
-    return int(total // world)
 
 
 def _path(text: str) -> Path | None:

@@ -31,11 +31,12 @@ from slowfast.engine.interruption import Interrupted, StopRequests, exit_status
 from slowfast.engine.meters import StepClock
 from slowfast.engine.nonfinite import NonFiniteSteps
 from slowfast.engine.precise_bn import update_batch_norm
+from slowfast.engine.precision import set_precision
 from slowfast.engine.progress import progress_line
 from slowfast.engine.scalars import ScalarWriter
 from slowfast.engine.solver import build_optimizer, lr_at_epoch, set_lr
 from slowfast.engine.transfer import DeviceCopies
-from slowfast.engine.update import Update
+from slowfast.engine.update import Update, update_options
 from slowfast.engine.validation import validate
 from slowfast.models.build import build_model
 from slowfast.tasks.build import build_task
@@ -139,16 +140,22 @@ def _prepare(cfg: CfgNode, device: torch.device, stop: StopRequests) -> Training
         load_initial_weights(model, cfg)
     model.to(device)
     optimizer = build_optimizer(model, cfg)
-    update = Update(model, _distributed(model, device), build_task(cfg), optimizer)
+    set_precision(model, cfg.TRAIN.PRECISION, device)
+    update = Update(
+        model, _distributed(model, device), build_task(cfg), optimizer, update_options(cfg)
+    )
     progress, extra = EpochProgress(0), dict[str, Any]()
     if resumed is not None:
-        epoch, extra = load_training_state(resumed, model, optimizer)
+        epoch, extra = load_training_state(resumed, model, optimizer, cfg)
         progress = EpochProgress(epoch)
         if "progress" in extra:
             progress.load_gathered_state(extra["progress"], device)
         update.load_state_dict(extra.get("update", {}))
         logger.info(
-            "resumed from %s: epoch %d, step %d is next", resumed, epoch + 1, progress.iteration + 1
+            "resumed from %s: %d epoch(s) and %d step(s) are done",
+            resumed,
+            epoch,
+            progress.iteration,
         )
     if progress.epoch >= cfg.SOLVER.MAX_EPOCH:
         logger.warning(
@@ -277,9 +284,9 @@ def _log_epoch(run: Training, clock: StepClock) -> None:
 
 def _validate(run: Training) -> bool:
     """Log the validation numbers; True where they are the best so far."""
-    model, task = run.update.model, run.update.task
-    distributed.broadcast_buffers(model)
-    numbers = validate(model, task, run.val_loader, run.device, run.stop.check)
+    with run.update.evaluated() as model:
+        distributed.broadcast_buffers(model)
+        numbers = validate(model, run.update.task, run.val_loader, run.device, run.stop.check)
     stats = {"_type": "val_epoch", "epoch": run.epoch_of_all, **numbers}
     log_json_stats(logger, stats)
     run.scalars.add("val", numbers, run.progress.epoch + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,43 @@ class SegmentScores:
     joined: list[NDArray[np.float64]]
     probabilities: list[NDArray[np.float64]]
     labels: list[NDArray]
+
+    def record(self) -> dict[str, NDArray]:
+        """As one flat record of arrays; `from_record` turns it back."""
+        return {
+            f"{name}{head}": array
+            for name in ("joined", "probabilities", "labels")
+            for head, array in enumerate(getattr(self, name))
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, NDArray]) -> SegmentScores:
+        heads = range(len(record) // 3)
+        joined, probabilities, labels = (
+            [record[f"{name}{head}"] for head in heads]
+            for name in ("joined", "probabilities", "labels")
+        )
+        return cls(joined, probabilities, labels)
+
+
+class ViewScores:
+    """Joins the scores of the views of one segment, chunk by chunk.
+
+    method: `sum` (the mean over views) or `max`. logits: the scores are logits.
+    """
+
+    def __init__(self, method: str, *, logits: bool) -> None:
+        self._joined, self._averaged = ViewEnsemble(method), ViewEnsemble("sum")
+        self._logits = logits
+
+    def add(self, scores: Sequence[Tensor], weights: Sequence[int]) -> None:
+        """scores: (V, K) per head. weights: how many views each of the V stands for."""
+        self._joined.add(0, scores, weights)
+        probabilities = [s.softmax(1) for s in scores] if self._logits else scores
+        self._averaged.add(0, probabilities, weights)
+
+    def result(self, labels: Sequence[NDArray]) -> SegmentScores:
+        return SegmentScores(self._joined.pop(0), self._averaged.pop(0), list(labels))
 
 
 class SegmentScorer:
@@ -57,18 +95,12 @@ class SegmentScorer:
 
     @torch.no_grad()
     def __call__(self, segment: SegmentViews) -> SegmentScores:
-        joined, averaged = ViewEnsemble(self._method), ViewEnsemble("sum")
+        joined = ViewScores(self._method, logits=self._logits)
         segment = segment.to(self._device)
         for start in range(0, len(segment.views), self.chunk_views):
             views = segment.views[start : start + self.chunk_views]
-            clips = segment.clips(start, start + len(views))
-            scores: list[Tensor] = self._model(self._transform(clips))
-            weights = [view.weight for view in views]
-            joined.add(segment.index, scores, weights)
-            probabilities = [s.softmax(1) for s in scores] if self._logits else scores
-            averaged.add(segment.index, probabilities, weights)
-        return SegmentScores(
-            joined=joined.pop(segment.index),
-            probabilities=averaged.pop(segment.index),
-            labels=[label.numpy() for label in segment.labels],
-        )
+            clips = segment.batch(start, start + len(views))
+            scores: list[Tensor] = self._model(self._transform.clips(clips))
+            joined.add(scores, [view.weight for view in views])
+        # Copies: a label may lie in memory that a worker shares.
+        return joined.result([label.numpy().copy() for label in segment.labels])

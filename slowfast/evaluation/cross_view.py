@@ -29,6 +29,21 @@ def label_agreement(queries: Sequence[NDArray], gallery: Sequence[NDArray]) -> N
     return agreement
 
 
+def agreeing_pairs(
+    queries: Sequence[NDArray], gallery: Sequence[NDArray], most: int = 200_000, seed: int = 0
+) -> NDArray[np.int64]:
+    """(p, 2) rows of items that agree as in `label_agreement`; of more than `most`, a sample."""
+    found = []
+    for start, stop in chunks(len(queries[0])):
+        rows, columns = np.nonzero(label_agreement([c[start:stop] for c in queries], gallery))
+        found.append(np.stack([rows + start, columns], axis=1).astype(np.int64))
+    pairs = np.concatenate(found)
+    if len(pairs) > most:
+        generator = np.random.Generator(np.random.PCG64(seed))
+        pairs = pairs[np.sort(generator.choice(len(pairs), most, replace=False))]
+    return pairs
+
+
 def cross_view_recall(
     queries: ArrayLike,
     gallery: ArrayLike,

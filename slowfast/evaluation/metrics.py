@@ -167,6 +167,31 @@ def bootstrap_intervals(
     return {name: _quantiles(np.asarray(values), tails) for name, values in draws.items()}
 
 
+def paired_intervals(
+    first: Mapping[str, Statistic],
+    other: Mapping[str, Statistic],
+    num_segments: int,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """Percentile interval of other - first for each statistic that both have.
+
+    Paired bootstrap: both see the same resamples, so what the segments have in common cancels.
+    """
+    return bootstrap_intervals(
+        {name: _difference(first[name], other[name]) for name in first if name in other},
+        num_segments,
+        resamples,
+        level,
+        seed,
+    )
+
+
+def _difference(first: Statistic, other: Statistic) -> Statistic:
+    return lambda weights: other(weights) - first(weights)
+
+
 def _quantiles(values: NDArray, at: Sequence[float]) -> tuple[float, float]:
     values = values[~np.isnan(values)]
     low, high = np.quantile(values, at) if len(values) else (np.nan, np.nan)

@@ -85,17 +85,12 @@ def recognition_results(
         return results
     scored = _scored(heads, [s[labelled] for s in arrays], [y[labelled] for y in classes])
     chosen = None if participants is None else np.asarray(participants)[labelled]
-    main, ours = _main_statistics(scored), _our_statistics(scored)
-    official: dict[str, Statistic] = {}
-    if scored.actions is not None:
-        verbs, nouns = scored.labels
-        masks = subset_masks(verbs, nouns, chosen, subsets or Subsets())
+    masks = _masks(scored, chosen, subsets)
+    if masks:
         results["segments"] = {name: int(mask.sum()) for name, mask in masks.items()}
-        official |= {v.name: v for v in official_values(scored.actions, masks)}
-        if many_shot is not None:
-            ours |= _many_shot_statistics(scored, many_shot)
-        if scorer_compat:
-            results["scorer_compat"] = _scorer_comparison(scored, masks, official)
+    main, official, ours = _statistics(scored, masks, many_shot)
+    if scorer_compat and official:
+        results["scorer_compat"] = _scorer_comparison(scored, masks, official)
     once = np.ones(int(labelled.sum()))
     results |= _values(main, once) | _chances(scored)
     results |= {"official": _values(official, once)} if official else {}
@@ -104,6 +99,27 @@ def recognition_results(
         main | official | ours, len(once), resamples, seed=seed
     )
     return results
+
+
+def recognition_statistics(
+    scores: Sequence[ArrayLike],
+    labels: Sequence[ArrayLike],
+    participants: Sequence[str] | None = None,
+    subsets: Subsets | None = None,
+    many_shot: ManyShot | None = None,
+) -> dict[str, Statistic]:
+    """The verb and noun values of `recognition_results` by name, for any resample of the segments.
+
+    Arguments as there; every segment must be labelled.
+    """
+    scored = _scored(
+        ACTION_HEADS,
+        [np.asarray(s) for s in scores],
+        [np.asarray(y, dtype=np.int64) for y in labels],
+    )
+    chosen = None if participants is None else np.asarray(participants)
+    main, official, ours = _statistics(scored, _masks(scored, chosen, subsets), many_shot)
+    return main | official | ours
 
 
 def multilabel_results(
@@ -170,6 +186,29 @@ def _scored(
         return _Scored(tuple(heads), scores, labels, [pair.verb, pair.noun], pair)
     ranks = [label_ranks(s, y) for s, y in zip(scores, labels, strict=True)]
     return _Scored(tuple(heads), scores, labels, ranks, None)
+
+
+def _masks(
+    scored: _Scored, participants: NDArray | None, subsets: Subsets | None
+) -> dict[str, NDArray[np.bool_]]:
+    """The official subsets; empty where the heads are not verb and noun."""
+    if scored.actions is None:
+        return {}
+    verbs, nouns = scored.labels
+    return subset_masks(verbs, nouns, participants, subsets or Subsets())
+
+
+def _statistics(
+    scored: _Scored, masks: Mapping[str, NDArray[np.bool_]], many_shot: ManyShot | None
+) -> tuple[dict[str, Statistic], dict[str, Statistic], dict[str, Statistic]]:
+    """Main, official and our values by name."""
+    official: dict[str, Statistic] = {}
+    ours = _our_statistics(scored)
+    if scored.actions is not None:
+        official |= {v.name: v for v in official_values(scored.actions, masks)}
+        if many_shot is not None:
+            ours |= _many_shot_statistics(scored, many_shot)
+    return _main_statistics(scored), official, ours
 
 
 def _main_statistics(scored: _Scored) -> dict[str, Statistic]:

@@ -6,7 +6,7 @@ classes, D embedding width. The full similarity matrix is never held: queries go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,12 +76,26 @@ def multi_instance_retrieval(
         "vt": score_features(clip_features, sentence_features, clips, sentences),
         "tv": score_features(sentence_features, clip_features, sentences, clips),
     }
-    values: dict[str, float] = {}
-    for name, field in (("mAP", "mean_ap"), ("graded_mAP", "graded_ap"), ("nDCG", "ndcg")):
-        both = {d: getattr(scores, field) for d, scores in directions.items()}
-        values |= {f"{d}_{name}": value for d, value in both.items()}
-        values[f"avg_{name}"] = sum(both.values()) / 2
-    return values
+    return _named(directions)
+
+
+def chance_retrieval(
+    clips: ActionClasses, sentences: ActionClasses, queries: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """What random rankings score, over so many queries of each direction, drawn with return.
+
+    Names as in `multi_instance_retrieval` with `chance_` before.
+    """
+    generator = np.random.Generator(np.random.PCG64(seed))
+    directions = {}
+    for name, asking, answers in (("vt", clips, sentences), ("tv", sentences, clips)):
+        chosen = generator.integers(0, len(asking.verbs), queries)
+        part = ActionClasses(asking.verbs[chosen], asking.nouns[chosen])
+        similarity = generator.random((queries, len(answers.verbs)), dtype=np.float32)
+        directions[name] = retrieval_scores(
+            similarity_rows(similarity), relevance_rows(part, answers), queries
+        )
+    return {f"chance_{name}": value for name, value in _named(directions).items()}
 
 
 def score_features(
@@ -89,13 +103,26 @@ def score_features(
 ) -> RetrievalScores:
     """One direction of retrieval with features (q, D), (g, D)."""
 
-    def relevance_rows(start: int, stop: int) -> NDArray:
-        part = ActionClasses(query_classes.verbs[start:stop], query_classes.nouns[start:stop])
-        return relevance(part, gallery_classes)
-
     return retrieval_scores(
-        lambda start, stop: queries[start:stop] @ gallery.T, relevance_rows, len(queries)
+        lambda start, stop: queries[start:stop] @ gallery.T,
+        relevance_rows(query_classes, gallery_classes),
+        len(queries),
     )
+
+
+def relevance_rows(queries: ActionClasses, gallery: ActionClasses) -> Rows:
+    """The relevance matrix, made row by row."""
+
+    def rows(start: int, stop: int) -> NDArray:
+        part = ActionClasses(queries.verbs[start:stop], queries.nouns[start:stop])
+        return relevance(part, gallery)
+
+    return rows
+
+
+def similarity_rows(matrix: NDArray) -> Rows:
+    """The rows of a matrix that is there."""
+    return lambda start, stop: matrix[start:stop]
 
 
 def retrieval_scores(similarity: Rows, relevances: Rows, num_queries: int) -> RetrievalScores:
@@ -111,6 +138,16 @@ def retrieval_scores(similarity: Rows, relevances: Rows, num_queries: int) -> Re
 def chunks(num_queries: int) -> Iterator[tuple[int, int]]:
     for start in range(0, num_queries, CHUNK_QUERIES):
         yield start, min(start + CHUNK_QUERIES, num_queries)
+
+
+def _named(directions: Mapping[str, RetrievalScores]) -> dict[str, float]:
+    """Values by name (`vt_mAP` ...), and the averages of both directions (`avg_mAP` ...)."""
+    values: dict[str, float] = {}
+    for name, field in (("mAP", "mean_ap"), ("graded_mAP", "graded_ap"), ("nDCG", "ndcg")):
+        both = {d: getattr(scores, field) for d, scores in directions.items()}
+        values |= {f"{d}_{name}": value for d, value in both.items()}
+        values[f"avg_{name}"] = sum(both.values()) / 2
+    return values
 
 
 def _query_scores(similarity: NDArray, relevances: NDArray) -> tuple[NDArray, NDArray, NDArray]:

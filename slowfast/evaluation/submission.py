@@ -20,9 +20,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slowfast.evaluation.files import write_atomically
 from slowfast.evaluation.predictions import Predictions
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_atomically
 
 VERSION = "0.2"
 CHALLENGE = "action_recognition"

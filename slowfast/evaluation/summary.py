@@ -1,7 +1,9 @@
 """One table over several runs: values, intervals, differences to the first run, and noise.
 
-The noise of a difference is the root of the summed squares of both half intervals: as if the runs
-had been scored on separate segments, which is cautious for runs scored on the same ones.
+A difference is inside the noise where the 95 % interval of a paired bootstrap over segments holds
+zero. That needs the predictions of both runs and their labelled list; without, the noise is the
+root of the summed squares of both half intervals: as if the runs had been scored on separate
+segments, which is cautious for runs scored on the same ones.
 """
 
 from __future__ import annotations
@@ -14,50 +16,110 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slowfast.evaluation.metrics import Statistic
+from slowfast.evaluation.paired import (
+    LabelledList,
+    agrees,
+    difference_intervals,
+    prediction_statistics,
+)
 from slowfast.evaluation.results import read_results
 from slowfast.evaluation.tables import MISSING
 from slowfast.utils.errors import UserError
 
 RESULTS_FILE = "results.json"
+EVALUATION_FILE = "evaluation.json"
+PREDICTIONS_FILE = "predictions.pkl"
 DEFAULT_KEYS = ("verb_top1", "verb_top5", "noun_top1", "noun_top5", "action_top1", "action_top5")
 MULTILABEL_KEYS = ("verb_mAP", "noun_mAP", "mAP")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's name and its values and 95 % intervals by name, percent."""
+    """A run's name and its values and 95 % intervals by name, percent.
+
+    predictions: the file that they were computed from, None where it is not there.
+    """
 
     name: str
     num_segments: int
     values: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
+    predictions: Path | None = None
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One value of one run; `difference` and `inside_noise` are to the first run."""
+    """One value of one run; `difference` and `inside_noise` are to the first run.
+
+    paired: 95 % interval of the difference by the paired bootstrap, None without.
+    """
 
     value: float | None
     interval: tuple[float, float] | None
-    difference: float | None
-    inside_noise: bool
+    difference: float | None = None
+    inside_noise: bool = False
+    paired: tuple[float, float] | None = None
+
+
+# Per run, the paired interval of its difference to the first run by name.
+Paired = Sequence[Mapping[str, tuple[float, float]]]
 
 
 def load_run(path: Path | str) -> Run:
-    """Read a run folder's results, or a results file.
+    """Read a run folder's results (of its test, else of tools/evaluate.py), or a results file.
 
     Raises: UserError where it is missing or is no results file.
     """
     path = Path(path)
-    file = path / RESULTS_FILE if path.is_dir() else path
-    name = path.name if path.is_dir() or path.name != RESULTS_FILE else path.resolve().parent.name
+    file = path
+    if path.is_dir():
+        only_evaluated = not (path / RESULTS_FILE).is_file() and (path / EVALUATION_FILE).is_file()
+        file = path / (EVALUATION_FILE if only_evaluated else RESULTS_FILE)
+    of_folder = path.is_dir() or path.name in (RESULTS_FILE, EVALUATION_FILE)
+    name = file.resolve().parent.name if of_folder else path.name
     content = read_results(file)
+    predictions = file.parent / PREDICTIONS_FILE
     intervals = {
         key: (float(low), float(high))
         for key, (low, high) in content.get("intervals", {}).items()
         if low is not None and high is not None
     }
-    return Run(name, content["num_segments"], _values(content), intervals)
+    return Run(
+        name,
+        content["num_segments"],
+        _values(content),
+        intervals,
+        predictions if predictions.is_file() else None,
+    )
+
+
+def paired_differences(
+    runs: Sequence[Run], keys: Sequence[str], labelled: LabelledList | None
+) -> Paired:
+    """The paired bootstrap of every run with the first, as far as there are predictions.
+
+    A value that a run's predictions do not give (they were joined or scored in another way than
+    they are kept) has none. Raises: UserError where predictions do not fit the list.
+    """
+    found: list[dict[str, Statistic]] = []
+    for run in runs:
+        statistics: dict[str, Statistic] = {}
+        if run.predictions is not None and labelled is not None:
+            statistics = prediction_statistics(run.predictions, labelled)
+        found.append(
+            {
+                key: statistics[key]
+                for key in keys
+                if key in statistics
+                and key in run.values
+                and agrees(statistics[key], run.values[key], run.num_segments)
+            }
+        )
+    return [
+        difference_intervals(found[0], other, keys, runs[0].num_segments) if other else {}
+        for other in found
+    ]
 
 
 def choose_keys(runs: Sequence[Run], keys: Sequence[str] | None = None) -> list[str]:
@@ -77,8 +139,10 @@ def choose_keys(runs: Sequence[Run], keys: Sequence[str] | None = None) -> list[
     return chosen
 
 
-def compare(runs: Sequence[Run], keys: Sequence[str]) -> list[list[Cell]]:
-    """Per run, one cell per key.
+def compare(
+    runs: Sequence[Run], keys: Sequence[str], labelled: LabelledList | None = None
+) -> list[list[Cell]]:
+    """Per run, one cell per key; labelled: the list that they were scored on, for paired noise.
 
     Raises: UserError where the runs were scored on different numbers of segments.
     """
@@ -88,13 +152,22 @@ def compare(runs: Sequence[Run], keys: Sequence[str]) -> list[list[Cell]]:
                 f"{runs[0].name} was scored on {runs[0].num_segments} segments, {run.name} on "
                 f"{run.num_segments}; compare runs of one test list"
             )
-    return [[_cell(run, runs[0], key) for key in keys] for run in runs]
+    paired = paired_differences(runs, keys, labelled)
+    return [
+        [_cell(run, runs[0], key, intervals.get(key)) for key in keys]
+        for run, intervals in zip(runs, paired, strict=True)
+    ]
 
 
-def format_summary(runs: Sequence[Run], style: str, keys: Sequence[str] | None = None) -> str:
-    """The table as markdown, latex or csv text."""
+def format_summary(
+    runs: Sequence[Run],
+    style: str,
+    keys: Sequence[str] | None = None,
+    labelled: LabelledList | None = None,
+) -> str:
+    """The table as markdown, latex or csv text; labelled as in `compare`."""
     chosen = choose_keys(runs, keys)
-    return STYLES[style](runs, chosen, compare(runs, chosen))
+    return STYLES[style](runs, chosen, compare(runs, chosen, labelled))
 
 
 def _values(content: Mapping[str, Any]) -> dict[str, float]:
@@ -106,12 +179,14 @@ def _values(content: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _cell(run: Run, first: Run, key: str) -> Cell:
+def _cell(run: Run, first: Run, key: str, paired: tuple[float, float] | None) -> Cell:
     value, base = run.values.get(key), first.values.get(key)
     interval = run.intervals.get(key)
     if run is first or value is None or base is None:
-        return Cell(value, interval, None, False)
+        return Cell(value, interval)
     difference = value - base
+    if paired is not None:
+        return Cell(value, interval, difference, paired[0] <= 0 <= paired[1], paired)
     return Cell(value, interval, difference, _is_noise(difference, interval, first, key))
 
 
@@ -128,7 +203,7 @@ def _markdown(runs: Sequence[Run], keys: Sequence[str], cells: Sequence[Sequence
     lines = ["| run | " + " | ".join(keys) + " |", "|---|" + "---:|" * len(keys)]
     for run, row in zip(runs, cells, strict=True):
         lines.append(f"| {run.name} | " + " | ".join(_text(cell) for cell in row) + " |")
-    return "\n".join([*lines, "", _legend(runs)])
+    return "\n".join([*lines, "", _legend(runs, cells)])
 
 
 def _latex(runs: Sequence[Run], keys: Sequence[str], cells: Sequence[Sequence[Cell]]) -> str:
@@ -137,18 +212,22 @@ def _latex(runs: Sequence[Run], keys: Sequence[str], cells: Sequence[Sequence[Ce
     for run, row in zip(runs, cells, strict=True):
         texts = [_text(cell).replace("~", r"$\sim$") for cell in row]
         lines.append(" & ".join([_escaped(run.name), *texts]) + r" \\")
-    return "\n".join([*lines, r"\hline", r"\end{tabular}", f"% {_legend(runs)}"])
+    return "\n".join([*lines, r"\hline", r"\end{tabular}", f"% {_legend(runs, cells)}"])
+
+
+_PAIRED = ("difference_low", "difference_high")
 
 
 def _csv(runs: Sequence[Run], keys: Sequence[str], cells: Sequence[Sequence[Cell]]) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["run", "key", "value", "low", "high", "difference", "inside_noise"])
+    rows.writerow(["run", "key", "value", "low", "high", "difference", "inside_noise", *_PAIRED])
     for run, row in zip(runs, cells, strict=True):
         for key, cell in zip(keys, row, strict=True):
             low, high = cell.interval or (None, None)
             noise = "" if cell.difference is None else str(cell.inside_noise).lower()
-            rows.writerow([run.name, key, cell.value, low, high, cell.difference, noise])
+            paired = cell.paired or (None, None)
+            rows.writerow([run.name, key, cell.value, low, high, cell.difference, noise, *paired])
     return text.getvalue().rstrip("\n")
 
 
@@ -170,10 +249,17 @@ def _text(cell: Cell) -> str:
     return text
 
 
-def _legend(runs: Sequence[Run]) -> str:
+def _legend(runs: Sequence[Run], cells: Sequence[Sequence[Cell]]) -> str:
+    compared = [cell for row in cells for cell in row if cell.difference is not None]
+    paired = sum(cell.paired is not None for cell in compared)
+    noise = "inside the noise"
+    if paired:
+        noise += " by a paired bootstrap over segments"
+    if paired and paired < len(compared):
+        noise += f" ({paired} of {len(compared)} differences; the others by both intervals)"
     return (
         f"{runs[0].num_segments} segments; value [95 % interval] (difference to {runs[0].name}; "
-        "~ inside the noise)"
+        f"~ {noise})"
     )
 
 

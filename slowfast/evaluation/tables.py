@@ -25,6 +25,22 @@ def format_table(results: Mapping[str, Any]) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
+def format_task(results: Mapping[str, Any]) -> str:
+    """The table of the results of a task on features, without a line end."""
+    if results["task"] == "zero_shot":
+        return format_table(results)
+    sizes = [
+        f"{value} {name.removeprefix('num_').replace('_', ' ')}"
+        for name, value in results.items()
+        if name.startswith("num_")
+    ]
+    rows = [["%; of pairs, cosine" if results["task"] == "cross_view" else "%", "value", "chance"]]
+    for name, value in results.items():
+        if isinstance(value, float) and not name.startswith("chance_"):
+            rows.append([name, f"{value:.2f}", _number(results, f"chance_{name}")])
+    return "\n".join([*align(rows), ", ".join(sizes)])
+
+
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells as lines, first column to the left, the others to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]

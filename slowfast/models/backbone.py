@@ -1,4 +1,4 @@
-"""What a recogniser asks of a backbone, and freezing its first stages.
+"""What a recogniser asks of a backbone; freezing its first stages, recomputing some.
 
 Legend: N clips, C channels of a pathway, T frames, H W positions.
 """
@@ -6,16 +6,23 @@ Legend: N clips, C channels of a pathway, T frames, H W positions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
+
+from slowfast.models.recompute import recomputed
+
+FeaturesT = TypeVar("FeaturesT")
 
 
 class Backbone(nn.Module):
     """A clip, one tensor per pathway -> features [(N, C, T, H, W) per pathway].
 
     out_channels: C of each pathway. Stages are children named s<number>, or s<number>_... for
-    what belongs to one; a child with another name belongs to no stage.
+    what belongs to one; a child with another name belongs to no stage. A batch norm stands right
+    behind the convolution that feeds it (`fold_batch_norms` goes by that).
     """
 
     out_channels: tuple[int, ...]
@@ -23,6 +30,7 @@ class Backbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._frozen_stages = 0
+        self._recomputed_stages: frozenset[str] = frozenset()
 
     def forward(self, clip: list[Tensor]) -> list[Tensor]:
         raise NotImplementedError
@@ -37,6 +45,19 @@ class Backbone(nn.Module):
         for stage in self._frozen():
             stage.requires_grad_(False)
         self.train(self.training)
+
+    def recompute_stages(self, names: Collection[str]) -> None:
+        """Drop the activations of these stages (s1, ...) in training and compute them again in the
+        backward pass: less memory for about a third more work."""
+        self._recomputed_stages = frozenset(names)
+
+    def run_stage(self, name: str, features: FeaturesT) -> FeaturesT:
+        """The child `name` on features of its kind; a backbone runs its stages by this."""
+        stage = self.get_submodule(name)
+        if name in self._recomputed_stages and self.training and torch.is_grad_enabled():
+            return recomputed(stage, features)
+        output: FeaturesT = stage(features)
+        return output
 
     def train(self, mode: bool = True) -> Backbone:
         super().train(mode)

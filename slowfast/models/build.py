@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from fvcore.common.config import CfgNode
 from fvcore.common.registry import Registry
 from torch import nn
 
 from slowfast.models import ego_exo
 from slowfast.models.backbone import Backbone
+from slowfast.models.convolution import use_2d_convolutions
 from slowfast.models.heads import Head
 from slowfast.models.init import init_weights
+from slowfast.models.norms import convert_norms
 from slowfast.models.published_names import EXO_HEAD
 from slowfast.models.recognizer import Recognizer
 from slowfast.models.slowfast import NUM_BLOCKS, SlowFastBackbone
@@ -42,7 +45,23 @@ def _build(name: str, cfg: CfgNode) -> nn.Module:
         known = ", ".join(sorted(known for known, _ in MODEL_REGISTRY))
         raise UserError(f"MODEL.MODEL_NAME {name!r} is unknown; use one of {known}")
     model: nn.Module = MODEL_REGISTRY.get(name)(cfg)
+    _set_up(model, cfg)
     return model
+
+
+def _set_up(model: nn.Module, cfg: CfgNode) -> None:
+    """How the model computes: its values differ by rounding at most, but for BN.NORM_TYPE."""
+    convert_norms(model, cfg.BN.NORM_TYPE)
+    if cfg.MODEL.CONV_2D:
+        use_2d_convolutions(model)
+    if cfg.MODEL.CHANNELS_LAST:
+        model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    for module in model.modules():
+        if isinstance(module, Backbone):
+            module.recompute_stages(cfg.MODEL.RECOMPUTE_STAGES)
+            if cfg.MODEL.COMPILE:
+                # In place, so that names of weights stay; it happens at the first pass.
+                module.compile()
 
 
 @MODEL_REGISTRY.register()

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
+
+
+class Position(NamedTuple):
+    """Where a dropout stands in its sequence of masks; generator None: it drew none yet."""
+
+    seed: int
+    generator: torch.Generator | None
 
 
 class SeededDropout(nn.Module):
@@ -22,6 +31,15 @@ class SeededDropout(nn.Module):
     def reseed(self, seed: int) -> None:
         self._seed = seed
         self._generator = None
+
+    def position(self) -> Position:
+        """What `go_to` takes to draw the next masks again."""
+        return Position(self._seed, self._generator.clone_state() if self._generator else None)
+
+    def go_to(self, position: Position) -> None:
+        self.reseed(position.seed)
+        if position.generator is not None:
+            self._generator = position.generator.clone_state()
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0.0:

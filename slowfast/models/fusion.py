@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from slowfast.models.convolution import Conv3d
+
 
 class FuseFastToSlow(nn.Module):
     """[slow (N, C, T/alpha, H, W), fast (N, c, T, H, W)] -> slow with ratio * c more channels."""
@@ -22,7 +24,7 @@ class FuseFastToSlow(nn.Module):
         inplace_relu: bool = True,
     ) -> None:
         super().__init__()
-        self.conv_f2s = nn.Conv3d(
+        self.conv_f2s = Conv3d(
             fast_channels,
             fast_channels * channel_ratio,
             (kernel, 1, 1),

@@ -48,10 +48,14 @@ class Head(nn.Module):
         self._window = window
 
     def pool(self, features: list[Tensor]) -> Tensor:
-        """Averages of the windows, (N, L, F); L is 1 where one window covers the clip."""
+        """Averages of the windows, (N, L, F), float32 of half-precision features.
+
+        L is 1 where one window covers the clip.
+        """
+        dtype = torch.promote_types(features[0].dtype, torch.float32)
         if self._window is None:
-            return torch.cat([x.mean((2, 3, 4)) for x in features], dim=1)[:, None]
-        return torch.cat([_pool_windows(x, self._window) for x in features], dim=2)
+            return torch.cat([x.mean((2, 3, 4), dtype=dtype) for x in features], dim=1)[:, None]
+        return torch.cat([_pool_windows(x.to(dtype), self._window) for x in features], dim=2)
 
     def classify(self, pooled: Tensor) -> list[Tensor]:
         """(N, L, F) -> [(N, K) per task]."""

@@ -6,7 +6,9 @@ Legend: N clips, T frames of the fast pathway, H W pixels, F pooled channels, L 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
+import torch
 from torch import Tensor, nn
 
 from slowfast.models.backbone import Backbone
@@ -25,6 +27,14 @@ class Recognizer(nn.Module):
         self.backbone = backbone
         self.head = head
         self.published_layers = tuple(published_layers)
+        self._autocast_to: torch.dtype | None = None
+
+    def autocast_backbone(self, dtype: torch.dtype | None) -> None:
+        """Run the backbone's matrix work in `dtype` (None: that of the weights).
+
+        Pooling, head and whatever follows stay in float32.
+        """
+        self._autocast_to = dtype
 
     @property
     def published_head(self) -> str:
@@ -33,7 +43,9 @@ class Recognizer(nn.Module):
 
     def windows(self, clip: list[Tensor]) -> Tensor:
         """Pooled features (N, L, F), before dropout; L is 1 unless the head pools windows."""
-        return self.head.pool(self.backbone(clip))
+        with self._autocast(clip[0].device):
+            features = self.backbone(clip)
+        return self.head.pool(features)
 
     def features(self, clip: list[Tensor]) -> Tensor:
         """Pooled features (N, F), before dropout: the mean over windows."""
@@ -41,3 +53,8 @@ class Recognizer(nn.Module):
 
     def forward(self, clip: list[Tensor]) -> list[Tensor]:
         return self.head.classify(self.windows(clip))
+
+    def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        if self._autocast_to is None:
+            return nullcontext()
+        return torch.autocast(device.type, self._autocast_to)

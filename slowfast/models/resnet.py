@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from slowfast.models.convolution import Conv3d
+
 
 @dataclass(frozen=True)
 class BlockSpec:
@@ -34,7 +36,7 @@ class Bottleneck(nn.Module):
     def __init__(self, spec: BlockSpec) -> None:
         super().__init__()
         kernel, dilation = spec.temporal_kernel, spec.dilation
-        self.a = nn.Conv3d(
+        self.a = Conv3d(
             spec.in_channels,
             spec.inner_channels,
             (kernel, 1, 1),
@@ -42,7 +44,7 @@ class Bottleneck(nn.Module):
             bias=False,
         )
         self.a_bn = nn.BatchNorm3d(spec.inner_channels)
-        self.b = nn.Conv3d(
+        self.b = Conv3d(
             spec.inner_channels,
             spec.inner_channels,
             (1, 3, 3),
@@ -53,7 +55,7 @@ class Bottleneck(nn.Module):
             bias=False,
         )
         self.b_bn = nn.BatchNorm3d(spec.inner_channels)
-        self.c = nn.Conv3d(spec.inner_channels, spec.out_channels, 1, bias=False)
+        self.c = Conv3d(spec.inner_channels, spec.out_channels, 1, bias=False)
         self.c_bn = nn.BatchNorm3d(spec.out_channels)
         self.relu = nn.ReLU(spec.inplace_relu)
 
@@ -71,7 +73,7 @@ class ResBlock(nn.Module):
         super().__init__()
         self._projects = spec.in_channels != spec.out_channels or spec.stride != 1
         if self._projects:
-            self.branch1 = nn.Conv3d(
+            self.branch1 = Conv3d(
                 spec.in_channels,
                 spec.out_channels,
                 1,

@@ -81,8 +81,8 @@ class SlowFastBackbone(Backbone):
 
     def forward(self, clip: list[Tensor]) -> list[Tensor]:
         features = clip
-        for stage in self.children():
-            features = stage(features)
+        for stage, _ in self.named_children():
+            features = self.run_stage(stage, features)
         return features
 
 

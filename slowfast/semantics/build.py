@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,28 @@ from slowfast.datasets.pairs import IMPORTED, PairTable
 from slowfast.datasets.registry import ANNOTATION_REGISTRY
 from slowfast.datasets.types import Annotations, Segment
 from slowfast.semantics.encoder import encode_cached
+from slowfast.semantics.ivf_search import IvfSearch, sampled_recall
 from slowfast.semantics.label_tiers import ExoLabels
 from slowfast.semantics.mining import MiningReport, make_table, mine_pairs, report
 from slowfast.semantics.published_pairs import import_pairs
-from slowfast.semantics.text_search import Narrations
+from slowfast.semantics.text_search import Narrations, Search
 from slowfast.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MiningInput:
+    """The two training lists of a config, with what pairs are mined from.
+
+    exo_labels: None without class tables.
+    """
+
+    ego: list[Segment]
+    exo: list[Segment]
+    ego_text: Narrations
+    exo_text: Narrations
+    exo_labels: ExoLabels | None
 
 
 def encode_narrations(texts: Sequence[str], cfg: CfgNode) -> np.ndarray:
@@ -41,14 +57,53 @@ def mine_from_config(cfg: CfgNode) -> MiningReport:
 
     Needs annotations, not frames. Raises: UserError for bad input.
     """
-    ego, exo = ego_train_segments(cfg), exo_train_annotations(cfg)
     settings = mining_settings(cfg)
-    exo_labels = _exo_labels(cfg, exo, required=settings["mining"] != "text")
-    ego_text, exo_text = _narrations(ego, exo.segments, cfg)
+    search = index_search(cfg) if "index" in settings else None
+    given = mining_input(cfg, labels_required=settings["mining"] != "text")
     table = mine_pairs(
-        ego, exo.segments, ego_text, exo_text, settings=settings, exo_labels=exo_labels
+        given.ego,
+        given.exo,
+        given.ego_text,
+        given.exo_text,
+        settings=settings,
+        exo_labels=given.exo_labels,
+        search=search,
     )
-    return _write(table, ego_text, exo_text, exo_labels is not None, cfg)
+    return _write(table, given.ego_text, given.exo_text, given.exo_labels is not None, cfg)
+
+
+def mining_input(cfg: CfgNode, labels_required: bool) -> MiningInput:
+    """Read both lists, encode their narrations, map the exo labels.
+
+    Raises: UserError for bad input, and for missing class tables where they are required.
+    """
+    ego, exo = ego_train_segments(cfg), exo_train_annotations(cfg)
+    exo_labels = map_exo_labels(cfg, exo, required=labels_required)
+    return MiningInput(ego, exo.segments, *_narrations(ego, exo.segments, cfg), exo_labels)
+
+
+def index_search(cfg: CfgNode) -> Search:
+    """The approximate search of a config; it logs its recall on a sample of the rows.
+
+    Raises: UserError where faiss is not installed.
+    """
+    ivf = IvfSearch(cfg.SUML.PAIRS.IVF_LISTS, cfg.SUML.PAIRS.IVF_PROBES)
+    ivf.require()
+
+    def search(queries: np.ndarray, keys: np.ndarray, k: int) -> np.ndarray:
+        found = ivf(queries, keys, k)
+        share, rows = sampled_recall(queries, keys, found)
+        logger.info(
+            "SUML.PAIRS.INDEX ivf finds %.1f %% of the %d nearest exo narrations (sample: %d ego "
+            "narrations); raise SUML.PAIRS.IVF_PROBES %d to find more",
+            100 * share,
+            k,
+            rows,
+            ivf.probes,
+        )
+        return found
+
+    return search
 
 
 def import_from_config(cfg: CfgNode, json_path: Path, text_path: Path | None) -> MiningReport:
@@ -60,7 +115,7 @@ def import_from_config(cfg: CfgNode, json_path: Path, text_path: Path | None) ->
     if not isinstance(exo, LemmaAnnotations):
         raise UserError(f"published pairs are of lemma, EXO.DATASET is {cfg.EXO.DATASET}")
     indices = import_pairs(json_path, len(ego), exo, text_path)
-    exo_labels = _exo_labels(cfg, exo, required=False)
+    exo_labels = map_exo_labels(cfg, exo, required=False)
     ego_text, exo_text = _narrations(ego, exo.segments, cfg)
     settings: dict[str, str | int] = {
         "mining": IMPORTED,
@@ -110,7 +165,7 @@ def _narrations(
     return result[0], result[1]
 
 
-def _exo_labels(cfg: CfgNode, exo: Annotations, required: bool) -> ExoLabels | None:
+def map_exo_labels(cfg: CfgNode, exo: Annotations, required: bool) -> ExoLabels | None:
     """The exo labels as ego classes; None without class tables, unless they are required."""
     tables = class_table_paths(Path(cfg.DATA.PATH_TO_DATA_DIR), cfg.DATA.EPIC_100)
     if not required and not all(path.is_file() for path in tables):

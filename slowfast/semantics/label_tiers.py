@@ -23,6 +23,9 @@ from slowfast.datasets.pairs import Tier
 # The tier that a segment is joined from is the first of these that is not empty.
 TIER_ORDER = (Tier.SAME, Tier.SUBSET, Tier.VERB, Tier.NOUN)
 
+# Exo segments that are looked at together; most rows find their k among the first ones.
+_BLOCK_SEGMENTS = 1024
+
 # Ego classes of one task, per exo segment; None where a label has no ego class.
 ExoClasses = Sequence[Sequence[int | None]]
 
@@ -88,16 +91,15 @@ def tier_candidates(
     for verb in np.unique(verbs):
         rows = np.flatnonzero(verbs == verb)
         segments = np.flatnonzero(exo.has_verb[verb])
-        shared = exo.has_noun[np.ix_(nouns[rows], segments)]
         single = exo.single[segments]
-        found[Tier.SAME][rows] = _first(shared & single, segments, k)
-        found[Tier.SUBSET][rows] = _first(shared & ~single, segments, k)
-        found[Tier.VERB][rows] = _first(~shared, segments, k)
+        has = exo.has_noun, nouns[rows]
+        found[Tier.SAME][rows] = _first(*has, True, segments[single], k)
+        found[Tier.SUBSET][rows] = _first(*has, True, segments[~single], k)
+        found[Tier.VERB][rows] = _first(*has, False, segments, k)
     for noun in np.unique(nouns):
         rows = np.flatnonzero(nouns == noun)
         segments = np.flatnonzero(exo.has_noun[noun])
-        shared = exo.has_verb[np.ix_(verbs[rows], segments)]
-        found[Tier.NOUN][rows] = _first(~shared, segments, k)
+        found[Tier.NOUN][rows] = _first(exo.has_verb, verbs[rows], False, segments, k)
     return found
 
 
@@ -132,12 +134,25 @@ def _membership(classes: ExoClasses, count: int) -> tuple[np.ndarray, np.ndarray
     return has, single
 
 
-def _first(mask: np.ndarray, segments: np.ndarray, k: int) -> np.ndarray:
-    """The first k segments (s,) that each row of the mask (r, s) holds: (r, k), -1 padded."""
-    rows, columns = np.nonzero(mask)
-    starts = np.searchsorted(rows, np.arange(len(mask)))
-    place = np.arange(len(rows)) - starts[rows]
-    kept = place < k
-    first = np.full((len(mask), k), -1, np.int64)
-    first[rows[kept], place[kept]] = segments[columns[kept]]
+def _first(
+    has: np.ndarray, classes: np.ndarray, wanted: bool, segments: np.ndarray, k: int
+) -> np.ndarray:
+    """The first k of the segments (s,) that have, or have not, each of the classes (r,).
+
+    has: (classes, m) bool. wanted: whether they shall have it. Returns: (r, k), -1 padded.
+    """
+    first = np.full((len(classes), k), -1, np.int64)
+    count = np.zeros(len(classes), np.int64)
+    open_rows = np.arange(len(classes))
+    for start in range(0, len(segments), _BLOCK_SEGMENTS):
+        part = segments[start : start + _BLOCK_SEGMENTS]
+        rows, columns = np.nonzero(has[np.ix_(classes[open_rows], part)] == wanted)
+        starts = np.searchsorted(rows, np.arange(len(open_rows)))
+        place = np.arange(len(rows)) - starts[rows] + count[open_rows[rows]]
+        kept = place < k
+        first[open_rows[rows[kept]], place[kept]] = part[columns[kept]]
+        count[open_rows] += np.bincount(rows, minlength=len(open_rows))
+        open_rows = open_rows[count[open_rows] < k]
+        if not len(open_rows):
+            break
     return first

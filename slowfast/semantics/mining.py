@@ -22,7 +22,7 @@ from slowfast.semantics.label_tiers import (
     tier_candidates,
     tier_pairs,
 )
-from slowfast.semantics.text_search import Narrations, nearest_segments
+from slowfast.semantics.text_search import Narrations, Search, nearest_segments
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +95,7 @@ def mine_pairs(
     settings: Mapping[str, str | int],
     exo_labels: ExoLabels | None = None,
     device: torch.device | None = None,
+    search: Search | None = None,
 ) -> PairTable:
     """The pair table of two lists of segments.
 
@@ -107,17 +108,18 @@ def mine_pairs(
     settings: `mining` (text, tiers, tiers_text), `top_k`, and what else the table shall remember.
     exo_labels: the exo labels as ego classes; the tiers need them.
     device: where narrations are compared; None: a GPU if there is one.
+    search: what finds the nearest of all exo narrations; None: exactly.
     """
     k = int(settings["top_k"])
     mining = settings["mining"]
     if mining == "text":
-        indices = nearest_segments(ego_text, exo_text, k, device)
+        indices = nearest_segments(ego_text, exo_text, k, device, search)
     elif mining not in MINING or exo_labels is None:
         raise ValueError(f"mining {mining!r} with labels {exo_labels}")
     elif mining == "tiers":
-        indices = tier_pairs(*_actions(ego), exo_labels, k)
+        indices = tier_pairs(*actions(ego), exo_labels, k)
     else:
-        indices = tier_text_pairs(*_actions(ego), exo_labels, ego_text, exo_text, k, device)
+        indices = tier_text_pairs(*actions(ego), exo_labels, ego_text, exo_text, k, device, search)
     return make_table(ego, exo, indices, ego_text, exo_text, settings, exo_labels)
 
 
@@ -129,16 +131,17 @@ def tier_text_pairs(
     exo_text: Narrations,
     k: int,
     device: torch.device | None = None,
+    search: Search | None = None,
 ) -> np.ndarray:
     """Per ego segment the nearest exo segments of its best tier: (n, k) int64, -1 padded.
 
-    A segment without any tier gets the nearest of all exo segments.
+    A segment without any tier gets the nearest of all exo segments, which `search` finds.
     """
     action_verbs, action_nouns, inverse = distinct_actions(verbs, nouns, len(exo_labels.has_noun))
     tiers = best_tier(tier_candidates(action_verbs, action_nouns, exo_labels, 1))
     indices = np.full((len(verbs), k), -1, np.int64)
     without = np.flatnonzero(tiers[inverse] == Tier.NONE)
-    indices[without] = nearest_segments(ego_text.select(without), exo_text, k, device)
+    indices[without] = nearest_segments(ego_text.select(without), exo_text, k, device, search)
     rows_by_action = np.split(
         np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1]
     )
@@ -156,6 +159,14 @@ def tier_text_pairs(
     return indices
 
 
+def actions(ego: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray]:
+    """Verbs and nouns (n,) int64 of labelled ego segments."""
+    verbs, nouns = (
+        np.array([segment.labels[task][0] for segment in ego], np.int64) for task in (0, 1)
+    )
+    return verbs, nouns
+
+
 def make_table(
     ego: Sequence[Segment],
     exo: Sequence[Segment],
@@ -168,7 +179,7 @@ def make_table(
     """The table of given candidates (n, k), -1 padded, with their similarities and tiers."""
     tier = np.zeros(indices.shape, np.uint8)
     if exo_labels is not None:
-        tier = exo_labels.tier_of(*_actions(ego), indices)
+        tier = exo_labels.tier_of(*actions(ego), indices)
     return PairTable(
         indices=indices.astype(np.int32),
         similarity=_similarity(ego_text, exo_text, indices),
@@ -219,14 +230,6 @@ def report(
             threshold,
         )
     return result
-
-
-def _actions(ego: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray]:
-    """Verbs and nouns (n,) int64 of labelled ego segments."""
-    verbs, nouns = (
-        np.array([segment.labels[task][0] for segment in ego], np.int64) for task in (0, 1)
-    )
-    return verbs, nouns
 
 
 def _similarity(ego_text: Narrations, exo_text: Narrations, indices: np.ndarray) -> np.ndarray:

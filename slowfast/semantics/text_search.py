@@ -6,14 +6,28 @@ neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-# Similarities that are held at once: 4 Mi float32 values, 16 MiB, stay in a processor cache.
-_CHUNK_VALUES = 1 << 22
+# Queries (A, D), keys (B, D), k -> the k keys nearest to each query (A, k) int64.
+Search = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+# Queries x keys whose products a thread holds at once: 8 MiB, which stay in a processor cache.
+_CHUNK = 256, 8192
+# The same on a GPU: 512 MiB.
+_GPU_CHUNK = 4096, 32768
+_BLOCK_COLUMNS = 64
+# Up to so many products none is sorted out.
+_FEW_PRODUCTS = 1024
+# Candidates that are compared in float64 at once: 6 MiB for vectors of 384.
+_EXACT_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,11 @@ class Narrations:
 
 
 def nearest_segments(
-    ego: Narrations, exo: Narrations, k: int, device: torch.device | None = None
+    ego: Narrations,
+    exo: Narrations,
+    k: int,
+    device: torch.device | None = None,
+    search: Search | None = None,
 ) -> np.ndarray:
     """The k exo segments of the most similar narrations, nearest first: (n, k) int64, -1 padded.
 
@@ -47,12 +65,16 @@ def nearest_segments(
     order of `exo.vectors`.
 
     device: where the similarities are computed; None: a GPU if there is one.
+    search: what finds the nearest narrations; None: `nearest_vectors`.
     """
     count = min(k, len(exo))
     indices = np.full((len(ego), k), -1, np.int64)
     if count == 0 or len(ego) == 0:
         return indices
-    ranked = nearest_vectors(ego.vectors, exo.vectors, count, device)
+    if search is None:
+        ranked = nearest_vectors(ego.vectors, exo.vectors, count, device)
+    else:
+        ranked = search(ego.vectors, exo.vectors, count)
     indices[:, :count] = deal_out(ranked[ego.rows], exo.rows, count)
     return indices
 
@@ -60,40 +82,106 @@ def nearest_segments(
 def nearest_vectors(
     queries: np.ndarray, keys: np.ndarray, k: int, device: torch.device | None = None
 ) -> np.ndarray:
-    """The k nearest of the B keys by dot product, nearest first: (A, min(k, B)) int64.
+    """The k keys (B, D) most similar to each query (A, D), unit rows: (A, min(k, B)) int64.
 
     Found in float32, ranked in float64, ties by position: chunks, threads and device make no
     difference.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     k = min(k, len(keys))
-    right = torch.from_numpy(np.ascontiguousarray(keys)).to(device)
-    step = max(_CHUNK_VALUES // len(keys), 1)
-    # Rounding of a float32 dot product of unit vectors, both values that are compared.
-    slack = 4 * keys.shape[1] * float(np.finfo(np.float32).eps) / 2
     ranked = np.empty((len(queries), k), np.int64)
-    for start in range(0, len(queries), step):
-        left = torch.from_numpy(np.ascontiguousarray(queries[start : start + step])).to(device)
-        pairs = _candidates(left @ right.T, k, slack)
-        exact = _dots(left, right, *pairs).cpu().numpy()
-        rows, columns = (positions.cpu().numpy() for positions in pairs)
-        order = np.lexsort((columns, -exact, rows))
-        firsts = np.searchsorted(rows, np.arange(len(left)))
-        ranked[start : start + step] = columns[order[firsts[:, None] + np.arange(k)]]
+    if k == 0 or len(queries) == 0:
+        return ranked
+    right = torch.from_numpy(np.ascontiguousarray(keys)).to(device)
+
+    rows, columns = _CHUNK if device.type == "cpu" else _GPU_CHUNK
+
+    def search(start: int) -> None:
+        part = np.ascontiguousarray(queries[start : start + rows])
+        left = torch.from_numpy(part).to(device)
+        candidates = _candidates(left, right, k, columns)
+        ranked[start : start + rows] = _best(left, right, *candidates, k)
+
+    starts = range(0, len(queries), rows)
+    threads = min(torch.get_num_threads(), len(starts)) if device.type == "cpu" else 1
+    # Whole chunks per thread: threads that share one product wait for the slowest of them.
+    with _threads_per_product(1):
+        if threads == 1:
+            for start in starts:
+                search(start)
+            return ranked
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for _ in pool.map(search, starts):
+                pass
     return ranked
 
 
-def _candidates(similarity: Tensor, k: int, slack: float) -> tuple[Tensor, Tensor]:
-    """(row, column) of every value that can be among the k largest of its row, rows ascending."""
-    smallest = similarity.topk(k, dim=1).values[:, -1:]
-    rows, columns = (similarity >= smallest - slack).nonzero(as_tuple=True)
-    return rows, columns
+@contextmanager
+def _threads_per_product(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def rank_candidates(
+    queries: np.ndarray, keys: np.ndarray, candidates: np.ndarray, k: int
+) -> np.ndarray:
+    """The k nearest of each query's candidates (A, c), -1 padded, at least k: (A, k) int64."""
+    rows, places = np.nonzero(candidates >= 0)
+    columns = torch.from_numpy(candidates[rows, places])
+    left, right = torch.from_numpy(queries), torch.from_numpy(keys)
+    return _best(left, right, torch.from_numpy(rows), columns, k)
+
+
+def _best(left: Tensor, right: Tensor, rows: Tensor, columns: Tensor, k: int) -> np.ndarray:
+    """The k best of the given (row, column) in each row, by float64 and position: (r, k) int64."""
+    exact = _dots(left, right, rows, columns).cpu().numpy()
+    row, column = rows.cpu().numpy(), columns.cpu().numpy()
+    order = np.lexsort((column, -exact, row))
+    firsts = np.searchsorted(row[order], np.arange(len(left)))
+    nearest: np.ndarray = column[order[firsts[:, None] + np.arange(k)]]
+    return nearest
+
+
+def _candidates(left: Tensor, right: Tensor, k: int, chunk: int) -> tuple[Tensor, Tensor]:
+    """(row, column) of every product that can be among the k largest of its row.
+
+    left, right: (r, D) and (B, D), of which `chunk` rows are taken at once.
+
+    The k-th largest of the maxima of blocks of columns is a lower bound of the k-th largest
+    product: only blocks that reach it are looked at.
+    """
+    if len(left) * len(right) <= _FEW_PRODUCTS:
+        pairs = torch.arange(len(left) * len(right), device=left.device)
+        return pairs // len(right), pairs % len(right)
+    # Rounding of a float32 dot product of unit vectors, both values that are compared.
+    slack = 4 * right.shape[1] * float(np.finfo(np.float32).eps) / 2
+    block = min(max(len(right) // (4 * k), 1), _BLOCK_COLUMNS)
+    bounds = left.new_full((len(left), k), -torch.inf)
+    found = []
+    for start in range(0, len(right), chunk):
+        products = left @ right[start : start + chunk].T
+        if rest := products.shape[1] % block:
+            products = F.pad(products, (0, block - rest), value=-torch.inf)
+        blocks = products.view(len(left), -1, block)
+        maxima = blocks.amax(2)
+        bounds = torch.cat([bounds, maxima], 1).topk(k, dim=1).values
+        least = bounds[:, -1] - slack
+        row, number = (maxima >= least[:, None]).nonzero(as_tuple=True)
+        values = blocks[row, number]
+        hit, place = ((values >= least[row, None]) & values.isfinite()).nonzero(as_tuple=True)
+        found.append((row[hit], start + number[hit] * block + place, values[hit, place]))
+    rows, columns, values = (torch.cat(part) for part in zip(*found, strict=True))
+    near = values >= least[rows]
+    return rows[near], columns[near]
 
 
 def _dots(left: Tensor, right: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Dot products of left[rows] and right[columns] in float64, in blocks of bounded memory."""
-    step = max(_CHUNK_VALUES // (4 * left.shape[1]), 1)
-    blocks = zip(rows.split(step), columns.split(step), strict=True)
+    blocks = zip(rows.split(_EXACT_ROWS), columns.split(_EXACT_ROWS), strict=True)
     return torch.cat([(left[row].double() * right[column]).sum(1) for row, column in blocks])
 
 

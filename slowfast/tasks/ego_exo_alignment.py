@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from slowfast.datasets.device_transform import DeviceTransform
 from slowfast.datasets.types import ClipBatch, PairedBatch
-from slowfast.losses.alignment import alignment_share, triplet
+from slowfast.losses.alignment import alignment_share, soft_alignment_share, triplet
 from slowfast.losses.classification import cross_entropy, multilabel
-from slowfast.losses.dcl import dcl_rows
+from slowfast.losses.dcl import dcl_rows, not_negative
+from slowfast.losses.negatives import class_overlap, same_classes, same_text
 from slowfast.models.dropout import reseed_dropout
 from slowfast.models.ego_exo import EgoExoOutput
 from slowfast.tasks.base import StepOutput, Task, weighted_sum
@@ -32,6 +33,9 @@ class AlignmentSettings:
     threshold: float
     sigma: float
     margin: float
+    relevance: str
+    negatives: str
+    text_negatives: str
     gather: bool
     exo_cls: float
     align: float
@@ -44,8 +48,9 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
 
     Losses by name: ego_verb, ego_noun (L_f), exo_verb, exo_noun (L_t), align (L_a), ego_text,
     exo_text (L_m). For the log: pairs_kept (share of this process's pairs above the threshold),
-    pair_similarity (their mean), align_empty (1 where fewer than two pairs of all processes are),
-    text_empty (1 where a single pair has no negatives).
+    pair_similarity (their mean), align_empty (share of the kept pairs without negatives; 1 where
+    fewer than two pairs of all processes are kept), text_empty (share of the anchors of the text
+    terms without negatives).
     """
 
     def __init__(
@@ -85,12 +90,8 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
         self, output: EgoExoOutput, batch: PairedBatch, epoch: int, iteration: int
     ) -> StepOutput:
         losses = self._recognition(output, batch)
-        text = self._text(output, batch)
+        text, counts = self._text(output, batch)
         losses.update(text)
-        counts: dict[str, Tensor] = {}
-        if text:
-            alone = float(self._rows_in_all(batch) < 2)
-            counts["text_empty"] = torch.full((), alone, device=output.ego_logits[0].device)
         if self._aligns:
             losses["align"], kept = self._align(output, batch, epoch, iteration)
             counts.update(kept)
@@ -122,26 +123,41 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
             losses.update(exo_verb=verb, exo_noun=noun)
         return losses
 
-    def _text(self, output: EgoExoOutput, batch: PairedBatch) -> dict[str, Tensor]:
-        """L_m: DCL(z -> d) + DCL(d -> z) of each half that has a weight."""
-        losses = {}
-        if self._settings.ego_text and output.z_ego is not None:
-            losses["ego_text"] = self._two_way(output.z_ego, _text_of(batch.ego))
-        if self._settings.exo_text and output.z_exo is not None:
-            losses["exo_text"] = self._two_way(output.z_exo, _text_of(batch.exo))
-        return losses
+    def _text(
+        self, output: EgoExoOutput, batch: PairedBatch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """L_m: DCL(z -> d) + DCL(d -> z) of each half that has a weight; and the count."""
+        losses, empty = {}, []
+        for name, weight, z, clips in (
+            ("ego_text", self._settings.ego_text, output.z_ego, batch.ego),
+            ("exo_text", self._settings.exo_text, output.z_exo, batch.exo),
+        ):
+            if weight and z is not None:
+                losses[name], share = self._two_way(z, clips)
+                empty.append(share)
+        return losses, {"text_empty": torch.stack(empty).mean()} if empty else {}
 
-    def _two_way(self, z: Tensor, d: Tensor) -> Tensor:
-        """Both directions over this process's rows, with the negatives of all processes.
+    def _two_way(self, z: Tensor, clips: ClipBatch) -> tuple[Tensor, Tensor]:
+        """Both directions over this process's rows, with the negatives of all processes; and the
+        share of its rows that have none.
 
         The mean over processes, which the gradients take too, is the loss of the joined batch.
         """
+        d = _text_of(clips)
         z_all, d_all, positions = self._gathered(z), self._gathered(d), self._positions(z)
-        tau = self._settings.temperature
-        return (
-            dcl_rows(z, d, z_all, d_all, positions, tau).mean()
-            + dcl_rows(d, z, d_all, z_all, positions, tau).mean()
+        tau, related, join = self._settings.temperature, self._related(clips), self._joins
+        among_text = self._settings.text_negatives == "both"
+        from_video = dcl_rows(
+            z, d, z_all, d_all, positions, tau, related=related, join_related=join
         )
+        from_text = dcl_rows(
+            *(d, z, d_all, z_all, positions, tau),
+            related=related,
+            join_related=join,
+            within=among_text,
+        )
+        empty = not_negative(positions, len(z_all), related=related).all(1).float().mean()
+        return from_video.mean() + from_text.mean(), empty
 
     def _align(
         self, output: EgoExoOutput, batch: PairedBatch, epoch: int, iteration: int
@@ -161,25 +177,80 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
             shuffle = torch.Generator().manual_seed(seed)
             negative = z_ego[torch.randperm(len(z_ego), generator=shuffle).to(z_ego.device)]
             return triplet(z_ego, z_exo, negative, settings.margin), counts
+        if settings.kind == "soft":
+            counts["align_empty"] = similarity.new_full((), float(self._rows_in_all(batch) < 2))
+            return self._soft(z_ego, z_exo, batch), counts
         similarity_all = self._gathered(similarity)
-        counts["align_empty"] = ((similarity_all > settings.threshold).sum() < 2).float()
+        positions, related = self._positions(z_ego), self._related(batch.ego, batch.exo)
+        kept_all = similarity_all > settings.threshold
+        alone = not_negative(positions, len(similarity_all), kept_all, related).all(1) & kept
+        counts["align_empty"] = torch.where(
+            kept_all.sum() < 2, 1.0, alone.sum() / kept.sum().clamp(min=1)
+        )
         share = alignment_share(
             z_ego,
             z_exo,
             self._gathered(z_ego),
             self._gathered(z_exo),
             similarity_all,
-            self._positions(z_ego),
+            positions,
             settings.temperature,
             settings.threshold,
             settings.sigma,
             settings.kind,
+            related=related,
+            join_related=self._joins,
         )
-        return share * (distributed.world_size() if settings.gather else 1), counts
+        return share * self._processes, counts
+
+    def _soft(self, z_ego: Tensor, z_exo: Tensor, batch: PairedBatch) -> Tensor:
+        """L_a with soft targets, scaled as the other kinds."""
+        if self._settings.relevance == "label":
+            labels = batch.ego.labels
+            overlap = class_overlap(labels, [self._gathered(y) for y in labels])
+            # A pair agrees with itself, labelled or not.
+            own = not_negative(self._positions(z_ego), overlap.shape[1])
+            to_exo = to_ego = overlap.masked_fill(own, 1.0)
+        else:
+            d_ego, d_exo = _text_of(batch.ego), _text_of(batch.exo)
+            to_exo, to_ego = d_ego @ self._gathered(d_exo).T, d_exo @ self._gathered(d_ego).T
+        share = soft_alignment_share(
+            z_ego,
+            z_exo,
+            self._gathered(z_ego),
+            self._gathered(z_exo),
+            to_exo,
+            to_ego,
+            self._settings.temperature,
+            self._settings.sigma,
+        )
+        return share * self._processes
+
+    def _related(self, *views: ClipBatch) -> Tensor | None:
+        """(N, M) bool, which rows SUML.NEGATIVES takes out of the negatives; None: no row.
+
+        By the narrations of any of the views, or by the labels of the first one.
+        """
+        if self._settings.negatives == "all":
+            return None
+        if self._settings.negatives == "drop_same_text":
+            texts = [_text_of(clips) for clips in views]
+            return torch.stack([same_text(d, self._gathered(d)) for d in texts]).any(0)
+        labels = views[0].labels
+        return same_classes(labels, [self._gathered(y) for y in labels])
+
+    @property
+    def _joins(self) -> bool:
+        return self._settings.negatives == "multi_positive"
+
+    @property
+    def _processes(self) -> int:
+        """Whose rows are negatives."""
+        return distributed.world_size() if self._settings.gather else 1
 
     def _rows_in_all(self, batch: PairedBatch) -> int:
         """M."""
-        return len(batch.ego.indices) * (distributed.world_size() if self._settings.gather else 1)
+        return len(batch.ego.indices) * self._processes
 
     def _gathered(self, rows: Tensor) -> Tensor:
         return distributed.all_gather(rows) if self._settings.gather else rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,34 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import Store
+
+# Of all groups: torch gives every further group its own default instead.
+_timeout: datetime.timedelta | None = None
+
+
+def join_group(
+    store: Store,
+    rank: int,
+    world_size: int,
+    timeout: datetime.timedelta,
+    device: torch.device,
+) -> None:
+    """Make this process one of the group: nccl for CUDA devices, else gloo.
+
+    timeout: of every collective call. Raises: RuntimeError where the group cannot be made.
+    """
+    global _timeout
+    on_cuda = device.type == "cuda"
+    dist.init_process_group(
+        backend="nccl" if on_cuda else "gloo",
+        store=store,
+        rank=rank,
+        world_size=world_size,
+        timeout=timeout,
+        device_id=device if on_cuda else None,
+    )
+    _timeout = timeout
 
 
 def rank() -> int:
@@ -93,7 +122,7 @@ def _host_group() -> Any:
     world = dist.group.WORLD
     if world not in _host_groups:
         _host_groups.clear()
-        _host_groups[world] = dist.new_group(backend="gloo")
+        _host_groups[world] = dist.new_group(backend="gloo", timeout=_timeout)
     return _host_groups[world]
 
 

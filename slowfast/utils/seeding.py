@@ -15,6 +15,7 @@ class Stream(enum.IntEnum):
     EGO_DROPOUT = 4
     EXO_DROPOUT = 5
     TRIPLET = 6
+    PAIR_SHUFFLE = 7
 
 
 def generator(seed: int, epoch: int, index: int, stream: Stream) -> np.random.Generator:

@@ -16,7 +16,9 @@ from slowfast.datasets.frames import make_decoder
 from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.transforms import Geometry
 from slowfast.semantics import encoder
-from tests.commands import run_tool
+from slowfast.semantics.ivf_search import IvfSearch
+from slowfast.semantics.label_tiers import ExoLabels
+from tests.commands import SUML_TINY, run_tool
 from tests.datasets.tiny_videos import make_segment, make_video
 
 
@@ -108,8 +110,35 @@ def test_views(video):
 
 
 def test_pairs():
-    report = pairs.pairs_benchmark(200, 60, 1)
+    report = pairs.pairs_benchmark(pairs.made_data(200, 60), 1)
     assert report.holds, report.lines()
+    assert len(report.tables[0].milliseconds) == 4
+
+
+def test_pairs_by_an_index():
+    pytest.importorskip("faiss", reason="needs faiss (extra: ivf)")
+    searches = [IvfSearch(4, probes) for probes in (1, 4)]
+    report = pairs.pairs_benchmark(pairs.made_data(800, 700), 1, ivf=searches)
+    assert report.holds, report.lines()
+    shares = [float(line.split("recall@3 ")[1].split()[0]) for line in report.remarks[1:]]
+    assert shares[0] < shares[1] == 1
+
+
+def test_pairs_that_are_not_the_nearest_are_noticed(monkeypatch):
+    monkeypatch.setattr(pairs, "nearest_segments", lambda ego, exo, k: np.tile(range(k), (200, 1)))
+    monkeypatch.setattr(pairs, "tier_text_pairs", lambda *args: np.full((200, 3), -1))
+    checks = {check.name: check for check in pairs._checks(pairs.made_data(200, 60), 3)}
+    assert not checks["text, similarity below the best"].holds
+    assert not checks["tiers, then text: below the tier's best"].holds
+    assert checks["label tiers, rows unlike the published search"].holds
+
+
+def test_labels_are_those_of_the_published_search():
+    """An exo label without an ego class keeps a segment out of the first tier."""
+    exo = ExoLabels([[1], [1, None], [1, 2]], [[4], [4], [4]], 3, 5)
+    labels = pairs.Labels(np.array([1]), np.array([4]), exo)
+    assert labels.exo_verbs == [[1], [1, -1], [1, 2]]
+    assert pairs._published(labels, 3) == [[0]]
 
 
 def test_the_search_takes_the_best_tier_only():
@@ -127,8 +156,11 @@ def test_narrations(monkeypatch):
 
     monkeypatch.setattr(encoder, "load_encoder", load)
     monkeypatch.setattr(narrations, "load_encoder", load)
-    checks = {check.name: check for check in narrations.narrations_benchmark("e", 3, 1).checks}
+    texts = ["take cup", "open", "take cup"] * 40
+    report = narrations.narrations_benchmark(texts, "e", 3, 1)
+    checks = {check.name: check for check in report.checks}
     assert checks["table against the encoder"].holds
+    assert report.remarks[0].startswith("120 narrations, 2 distinct")
 
 
 def test_command_writes_json(tmp_path):
@@ -137,3 +169,14 @@ def test_command_writes_json(tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert "label tiers" in ended.stdout
     assert json.loads((tmp_path / "pairs.json").read_text())["benchmark"] == "pairs"
+
+
+@pytest.mark.parametrize("what", ["pairs", "narrations"])
+def test_command_on_the_sample(what, sample_home):
+    args = (what, "--cfg", SUML_TINY, "--rounds", 1, "--json", sample_home / f"{what}.json")
+    ended = run_tool("benchmark.py", *args, cwd=sample_home)
+    content = json.loads((sample_home / f"{what}.json").read_text())
+    failed = [check["name"] for check in content["checks"] if not check["holds"]]
+    # How long a look-up takes is not asserted.
+    assert set(failed) <= {"time of the look-up"}, ended.stdout
+    assert ended.returncode == (1 if failed else 0), ended.stderr

@@ -311,7 +311,7 @@ def test_notes_wait_for_a_log(suml: Path, caplog: pytest.LogCaptureFixture) -> N
         ("MULTIGRID.LONG_CYCLE", "True"),
         ("MULTIGRID.SHORT_CYCLE", "True"),
         ("KD.ENABLE", "True"),
-        ("BN.NORM_TYPE", "sync_batchnorm"),
+        ("BN.NUM_SYNC_DEVICES", "8"),
         ("DEMO.ENABLE", "True"),
     ],
 )

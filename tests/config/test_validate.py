@@ -252,6 +252,22 @@ EXO = ["TRAIN.DATASET", "lemma", "MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_
             [*SUML, "MODEL.NUM_CLASSES_LIST", "[97]"],
             "MODEL.NUM_CLASSES_LIST is [97]; give two sizes, [verbs, nouns]",
         ),
+        (
+            ["TEST.TASK", "retrieval"],
+            "TEST.TASK retrieval needs the projections of MODEL.MODEL_NAME EgoExoSlowFast",
+        ),
+        (
+            [*SUML, "TEST.TASK", "zero_shot", "TEST.DATASET", "lemma"],
+            "TEST.DATASET is lemma, but TEST.TASK zero_shot is about ego segments",
+        ),
+        (
+            ["TEST.TASK", "features", "TEST.DATASET", "lemma"],
+            "TEST.DATASET is lemma, but MODEL.MODEL_NAME MultiTaskSlowFast takes epickitchen",
+        ),
+        (
+            [*SUML, "TEST.ZERO_SHOT.VERB_PROMPTS", "['something']"],
+            "TEST.ZERO_SHOT.VERB_PROMPTS is ['something']; give sentences with {}",
+        ),
     ],
 )
 def test_run_that_does_not_fit_loads_but_may_not_start(
@@ -270,6 +286,9 @@ def test_run_that_does_not_fit_loads_but_may_not_start(
         [],
         SUML,
         [*EXO, "TEST.DATASET", "lemma"],
+        [*EXO, "TEST.DATASET", "lemma", "TEST.TASK", "features"],
+        [*SUML, "TEST.DATASET", "ego_exo", "TEST.TASK", "features"],
+        [*SUML, "TEST.TASK", "cross_view"],
         # What is off is not judged.
         [*SUML, "TRAIN.DATASET", "epickitchen", "TRAIN.ENABLE", "False"],
         [*EXO, "TEST.ENABLE", "False"],

@@ -9,7 +9,7 @@ import torch
 
 from slowfast.config import get_cfg
 from slowfast.datasets import build_dataset, load_clip
-from slowfast.datasets.ego_exo import EgoExoDataset
+from slowfast.datasets.ego_exo import EgoExoDataset, shuffled
 from slowfast.datasets.narrations import NarrationTable
 from slowfast.datasets.pairs import PairTable, narration_hash
 from slowfast.datasets.segment_dataset import SegmentDataset
@@ -133,3 +133,16 @@ def test_unknown_exo_set(tmp_path: Path, video_root: Path) -> None:
     cfg.EXO.DATASET = "lema"
     with pytest.raises(UserError, match=r"EXO.DATASET lema is unknown; choose one of .*lemma"):
         build_dataset("ego_exo", cfg, "train")
+
+
+def test_shuffled_rows_keep_their_candidates(joined: Callable[..., EgoExoDataset]) -> None:
+    """Rows change places by the seed; how often each exo segment is a candidate does not."""
+    pairs = joined().pairs
+    orders = {}
+    for seed in range(8):
+        rows = shuffled(pairs, np.random.default_rng(seed)).indices
+        again = shuffled(pairs, np.random.default_rng(seed)).indices
+        assert (rows == again).all()
+        assert sorted(map(tuple, rows)) == sorted(map(tuple, pairs.indices))
+        orders[tuple(map(tuple, rows))] = seed
+    assert len(orders) > 2

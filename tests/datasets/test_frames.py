@@ -5,16 +5,26 @@ import cv2
 import numpy as np
 import pytest
 
+from slowfast.datasets import frames as frames_module
+from slowfast.datasets.bad_frames import BadFrames
 from slowfast.datasets.frame_store import VideoStore
-from slowfast.datasets.frames import ImageFiles, make_decoder
+from slowfast.datasets.frames import ImageFiles, make_decoder, read_whole
+from slowfast.datasets.loader import BatchLoader, GlobalBatchSampler
+from slowfast.datasets.retries import Retries
 from slowfast.utils.errors import UserError
+from slowfast.utils.logging import setup_logging
 from tests.datasets.tiny_videos import make_segment, make_video, picture
 
 DECODERS = ["simplejpeg", "opencv"]
 
 
-def store(*roots, offset=0, decoder="auto"):
-    return VideoStore([str(root) for root in roots], make_decoder(decoder), frame_offset=offset)
+def store(*roots, offset=0, decoder="auto", **options):
+    decode = make_decoder(decoder)
+    return VideoStore([str(root) for root in roots], decode, frame_offset=offset, **options)
+
+
+def nearest_store(root):
+    return store(root, bad_frames=BadFrames("nearest", "some train"))
 
 
 def numbers_of(frames):
@@ -30,6 +40,19 @@ def test_decoders_give_equal_pixels(video_root):
         ours, theirs = (make_decoder(name)(file.read_bytes()) for name in DECODERS)
         assert np.array_equal(ours, theirs)
         assert np.array_equal(ours, cv2.imread(str(file)))
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_buffer_of_any_size_gives_the_same_picture(video_root, decoder):
+    data = next((video_root / "P01" / "P01_01").iterdir()).read_bytes()
+    decode = make_decoder(decoder)
+    expected = decode(data)
+    height, width, _ = expected.shape
+    for size in ((height, width), (height - 1, width), (height + 2, width + 5), (1, 1)):
+        buffer = np.full((*size, 3), 77, np.uint8)
+        assert np.array_equal(decode(data, buffer), expected)
+    with pytest.raises(ValueError):
+        decode(data[: len(data) // 2], expected.copy())
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -133,10 +156,192 @@ def test_a_frame_missing_inside_the_video_is_an_error(video_root):
 
 def test_files_of_a_list(video_root):
     files = sorted(str(path) for path in (video_root / "P01" / "P01_01").iterdir())[:10]
-    source = ImageFiles(files, "segment 3", make_decoder("auto"))
-    frames = list(source.read([-4, -2, 0, 3, 9, 11]))
-    assert numbers_of(frames) == [1, 1, 1, 4, 10, 10]
-    assert frames[0] is frames[2]
+    decode, decoded = make_decoder("auto"), []
+
+    def counted(data, buffer=None):
+        decoded.append(data)
+        return decode(data, buffer)
+
+    source = ImageFiles(files, make_segment(0, 9, name="segment 3"), counted)
+    assert numbers_of(source.read([-4, -2, 0, 3, 9, 11])) == [1, 1, 1, 4, 10, 10]
+    assert len(decoded) == 3
     Path(files[3]).unlink()
     with pytest.raises(UserError, match=r"frame_0000000004\.jpg \(segment segment 3\) is missing"):
         list(source.read([3]))
+
+
+def break_files(video_root, numbers):
+    """Leave nothing of a file, half of it, or other content, in turns."""
+    folder = video_root / "P01" / "P01_01"
+    for turn, number in enumerate(numbers):
+        file = folder / f"frame_{number:010d}.jpg"
+        whole = file.read_bytes()
+        if turn % 3 == 0:
+            file.unlink()
+        else:
+            file.write_bytes(whole[: len(whole) // 2] if turn % 3 == 1 else b"no picture")
+
+
+class TestNearest:
+    @pytest.mark.parametrize(
+        ("broken", "wanted", "shown"),
+        [
+            ([20], [19, 20, 21], [19, 19, 21]),
+            ([20, 19], [20, 22], [21, 22]),
+            ([20, 19, 21], [18, 20], [18, 18]),
+            ([10, 11, 12], [10, 11, 12], [13, 13, 13]),
+            ([30, 29], [29, 30], [28, 28]),
+        ],
+    )
+    def test_frame_of_the_segment(self, video_root, broken, wanted, shown):
+        break_files(video_root, broken)
+        source = nearest_store(video_root).open(make_segment(10, 30))
+        assert numbers_of(source.read(wanted)) == shown
+        assert numbers_of(source.read(wanted)) == shown
+
+    def test_depends_on_the_segment_not_on_what_was_read_before(self, video_root):
+        break_files(video_root, [20])
+        frames = nearest_store(video_root)
+        assert numbers_of(frames.open(make_segment(10, 30)).read([20])) == [19]
+        assert numbers_of(frames.open(make_segment(20, 30)).read([20])) == [21]
+        assert numbers_of(frames.open(make_segment(10, 30)).read([20])) == [19]
+
+    def test_at_the_ends_of_the_video(self, video_root):
+        break_files(video_root, [59, 1])
+        frames = nearest_store(video_root)
+        assert numbers_of(frames.open(make_segment(50, 80)).read([58, 59, 62])) == [58, 58, 60]
+        break_files(video_root, [2])
+        assert numbers_of(frames.open(make_segment(-3, 6)).read([-2, 3])) == [3, 3]
+
+    def test_of_a_list_of_files(self, video_root):
+        files = sorted(str(path) for path in (video_root / "P01" / "P01_01").iterdir())[:10]
+        break_files(video_root, [1, 2, 6])
+        bad_frames = BadFrames("nearest")
+        segment = make_segment(1, 6)
+        source = ImageFiles(files, segment, make_decoder("auto"), bad_frames=bad_frames)
+        assert numbers_of(source.read([0, 1, 5])) == [3, 3, 5]
+
+    def test_each_file_is_named_once_and_all_are_counted(self, video_root, caplog):
+        break_files(video_root, [20, 40])
+        frames = nearest_store(video_root)
+        for segment in (make_segment(10, 30), make_segment(20, 45), make_segment(10, 30)):
+            list(frames.open(segment).read([20, 25, 28]))
+        list(frames.open(make_segment(20, 45)).read([40]))
+        messages = [record.getMessage() for record in caplog.records]
+        assert len(messages) == 2
+        assert "frame_0000000020.jpg (segment P01_01_10) is missing" in messages[0]
+        assert messages[0].endswith("takes " + frames.open(make_segment()).file(19))
+        assert "frame_0000000040.jpg (segment P01_01_20) is not a readable JPEG" in messages[1]
+        assert frames.bad_frames.replaced == 4
+        caplog.clear()
+        frames.bad_frames.log_new()
+        frames.bad_frames.log_new()
+        (record,) = caplog.records
+        assert "4 frame(s) of some train were replaced (4 so far)" in record.getMessage()
+
+    def test_a_segment_without_any_readable_frame_is_an_error(self, video_root):
+        break_files(video_root, [20, 21, 22])
+        source = nearest_store(video_root).open(make_segment(20, 22))
+        message = r"no frame of the segment can be read; .*frame_0000000021.jpg \(segment P01_01_20"
+        with pytest.raises(UserError, match=message):
+            list(source.read([21]))
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_in_workers(self, make_dataset, video_root, tmp_path, workers):
+        """The same clips with any number of workers; their log and count arrive."""
+        setup_logging(tmp_path)
+        segments = [make_segment(start, start + 14) for start in (1, 5, 9, 13)]
+
+        def batches(workers):
+            frames = nearest_store(video_root)
+            dataset = make_dataset(segments, "val", frames=frames)
+            sampler = GlobalBatchSampler(4, 2, shuffle=False)
+            loader = BatchLoader(dataset, sampler, num_workers=workers)
+            found = [batch.frames.clone() for batch in loader]
+            loader.close()
+            return found, frames.bad_frames
+
+        whole, _ = batches(0)
+        break_files(video_root, [9, 11])
+        wanted, alone = batches(0)
+        found, counted = batches(workers)
+        assert all(map(lambda a, b: a.equal(b), found, wanted))
+        assert not all(map(lambda a, b: a.equal(b), found, whole))
+        assert counted.replaced == alone.replaced > 0
+        log = (tmp_path / "log.txt").read_text().splitlines()
+        assert any("frame_0000000011.jpg" in line for line in log)
+        assert f"{counted.replaced} frame(s) of some train were replaced" in log[-1]
+
+
+class FailingRead:
+    """Reads a file after some failures."""
+
+    def __init__(self, *errors):
+        self._errors = list(errors)
+        self.calls = 0
+
+    def __call__(self, path):
+        self.calls += 1
+        if self._errors:
+            raise self._errors.pop(0)
+        return read_whole(path)
+
+
+class TestRetries:
+    def retried(self, monkeypatch, video_root, read, count):
+        """Frame 3 with an injected `read`, and the pauses that were made."""
+        pauses = []
+        monkeypatch.setattr(frames_module, "read_whole", read)
+        frames = store(video_root, retries=Retries(count, pauses.append))
+        return frames.open(make_segment()).read([3]), pauses
+
+    def test_pauses_grow(self, monkeypatch, video_root, caplog):
+        read = FailingRead(OSError(5, "Input/output error"), FileNotFoundError(2, "No such file"))
+        frames, pauses = self.retried(monkeypatch, video_root, read, 3)
+        assert numbers_of(frames) == [3]
+        assert pauses == [0.1, 0.2]
+        assert "frame_0000000003.jpg cannot be read (Input/output error); attempt 2" in caplog.text
+
+    def test_are_bounded(self, monkeypatch, video_root):
+        read = FailingRead(*[OSError(116, "Stale file handle")] * 10)
+        frames, pauses = self.retried(monkeypatch, video_root, read, 8)
+        with pytest.raises(UserError, match=r"frame_0000000003\.jpg .*Stale file handle"):
+            list(frames)
+        assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+        assert read.calls == 9
+
+    @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), FileNotFoundError()])
+    def test_none_unless_asked_for(self, monkeypatch, video_root, error):
+        frames, pauses = self.retried(monkeypatch, video_root, FailingRead(error, error), 0)
+        with pytest.raises(UserError, match=r"frame_0000000003\.jpg \(segment P01_01_1\)"):
+            list(frames)
+        assert pauses == []
+
+    def test_a_short_read_is_repeated_and_a_broken_file_is_not(self, monkeypatch, video_root):
+        real_size = frames_module.os.fstat
+        sizes = iter([10**9])
+
+        class Longer:
+            st_size = 10**9
+
+        def fstat(descriptor):
+            return Longer if next(sizes, None) else real_size(descriptor)
+
+        monkeypatch.setattr(frames_module.os, "fstat", fstat)
+        pauses = []
+        frames = store(video_root, retries=Retries(2, pauses.append)).open(make_segment())
+        assert numbers_of(frames.read([3])) == [3]
+        assert pauses == [0.1]
+        break_files(video_root, [50, 3])
+        with pytest.raises(UserError, match="not a readable JPEG"):
+            list(frames.read([3]))
+        assert pauses == [0.1]
+
+    def test_a_file_that_was_given_up_is_not_waited_for_again(self, video_root):
+        break_files(video_root, [20])
+        pauses = []
+        retries = Retries(2, pauses.append)
+        frames = store(video_root, retries=retries, bad_frames=BadFrames("nearest"))
+        for _ in range(3):
+            assert numbers_of(frames.open(make_segment(10, 30)).read([20])) == [19]
+        assert pauses == [0.1, 0.2]

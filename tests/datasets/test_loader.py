@@ -1,21 +1,23 @@
 import itertools
 import os
+import subprocess
+import sys
 import time
 
 import pytest
 import torch
 
 from slowfast.config.defaults import get_cfg
+from slowfast.datasets.collate import collate, collate_clips
 from slowfast.datasets.loader import (
     BatchLoader,
     GlobalBatchSampler,
     build_loader,
-    collate,
-    collate_clips,
 )
 from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.types import ClipBatch, ClipSample, PairedBatch, PairedSample, SegmentViews
 from slowfast.utils.errors import UserError
+from tests.commands import environment
 from tests.datasets.tiny_videos import make_segment
 
 
@@ -212,3 +214,47 @@ def test_clips_of_different_shape_do_not_stack():
     clips = [ClipSample(torch.zeros(n, 2, 2, 3, dtype=torch.uint8), (), 0) for n in (1, 2)]
     with pytest.raises(RuntimeError):
         collate_clips(clips)
+
+
+UNCLOSED = """
+import sys
+from slowfast.datasets.loader import BatchLoader, GlobalBatchSampler
+from tests.datasets.test_loader import Numbers
+loader = BatchLoader(Numbers(), GlobalBatchSampler(8, 2), num_workers=2)
+next(iter(loader))
+print("begun", flush=True)
+"""
+
+
+class Numbers:
+    """Clips of one pixel whose label is their index."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, key):
+        pixel = torch.full((1, 1, 1, 3), key.index, dtype=torch.uint8)
+        return ClipSample(pixel, (torch.tensor(key.index),), key.index)
+
+
+def test_workers_of_a_loader_that_nobody_closed_end_with_the_process():
+    """Although they outlive SIGTERM for 30 seconds."""
+    ended = subprocess.run(
+        [sys.executable, "-c", UNCLOSED],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=25,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "begun\n", "")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_batch_is_rebuilt_as_it_was(rank):
+    loader = BatchLoader(Numbers(), GlobalBatchSampler(8, 4, rank, 2, seed=3))
+    loader.set_epoch(5)
+    batches = list(loader)
+    for number, batch in enumerate(batches):
+        again = loader.rebuild(5, number)
+        assert torch.equal(again.frames, batch.frames)
+        assert again.indices.tolist() == batch.indices.tolist()

@@ -4,10 +4,11 @@ import torch
 
 from slowfast.datasets.build import load_clip
 from slowfast.datasets.clip_sampling import ClipSampling
+from slowfast.datasets.collate import collate_clips
 from slowfast.datasets.frame_store import VideoStore
 from slowfast.datasets.frames import make_decoder
-from slowfast.datasets.loader import collate_clips
 from slowfast.datasets.segment_dataset import TestViews
+from slowfast.datasets.transforms import Geometry, place_float
 from slowfast.datasets.types import SampleKey, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream
@@ -110,7 +111,7 @@ def test_short_segments_repeat_their_ends(make_dataset):
 def test_views_at_once_are_the_views_one_by_one(make_dataset, views, stop):
     dataset = make_dataset([make_segment(1, stop)], "test", views=views)
     segment = dataset[0]
-    clips = segment.clips(0, len(segment.views))
+    clips = segment.batch(0, len(segment.views)).frames
     assert sum(view.weight for view in segment.views) == len(views)
     distinct = {}
     for view in range(len(views)):
@@ -128,7 +129,7 @@ def test_one_view_and_one_crop_is_the_validation_clip(make_dataset):
     segment = dataset[0]
     assert len(segment.views) == 1
     validation = make_dataset([make_segment(1, 40)], "val")[0].frames
-    assert segment.clips(0, 1)[0].equal(validation)
+    assert segment.batch(0, 1).frames[0].equal(validation)
     assert load_clip(dataset, 0, 0)[1].equal(load_clip(dataset, 0)[1])
 
 
@@ -193,6 +194,41 @@ def test_clips_resized_on_the_device_are_those_of_the_worker(make_dataset, split
         # The worker rounds to whole grey levels, at most 1.0 away.
         assert (ours - expected).abs().max() * 255 * 0.225 <= 1.0
         assert [int(label) for label in clip.labels] == [int(label) for label in other.labels]
+
+
+@pytest.mark.parametrize(("crop", "stored"), [(24, (32, 56)), (40, (32, 56)), (20, (20, 35))])
+def test_views_resized_on_the_device_are_the_float_pipeline(make_dataset, crop, stored):
+    """Whole frames leave the worker, but for videos much larger than the crop."""
+    settings = {
+        "geometry": Geometry((40, 44), train_crop=24, test_crop=crop),
+        "resize_on_device": True,
+    }
+    dataset = make_dataset([make_segment(1, 40)], "test", **settings)
+    segment = dataset[0]
+    assert segment.frames.shape[1:3] == stored
+    fast = dataset.transform.clips(segment.batch(0, len(segment.views)))[1]
+    assert fast.shape[2:] == (8, crop, crop)
+    numbers = dataset.sampling.views(dataset.segments[0], 4)
+    source = dataset.frames.open(dataset.segments[0])
+    for position in (0, 1, 2, 11):
+        clip, place = divmod(position, 3)
+        frames = [frame.copy() for frame in source.read(numbers[clip].tolist())]
+        exact = place_float(
+            torch.from_numpy(np.stack(frames)), dataset.geometry.test(32, 56, place)
+        )
+        difference = (fast[position] * 0.225 + 0.45) * 255 - exact.permute(3, 0, 1, 2)
+        # 0.005: resized on the device in float32; 1.0: in the worker, to whole grey levels.
+        assert difference.abs().max() <= (0.005 if stored == (32, 56) else 1.0)
+        alone = load_clip(dataset, 0, position)[1]
+        assert alone.equal(fast[position])
+
+
+def test_memory_of_a_segment_is_bounded(make_dataset):
+    """Views times frames, however long it is."""
+    dataset = make_dataset([make_segment(1, 60)], "test", views=TestViews(2, 3))
+    assert dataset[0].frames.nbytes == dataset.item_bytes() == 2 * 8 * 24 * 42 * 3
+    long = make_dataset([make_segment(1, 10_000)], "test", views=TestViews(2, 3))
+    assert long.item_bytes() == dataset.item_bytes()
 
 
 def test_frames_go_where_the_loader_says(make_dataset):

@@ -11,7 +11,8 @@ from slowfast.datasets.ego_exo import EgoExoDataset
 from slowfast.datasets.loader import BatchLoader, GlobalBatchSampler
 from slowfast.datasets.narrations import NarrationTable
 from slowfast.datasets.pairs import PairTable
-from slowfast.datasets.shared_ring import clip_batches
+from slowfast.datasets.selection import Selection
+from slowfast.datasets.types import ClipBatch
 from slowfast.utils.seeding import Stream
 from tests.datasets.tiny_videos import make_segment
 
@@ -53,6 +54,10 @@ def loader_of(dataset, ring, workers=WORKERS):
         prefetch_batches=PREFETCH,
         shared_ring=ring,
     )
+
+
+def clip_batches(batch):
+    return [batch] if isinstance(batch, ClipBatch) else [batch.ego, batch.exo]
 
 
 def assert_equal(batch, expected):
@@ -108,3 +113,27 @@ def test_the_last_smaller_batch_and_fewer_samples_than_a_batch(make_dataset):
         dataset = make_dataset([make_segment(1, 15 + index) for index in range(count)], "val")
         batches = [batch.indices for batch in loader_of(dataset, True)]
         assert sorted(torch.cat(batches).tolist()) == list(range(count))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_segments_of_a_test_share_slots(make_dataset, workers):
+    segments = [make_segment(start, start + 14 + start % 5) for start in range(1, 30, 3)]
+    dataset = Selection(make_dataset(segments, "test"), range(9, -1, -1))
+    sampler = GlobalBatchSampler(10, 1, shuffle=False, drop_last=False)
+    ring = BatchLoader(dataset, sampler, num_workers=workers, prefetch_batches=1, shared_ring=True)
+    places = []
+    for number, segment in enumerate(ring):
+        time.sleep(0.02)
+        expected = dataset[number]
+        assert segment.index == expected.index == 9 - number
+        assert segment.frames.equal(expected.frames)
+        assert segment.views == expected.views
+        places.append(segment.frames.data_ptr())
+    assert len(set(places)) == workers + 1
+    ring.close()
+
+
+def test_no_segments_are_no_batches(make_dataset):
+    dataset = Selection(make_dataset(split="test"), [])
+    sampler = GlobalBatchSampler(0, 1, shuffle=False, drop_last=False)
+    assert list(BatchLoader(dataset, sampler, shared_ring=True)) == []

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from slowfast.datasets.bad_frames import BadFrames
 from slowfast.datasets.epic import annotated_fps
 from slowfast.datasets.frame_store import VideoStore
 from slowfast.datasets.frames import make_decoder
+from slowfast.datasets.retries import Retries
 from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.video_file import VideoFile, index_video
 from slowfast.utils.errors import UserError
@@ -100,7 +102,7 @@ def test_views_of_a_video_file(make_dataset, tmp_path):
     store = VideoStore([str(tmp_path)], make_decoder("auto"))
     dataset = make_dataset([make_segment(5, 60)], "test", frames=store, views=TestViews(4, 3))
     segment = dataset[0]
-    clips = segment.clips(0, len(segment.views))
+    clips = segment.batch(0, len(segment.views)).frames
     for view in range(12):
         assert clips[view].equal(dataset.test_clip(0, view).frames)
 
@@ -125,3 +127,64 @@ def test_a_damaged_file_names_itself(tmp_path):
     path.write_bytes(b"gone")
     with pytest.raises(UserError, match=r"P01_01\.mp4 \(segment P01_01_1\) cannot be decoded"):
         list(source.read([50]))
+
+
+def damage(path, number):
+    """Overwrite the packet of the frame at a position of the stream's order of decoding."""
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][number]
+        place, size = packet.pos, packet.size
+    data = bytearray(path.read_bytes())
+    data[place : place + size] = b"\xff" * size
+    path.write_bytes(bytes(data))
+
+
+def test_the_nearest_readable_frame_stands_in(tmp_path, caplog):
+    """What stands in does not depend on what else was asked for."""
+    path = write_video(tmp_path / "P01_01.mp4", count=40)
+    whole = all_frames(path)
+    damage(path, 12)  # the second key frame: up to the third one nothing can be decoded
+    segment = make_segment(1, 40)
+    with pytest.raises(UserError, match=r"P01_01\.mp4 \(segment P01_01_1\) cannot be decoded"):
+        list(VideoStore([str(tmp_path)], make_decoder("auto")).open(segment).read([5, 15, 30]))
+
+    def read(numbers):
+        bad_frames = BadFrames("nearest")
+        store = VideoStore([str(tmp_path)], make_decoder("auto"), bad_frames=bad_frames)
+        found = list(store.open(segment).read(numbers))
+        assert len(found) == len(numbers)
+        return dict(zip(numbers, found, strict=True)), bad_frames.replaced
+
+    together, replaced = read([3, 5, 14, 16, 20, 30, 33])
+    assert replaced > 0
+    assert "P01_01.mp4 (segment P01_01_1) cannot be decoded at frame 14" in caplog.text
+    assert "takes " + str(path) + " frame 25" in caplog.text
+    for number in (3, 5, 30, 33):
+        assert np.array_equal(together[number], whole[number - 1])
+    for number, frame in together.items():
+        assert np.array_equal(read([number])[0][number], frame), number
+        assert any(np.array_equal(frame, other) for other in (*whole[:12], *whole[24:]))
+
+
+def test_a_read_that_fails_is_repeated_where_it_stopped(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "P01_01.mp4", count=40)
+    whole = all_frames(path)
+    open_file, failures = av.open, [OSError(5, "Input/output error")]
+    pauses = []
+    store = VideoStore([str(tmp_path)], make_decoder("auto"), retries=Retries(1, pauses.append))
+    source = store.open(make_segment(1, 40))
+
+    def fail_once(name):
+        if failures:
+            raise failures.pop()
+        return open_file(name)
+
+    frames = source.read([2, 30])
+    assert np.array_equal(next(frames), whole[1])
+    failures.clear()
+    failures.append(OSError(5, "Input/output error"))
+    monkeypatch.setattr(av, "open", fail_once)
+    again = source.read([2, 30])
+    for frame, position in zip(again, (1, 29), strict=True):
+        assert np.array_equal(frame, whole[position])
+    assert pauses == [0.1]

@@ -13,13 +13,26 @@ from tests.distributed.processes import run_in_processes
 from tests.tasks.test_ego_exo_alignment import paired_batch, tiny_cfg
 
 PAIRS = 3
+# Of each exo clip, among the first four classes: the first and the fourth clip agree, and two more.
+_EXO_VERBS = [[1.0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]]
+_EXO_NOUNS = [[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [1, 0, 0, 1], [0, 0, 0, 1], [0, 0, 1, 0]]
 TERMS = ("ego_verb", "ego_noun", "exo_verb", "exo_noun", "align", "ego_text", "exo_text")
 
 
 def _joined_batch(lonely_rank: bool) -> PairedBatch:
-    """Two ranks' pairs; with `lonely_rank`, those of the second are all below the threshold."""
+    """Two ranks' pairs; with `lonely_rank`, those of the second are all below the threshold.
+
+    Pairs that share a label, or a narration, are of one rank and of both.
+    """
     batch = paired_batch(0, pairs=2 * PAIRS)
     assert batch.ego.text is not None
+    assert batch.exo.text is not None
+    verbs, nouns = batch.ego.labels
+    verbs[:], nouns[:] = torch.tensor([0, 1, 0, 1, 0, 2]), torch.tensor([0, 1, 0, 1, 3, 2])
+    for labels, classes in zip(batch.exo.labels, (_EXO_VERBS, _EXO_NOUNS), strict=True):
+        labels[:] = torch.tensor(classes) @ torch.eye(labels.shape[1])[:4]
+    batch.ego.text[[1, 4]] = batch.ego.text[[0, 3]].clone()
+    batch.exo.text[5] = batch.exo.text[0]
     if lonely_rank:
         batch.ego.text[PAIRS:] *= -1
     return batch
@@ -38,9 +51,14 @@ def _part(batch: PairedBatch, rows: slice) -> PairedBatch:
     return PairedBatch(part(batch.ego), part(batch.exo))
 
 
-def _step(kind: str, lonely_rank: bool) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
-    """Losses and gradients of this process's part, averaged over the processes; float64."""
-    cfg = tiny_cfg(ALIGN__KIND=kind, WEIGHTS__ALIGN=1.0)
+def _step(
+    kind: str, lonely_rank: bool, **suml: str
+) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    """Losses and gradients of this process's part, averaged over the processes; float64.
+
+    suml: further keys below SUML, with __ for the dots.
+    """
+    cfg = tiny_cfg(ALIGN__KIND=kind, WEIGHTS__ALIGN=1.0, **suml)
     cfg.MODEL.DROPOUT_RATE = 0.0
     torch.manual_seed(0)
     model = build_model(cfg).double().train()
@@ -69,11 +87,23 @@ class _Double:
         return [pathway.double() for pathway in self._transform.clips(batch)]
 
 
-CASES = [(kind, lonely) for kind in ("dcl", "dcl_weighted") for lonely in (False, True)]
+NEGATIVES = ("drop_same_label", "drop_same_text", "multi_positive")
+CASES = [
+    *(((kind, lonely), {}) for kind in ("dcl", "dcl_weighted") for lonely in (False, True)),
+    *((("dcl", lonely), {"NEGATIVES": n}) for n in NEGATIVES for lonely in (False, True)),
+    (("dcl_weighted", False), {"NEGATIVES": "multi_positive", "TEXT_NEGATIVES": "video"}),
+    (("dcl", False), {"TEXT_NEGATIVES": "video"}),
+    *((("soft", False), {"ALIGN__RELEVANCE": relevance}) for relevance in ("text", "label")),
+]
+
+
+def _case(number: int):
+    settings, suml = CASES[number]
+    return _step(*settings, **suml)
 
 
 def _every_case():
-    return [_step(*case) for case in CASES]
+    return [_case(number) for number in range(len(CASES))]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +114,7 @@ def parts():
 
 @pytest.mark.parametrize("case", range(len(CASES)), ids=str)
 def test_two_processes_equal_the_joined_batch(parts, case):
-    losses, gradients = _step(*CASES[case])
+    losses, gradients = _case(case)
     assert losses.keys() == set(TERMS)
     assert losses["align"] != 0
     for part_losses, part_gradients in (rank_parts[case] for rank_parts in parts):
@@ -94,3 +124,9 @@ def test_two_processes_equal_the_joined_batch(parts, case):
             # Relative to the largest entry: sums in another order in float64.
             limit = 1e-8 * float(gradient.abs().max().clamp(min=1e-12))
             torch.testing.assert_close(part_gradients[name], gradient, rtol=0, atol=limit)
+
+
+def test_the_cases_are_different_losses():
+    found = [_case(number)[0] for number in range(len(CASES)) if not CASES[number][0][1]]
+    terms = [(losses["align"], losses["ego_text"], losses["exo_text"]) for losses in found]
+    assert len(set(terms)) == len(terms)

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import torch
 
 from slowfast.evaluation.predictions import read_predictions
@@ -118,3 +119,34 @@ def test_the_exo_model_trains_and_tests_alone(sample_home):
         weights_only=True,
     )
     assert "readout.projections.0.weight" in state["model_state"]
+
+
+def run_task(suml_run, task):
+    """A task on features, of the checkpoint of the dual model; OUTPUT_DIR."""
+    checkpoint = suml_run.output / "checkpoints" / "checkpoint_epoch_00001.pyth"
+    ended = run_tool(
+        "run_net.py",
+        *("--cfg", SUML_TINY, *SHORT_RUN, "TRAIN.ENABLE", "False", "OUTPUT_DIR", "runs/tasks"),
+        *("TEST.CHECKPOINT_FILE_PATH", checkpoint, "TEST.TASK", task),
+        cwd=suml_run.home,
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    return suml_run.home / "runs" / "tasks"
+
+
+def test_retrieval_with_the_encoder_and_the_features_it_leaves(suml_run):
+    output = run_task(suml_run, "retrieval")
+    results = json.loads((output / "results_retrieval.json").read_text())
+    assert results["num_segments"] == 10
+    assert 0 < results["num_sentences"] <= 10
+    assert 0 < results["avg_nDCG"] <= 100
+    with np.load(next((output / "features" / "ego").glob("part-*.npz"))) as shard:
+        norms = np.linalg.norm(shard["projected"], axis=1)
+    np.testing.assert_allclose(norms, 1, atol=1e-5)
+
+
+def test_cross_view_on_the_held_out_exo_segments(suml_run):
+    output = run_task(suml_run, "cross_view")
+    results = json.loads((output / "results_cross_view.json").read_text())
+    assert (results["num_segments"], results["num_exo_segments"]) == (10, 8)
+    assert 0 <= results["exo_to_ego_recall_at_1"] <= results["exo_to_ego_recall_at_10"] <= 100

@@ -55,7 +55,7 @@ def one_by_one(segment, activated):
     model, transform = Model(activated), DeviceTransform((0.45,) * 3, (0.225,) * 3, "bgr", 2)
     rows = []
     for position, view in enumerate(segment.views):
-        scores = model(transform(segment.clips(position, position + 1)))
+        scores = model(transform.clips(segment.batch(position, position + 1)))
         rows += [[s.double().numpy()[0] for s in scores]] * view.weight
     return [np.stack(head) for head in zip(*rows, strict=True)]
 

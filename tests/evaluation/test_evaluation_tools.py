@@ -87,7 +87,7 @@ def test_evaluate_prints_and_writes_the_official_values(
     labels = str(run.parent / "validation.csv")
     predictions = str(run / "predictions.pkl")
     tool("evaluate")(["--predictions", predictions, "--annotations", labels, "--scorer-compat"])
-    results = json.loads((run / "results.json").read_text())
+    results = json.loads((run / "evaluation.json").read_text())
     assert len(results["official"]) == 12
     assert set(results["official"].values()) == {100.0}
     assert results["segments"] == {
@@ -99,7 +99,7 @@ def test_evaluate_prints_and_writes_the_official_values(
     }
     printed = capsys.readouterr().out
     assert "the public scorer's arithmetic gives the same" in printed
-    assert str(run / "results.json") in printed
+    assert str(run / "evaluation.json") in printed
 
 
 def test_evaluate_equals_the_stored_values_on_the_real_list(
@@ -118,7 +118,7 @@ def test_evaluate_equals_the_stored_values_on_the_real_list(
     labels = str(real / "EPIC_100_validation.pkl")
     tool("evaluate")(["--predictions", str(path), "--annotations", labels, "--resamples", "10"])
     stored = json.loads((golden / "epic_scorer.json").read_text())["values"]["noisy_oracle"]
-    results = json.loads((tmp_path / "results.json").read_text())
+    results = json.loads((tmp_path / "evaluation.json").read_text())
     assert results["official"] == pytest.approx(stored, abs=1e-6)
 
 
@@ -140,7 +140,7 @@ def test_evaluate_adds_many_shot_classes_for_epic_55(
     tool("evaluate")(
         ["--predictions", str(path), "--annotations", str(labels), "--train-annotations", training]
     )
-    ours = json.loads((tmp_path / "results.json").read_text())["ours"]
+    ours = json.loads((tmp_path / "evaluation.json").read_text())["ours"]
     assert [ours[f"many_shot_{kind}_recall"] for kind in ("verb", "noun", "action")] == [100.0] * 3
     assert "many_shot_noun_precision" in capsys.readouterr().out
 
@@ -165,7 +165,37 @@ def test_evaluate_counts_missing_segments(run: Path, tool: Callable[[str], Main]
         tool("evaluate")(
             ["--predictions", str(short), "--annotations", str(run.parent / "validation.csv")]
         )
-    assert not (run / "results.json").exists()
+    assert not (run / "evaluation.json").exists()
+
+
+def test_evaluate_leaves_the_results_of_the_run_alone(
+    run: Path, tool: Callable[[str], Main]
+) -> None:
+    (run / "results.json").write_text("of the test run")
+    labels = str(run.parent / "validation.csv")
+    tool("evaluate")(["--predictions", str(run / "predictions.pkl"), "--annotations", labels])
+    assert (run / "results.json").read_text() == "of the test run"
+    assert (run / "evaluation.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("listed", "problem"),
+    [
+        ("absent.csv", "does not exist"),
+        ("test.csv", "has no column verb_class"),
+        ("wide.csv", "outside the 97 classes of the predictions"),
+    ],
+)
+def test_wrong_annotations_are_told_by_their_option(
+    run: Path, tool: Callable[[str], Main], listed: str, problem: str
+) -> None:
+    wide = (run.parent / "validation.csv").read_text().replace(",do it,0,", ",do it,97,")
+    (run.parent / "wide.csv").write_text(wide)
+    arguments = ["--predictions", str(run / "predictions.pkl"), "--annotations"]
+    with pytest.raises(UserError, match=f"^--annotations: .*{problem}") as error:
+        tool("evaluate")([*arguments, str(run.parent / listed)])
+    assert "DATA." not in str(error.value)
+    assert "MODEL." not in str(error.value)
 
 
 def test_a_users_mistake_is_one_line_and_status_2(run: Path, root: Path) -> None:
@@ -230,3 +260,57 @@ def test_summarize_prints_the_runs(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "| run | action_top1 |"
     assert lines[3] == "| run | 100.00 [100.0, 100.0] (+0.00~) |"
+
+
+@pytest.fixture
+def two_runs(run: Path, tool: Callable[[str], Main]) -> list[str]:
+    """The run and one of uncertain scores, evaluated, with the config of a test run."""
+    other = run.parent / "other"
+    write_predictions(other / "predictions.pkl", *_scores(1), IDS)
+    for folder in (run, other):
+        arguments = ["--predictions", str(folder / "predictions.pkl")]
+        tool("evaluate")([*arguments, "--annotations", str(run.parent / "validation.csv")])
+    config = f"DATA: {{PATH_TO_DATA_DIR: {run.parent}}}\nTEST: {{DATA_LIST: validation.csv}}\n"
+    (run / "config.yaml").write_text(config)
+    return [str(run), str(other)]
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_summarize_compares_segment_by_segment(
+    run: Path,
+    two_runs: list[str],
+    given: bool,
+    tool: Callable[[str], Main],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if given:
+        (run / "config.yaml").unlink()
+        two_runs += ["--annotations", str(run.parent / "validation.csv")]
+    capsys.readouterr()
+    tool("summarize")(two_runs)
+    captured = capsys.readouterr()
+    assert "~ inside the noise by a paired bootstrap over segments)" in captured.out
+    assert captured.err == ""
+    tool("summarize")([*two_runs, "--style", "csv", "--keys", "noun_top1"])
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert rows[0]["difference_low"] == ""
+    assert float(rows[1]["difference_low"]) <= float(rows[1]["difference"])
+
+
+def test_summarize_without_a_list_that_fits(
+    run: Path,
+    two_runs: list[str],
+    tool: Callable[[str], Main],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The config's list has changed: said, and by the intervals; one that is named: refused."""
+    labels = run.parent / "validation.csv"
+    labels.write_text("\n".join(labels.read_text().splitlines()[:-1]) + "\n")
+    capsys.readouterr()
+    tool("summarize")(two_runs)
+    captured = capsys.readouterr()
+    assert "no paired bootstrap: " in captured.err
+    assert "1 segments not in the list" in captured.err
+    assert "~ inside the noise)" in captured.out
+    with pytest.raises(UserError, match="not in the list"):
+        tool("summarize")([*two_runs, "--annotations", str(labels)])

@@ -16,10 +16,10 @@ from slowfast.evaluation.epic import (
     read_many_shot,
     read_subsets,
 )
-from slowfast.evaluation.files import write_json
 from slowfast.evaluation.results import multilabel_results, read_results, recognition_results
 from slowfast.evaluation.tables import format_table
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_json
 
 N = 120
 RNG = np.random.default_rng(21)

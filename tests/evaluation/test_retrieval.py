@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from slowfast.evaluation import retrieval
-from slowfast.evaluation.retrieval import ActionClasses, multi_instance_retrieval, relevance
+from slowfast.evaluation.retrieval import (
+    ActionClasses,
+    chance_retrieval,
+    multi_instance_retrieval,
+    relevance,
+)
 
 RNG = np.random.default_rng(31)
 
@@ -96,3 +101,23 @@ def test_queries_without_anything_to_find_are_left_out() -> None:
     assert scores.mean_ap == pytest.approx(50.0)
     # Query 0 finds nothing within its cut of one item, query 2 is perfect.
     assert scores.ndcg == pytest.approx(50.0)
+
+
+def test_chance_is_the_mean_over_random_features() -> None:
+    rng = np.random.default_rng(6)
+    sizes = (15, 11)
+    clips, sentences = (
+        ActionClasses.from_lists(
+            rng.integers(0, 2, n).tolist(), rng.integers(0, 2, (n, 1)).tolist(), 2
+        )
+        for n in sizes
+    )
+    values = []
+    for _ in range(300):
+        a, b = (rng.standard_normal((n, 6)) for n in sizes)
+        values.append(multi_instance_retrieval(a, b, clips, sentences))
+    chance = chance_retrieval(clips, sentences, queries=4000)
+    for name in values[0]:
+        mean = np.mean([v[name] for v in values])
+        # 300 draws of 11 to 15 queries: a standard error of about half a point.
+        assert chance[f"chance_{name}"] == pytest.approx(mean, abs=2), name

@@ -6,10 +6,15 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from slowfast.evaluation.summary import format_summary, load_run
+from slowfast.evaluation.paired import LabelledList
+from slowfast.evaluation.predictions import write_predictions
+from slowfast.evaluation.results import recognition_results
+from slowfast.evaluation.summary import compare, format_summary, load_run
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_json
 
 
 def _run(folder: Path, name: str, verb: float, num_segments: int = 100) -> Path:
@@ -76,3 +81,75 @@ def test_what_is_no_results_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"verb_top1": 3}')
     with pytest.raises(UserError, match="not a results file"):
         load_run(tmp_path)
+
+
+NUM_PAIRED = 400
+
+
+def _predicted(folder: Path, name: str, hits: np.ndarray, verbs: np.ndarray) -> Path:
+    """A run whose verbs are right where `hits` (n,) is, and its results."""
+    answer = np.where(hits, verbs, (verbs + 1) % 4)
+    verb = np.full((NUM_PAIRED, 4), -9.0)
+    verb[np.arange(NUM_PAIRED), answer] = 0
+    noun = np.zeros((NUM_PAIRED, 2))
+    noun[:, 0] = 1
+    path = folder / name
+    ids = [f"P01_01_{i}" for i in range(NUM_PAIRED)]
+    write_predictions(path / "predictions.pkl", verb, noun, ids)
+    labels = [verbs, np.zeros(NUM_PAIRED, int)]
+    write_json(path / "results.json", recognition_results([verb, noun], labels, resamples=200))
+    return path
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> LabelledList:
+    verbs = np.random.default_rng(1).integers(0, 4, NUM_PAIRED)
+    ids = [f"P01_01_{i}" for i in range(NUM_PAIRED)]
+    return LabelledList(tmp_path, ids, [verbs.tolist(), [0] * NUM_PAIRED], ["P01"] * NUM_PAIRED)
+
+
+def test_a_small_difference_on_the_same_segments_is_no_noise(
+    tmp_path: Path, labelled: LabelledList
+) -> None:
+    """15 of 400 segments get better and none worse: inside both intervals, yet no chance."""
+    verbs = np.array(labelled.labels[0])
+    hits = np.arange(NUM_PAIRED) % 2 == 0
+    better = hits | (np.arange(NUM_PAIRED) < 30)
+    shuffled = np.random.default_rng(2).permutation(better)
+    runs = [
+        load_run(_predicted(tmp_path, name, right, verbs))
+        for name, right in (("base", hits), ("better", better), ("shuffled", shuffled))
+    ]
+    keys = ["verb_top1"]
+    (_, better_cell, shuffled_cell) = (row[0] for row in compare(runs, keys, labelled))
+    assert better_cell.difference == pytest.approx(100 * 15 / NUM_PAIRED)
+    assert shuffled_cell.difference == pytest.approx(100 * 15 / NUM_PAIRED)
+    assert not better_cell.inside_noise
+    assert shuffled_cell.inside_noise
+    (_, alone, _) = (row[0] for row in compare(runs, keys))
+    assert alone.inside_noise
+    assert alone.paired is None
+    # The interval of a mean of 400 differences, 15 of them 1 and the others 0.
+    share = 15 / NUM_PAIRED
+    half = 196 * (share * (1 - share) / NUM_PAIRED) ** 0.5
+    low, high = better_cell.paired or (0, 0)
+    assert low == pytest.approx(100 * share - half, abs=0.4)
+    assert high == pytest.approx(100 * share + half, abs=0.4)
+    assert "paired bootstrap" in format_summary(runs, "markdown", keys, labelled)
+
+
+def test_without_predictions_or_with_others_the_intervals_decide(
+    tmp_path: Path, labelled: LabelledList
+) -> None:
+    verbs = np.array(labelled.labels[0])
+    hits = np.arange(NUM_PAIRED) % 2 == 0
+    paths = [_predicted(tmp_path, name, hits, verbs) for name in ("base", "stale", "gone")]
+    results = json.loads((paths[1] / "results.json").read_text())
+    results["verb_top1"] += 1.0
+    (paths[1] / "results.json").write_text(json.dumps(results))
+    (paths[2] / "predictions.pkl").unlink()
+    runs = [load_run(path) for path in paths]
+    cells = [row[0] for row in compare(runs, ["verb_top1"], labelled)]
+    assert [cell.paired for cell in cells] == [None] * 3
+    assert cells[1].inside_noise
+    assert "both intervals" not in format_summary(runs, "markdown", ["verb_top1"], labelled)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,17 +17,32 @@ def unit_rows(seed: int, count: int, width: int = 8, dtype=torch.float64) -> Ten
     return F.normalize(rows, dim=1).to(dtype).requires_grad_()
 
 
-def naive_dcl(u: Tensor, v: Tensor, temperature: float, weight: Tensor | None = None) -> Tensor:
-    """Equation of DCL(u -> v), for two rows or more."""
+def naive_dcl(
+    u: Tensor,
+    v: Tensor,
+    temperature: float,
+    weight: Tensor | None = None,
+    related: Callable[[int, int], bool] = lambda i, j: False,
+    join_related: bool = False,
+    within: bool = True,
+) -> Tensor:
+    """Equation of DCL(u -> v), for two rows or more; an anchor without negatives is zero."""
     total = torch.zeros((), dtype=u.dtype)
     for i in range(len(u)):
+        positives = torch.exp(torch.dot(u[i], v[i]) / temperature)
         negatives = torch.zeros((), dtype=u.dtype)
         for j in range(len(u)):
-            if j != i:
-                negatives = negatives + torch.exp(torch.dot(u[i], u[j]) / temperature)
+            if j == i:
+                continue
+            if not related(i, j):
+                if within:
+                    negatives = negatives + torch.exp(torch.dot(u[i], u[j]) / temperature)
                 negatives = negatives + torch.exp(torch.dot(u[i], v[j]) / temperature)
+            elif join_related:
+                positives = positives + torch.exp(torch.dot(u[i], v[j]) / temperature)
         w = 1.0 if weight is None else weight[i]
-        total = total - w * torch.dot(u[i], v[i]) / temperature + torch.log(negatives)
+        if negatives > 0:
+            total = total - w * torch.log(positives) + torch.log(negatives)
     return total / len(u)
 
 
@@ -36,8 +54,10 @@ def naive_alignment(
     temperature: float,
     threshold: float,
     sigma: float | None = None,
+    related: Callable[[int, int], bool] = lambda i, j: False,
+    join_related: bool = False,
 ) -> Tensor:
-    """L_a; with sigma the weighted form."""
+    """L_a; with sigma the weighted form. related: of two rows of the whole batch."""
     similarity = [float(torch.dot(a, b)) for a, b in zip(d_ego, d_exo, strict=True)]
     kept = [i for i, s in enumerate(similarity) if s > threshold]
     if len(kept) < 2:
@@ -47,7 +67,34 @@ def naive_alignment(
         powers = [torch.exp(torch.tensor(similarity[i] / sigma, dtype=z_ego.dtype)) for i in kept]
         weight = torch.stack([len(kept) * power / sum(powers) for power in powers])
     u, v = z_ego[kept], z_exo[kept]
-    return naive_dcl(u, v, temperature, weight) + naive_dcl(v, u, temperature, weight)
+
+    def kept_related(i: int, j: int) -> bool:
+        return related(kept[i], kept[j])
+
+    there = naive_dcl(u, v, temperature, weight, kept_related, join_related)
+    return there + naive_dcl(v, u, temperature, weight, kept_related, join_related)
+
+
+def naive_soft_alignment(
+    z_ego: Tensor,
+    z_exo: Tensor,
+    relevance: Callable[[int, int], float],
+    temperature: float,
+    sigma: float,
+) -> Tensor:
+    """L_a with soft targets. relevance: of ego clip i and exo clip j."""
+    count = len(z_ego)
+    total = torch.zeros((), dtype=z_ego.dtype)
+    for i in range(count):
+        for u, v, s in (
+            (z_ego, z_exo, [relevance(i, j) for j in range(count)]),
+            (z_exo, z_ego, [relevance(j, i) for j in range(count)]),
+        ):
+            targets = [math.exp(value / sigma) for value in s]
+            powers = [torch.exp(torch.dot(u[i], v[j]) / temperature) for j in range(count)]
+            for j in range(count):
+                total = total - targets[j] / sum(targets) * torch.log(powers[j] / sum(powers))
+    return total / count
 
 
 def gradients(value: Tensor, *inputs: Tensor) -> list[Tensor]:

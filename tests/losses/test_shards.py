@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from slowfast.losses import decoupled_contrastive, view_alignment
-from slowfast.losses.alignment import alignment_share
+from slowfast.losses.alignment import alignment_share, soft_alignment_share
 from slowfast.losses.dcl import dcl_rows
 from tests.losses.naive import gradients, unit_rows
 
@@ -78,6 +78,42 @@ def test_alignment(sizes, kind, threshold):
     if threshold == 0.5:
         assert joined.item() != 0
         assert shares[-1].item() == 0
+
+
+@pytest.mark.parametrize("sizes", SHARDS)
+@pytest.mark.parametrize("join", [False, True])
+@pytest.mark.parametrize("within", [False, True])
+def test_related_rows(sizes, join, within):
+    u, v = inputs()
+    groups = torch.tensor([0, 1, 0, 2, 1, 3, 0, 4, 1])
+    related = groups[:, None] == groups
+    joined = decoupled_contrastive(u, v, TAU, None, related, join, within)
+    shares = [
+        dcl_rows(
+            *(u[at], v[at], u, v, at, TAU),
+            related=related[at],
+            join_related=join,
+            within=within,
+        ).sum()
+        / COUNT
+        for at in splits(sizes)
+    ]
+    assert_same(joined, shares, u, v)
+
+
+@pytest.mark.parametrize("sizes", SHARDS)
+def test_soft_alignment(sizes):
+    z_ego, z_exo = inputs()
+    d_ego, d_exo = unit_rows(3, COUNT).detach(), unit_rows(4, COUNT).detach()
+    joined = view_alignment(z_ego, z_exo, d_ego, d_exo, TAU, 0.5, SIGMA, "soft")
+    relevance = d_ego @ d_exo.T
+    shares = [
+        soft_alignment_share(
+            *(z_ego[at], z_exo[at], z_ego, z_exo, relevance[at], relevance.T[at], TAU, SIGMA)
+        )
+        for at in splits(sizes)
+    ]
+    assert_same(joined, shares, z_ego, z_exo)
 
 
 def test_negatives_of_one_shard_alone_are_another_loss():

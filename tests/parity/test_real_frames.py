@@ -134,7 +134,7 @@ def test_all_views_of_a_segment_at_once(cfg, stored):
         # 55 frames are fewer than a clip covers: its ten temporal views are one.
         assert len(segment.views) == (3 if span < 63 else 30)
         assert sum(view.weight for view in segment.views) == 30
-        clips = segment.clips(0, len(segment.views))
+        clips = segment.batch(0, len(segment.views)).frames
         for view in (0, 1, 2, 14, 29):
             position = view % 3 if span < 63 else view
             _, fast = dataset.transform(clips[position][None])

@@ -1,7 +1,9 @@
 """From a config to the pair table, and from the table to the joined data set."""
 
 import json
+import logging
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,11 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config import get_cfg
 from slowfast.datasets import build_dataset
-from slowfast.datasets.ego_exo import EgoExoDataset
+from slowfast.datasets.ego_exo import EgoExoDataset, mining_settings
 from slowfast.datasets.pairs import PairTable, Tier
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import PairedSample, SampleKey
-from slowfast.semantics import encoder
+from slowfast.semantics import encoder, text_search
 from slowfast.semantics.build import import_from_config, mine_from_config
 from slowfast.utils.errors import UserError
 from tests.commands import assert_one_line_error, run_tool
@@ -233,3 +235,58 @@ def test_command_reports_mistakes_in_one_line(tmp_path: Path) -> None:
     config.write_text("TRAIN:\n  DATASET: epickitchen\n")
     ended = run_tool("mine_pairs.py", "--cfg", config, "--import-text", "pairs.txt", cwd=tmp_path)
     assert_one_line_error(ended, "--import-text", "--import-json")
+
+
+def test_an_approximate_index_is_logged_and_recorded(
+    cfg: CfgNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("faiss", reason="needs faiss (extra: ivf)")
+    mine_from_config(cfg)
+    exact = table_of(cfg)
+    cfg.SUML.PAIRS.INDEX = "ivf"
+    with caplog.at_level(logging.INFO):
+        mine_from_config(cfg)
+    assert "ivf finds 100.0 % of the 2 nearest exo narrations (sample: 3 ego" in caplog.text
+    table = table_of(cfg)
+    np.testing.assert_array_equal(table.indices, exact.indices)
+    assert table.settings["index"] == "ivf of 0 lists, 32 probes"
+    assert mining_settings(cfg) == table.settings
+    cfg.SUML.PAIRS.INDEX = "exact"
+    add_frames(cfg)
+    with pytest.raises(UserError, match=r"mined with index 'ivf of .*, the config says 'exact'"):
+        build_dataset("ego_exo", cfg, "train")
+
+
+def test_an_index_without_faiss_stops_before_any_work(
+    cfg: CfgNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    cfg.SUML.PAIRS.INDEX = "ivf"
+    with pytest.raises(UserError, match=r"needs faiss; pip install 'suml-slowfast\[ivf\]'"):
+        mine_from_config(cfg)
+    assert not Path(cfg.SUML.CACHE_DIR).exists()
+    cfg.SUML.PAIRS.MINING = "tiers"
+    assert mine_from_config(cfg).pairs
+
+
+def test_every_narration_is_encoded_and_compared_once(
+    cfg: CfgNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[str] = []
+    compared: list[tuple[int, int]] = []
+    fake, search = make_fake("fake"), text_search.nearest_vectors
+
+    def load(name: str) -> encoder.Encode:
+        return lambda texts: fake(encoded.extend(texts) or texts)
+
+    def count(queries: np.ndarray, keys: np.ndarray, *rest: object) -> np.ndarray:
+        compared.append((len(queries), len(keys)))
+        return search(queries, keys, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(encoder, "load_encoder", load)
+    monkeypatch.setattr(text_search, "nearest_vectors", count)
+    mine_from_config(cfg)
+    mine_from_config(cfg)
+    # Four segments each, of three narrations.
+    assert compared == [(3, 3)] * 2
+    assert len(encoded) == len(set(encoded)) == 6

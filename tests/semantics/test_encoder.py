@@ -1,7 +1,10 @@
 """The embedding cache: once per text, resumable, shared by processes; and the real encoder."""
 
+import io
+import logging
 import multiprocessing
 import os
+import signal
 import sqlite3
 import sys
 import types
@@ -78,6 +81,59 @@ def test_goes_on_after_an_interruption(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(stopped.texts) == 8
     fill(tmp_path, texts, resumed)
     assert sorted(stopped.texts + resumed.texts) == sorted(texts)
+
+
+def test_progress_is_logged_where_there_is_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(encoder, "_CHUNK_TEXTS", 4)
+    with caplog.at_level(logging.INFO):
+        fill(tmp_path, [f"text {number}" for number in range(10)], make_fake)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0].startswith("encoding 10 narrations with fake into")
+    assert lines[1:] == [f"encoded {done} of 10 narrations" for done in (4, 8, 10)]
+
+
+def test_progress_is_a_bar_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with caplog.at_level(logging.INFO):
+        fill(tmp_path, [f"text {number}" for number in range(10)], make_fake)
+    assert "encoding narrations" in terminal.getvalue()
+    assert "10/10" in terminal.getvalue()
+    assert "encoded 10" not in caplog.text
+
+
+def _fill_and_die(folder: Path) -> None:
+    encoder._CHUNK_TEXTS = 4
+    fake, calls = make_fake("fake"), []
+
+    def encode(texts: list[str]) -> np.ndarray:
+        calls.append(texts)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return fake(texts)
+
+    fill(folder, [f"text {number}" for number in range(20)], lambda name: encode)
+
+
+def test_goes_on_after_kill_9(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=_fill_and_die, args=(tmp_path,))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    resumed = Counting()
+    texts = [f"text {number}" for number in range(20)]
+    found = fill(tmp_path, texts, resumed)
+    assert len(resumed.texts) == 12
+    np.testing.assert_array_equal(found, fill(tmp_path / "alone", texts, make_fake))
 
 
 def _fill_in_process(folder: Path, first: int, barrier: object) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from slowfast.datasets.pairs import Tier
+from slowfast.semantics import label_tiers
 from slowfast.semantics.label_tiers import (
     TIER_ORDER,
     ExoLabels,
@@ -39,7 +40,9 @@ def random_labels(count: int, seed: int) -> tuple[list, list]:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("k", [1, 3, 40])
-def test_equals_the_rule(seed: int, k: int) -> None:
+@pytest.mark.parametrize("block", [3, 1024])
+def test_equals_the_rule(seed: int, k: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_tiers, "_BLOCK_SEGMENTS", block)
     exo_verbs, exo_nouns = random_labels(40, seed)
     exo = ExoLabels(exo_verbs, exo_nouns, VERBS, NOUNS)
     grid = np.arange(VERBS * NOUNS)

@@ -23,20 +23,25 @@ def brute_force(queries: np.ndarray, keys: np.ndarray, k: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("k", [1, 3, 7])
-@pytest.mark.parametrize("chunk", [1, 100, 1 << 22])
-def test_equals_brute_force(k: int, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_search, "_CHUNK_VALUES", chunk)
+@pytest.mark.parametrize("chunk", [(1, 8192), (10, 1), (10, 7), (256, 8192)])
+@pytest.mark.parametrize("few", [0, 1 << 20])
+def test_equals_brute_force(
+    k: int, chunk: tuple[int, int], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_search, "_FEW_PRODUCTS", few)
+    monkeypatch.setattr(text_search, "_CHUNK", chunk)
     queries, keys = unit(37, 24, 1), unit(53, 24, 2)
     np.testing.assert_array_equal(nearest_vectors(queries, keys, k), brute_force(queries, keys, k))
 
 
-def test_equal_and_nearly_equal_keys() -> None:
+def test_equal_and_nearly_equal_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys that float32 products cannot tell apart are ranked by float64, then by position."""
     base = unit(6, 24, 3)
     near = base + np.float32(1e-7) * unit(6, 24, 4)
     keys = np.concatenate([base, near, base[::-1]])
     queries = unit(20, 24, 5)
     exact = np.sort(queries.astype(np.float64) @ keys.astype(np.float64).T, axis=1)[:, ::-1]
+    monkeypatch.setattr(text_search, "_FEW_PRODUCTS", 0)
     found = nearest_vectors(queries, keys, 5)
     np.testing.assert_array_equal(found, brute_force(queries, keys, 5))
     values = np.take_along_axis(queries.astype(np.float64) @ keys.astype(np.float64).T, found, 1)
@@ -97,7 +102,8 @@ def test_nothing_depends_on_chunks_or_threads(monkeypatch: pytest.MonkeyPatch) -
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        monkeypatch.setattr(text_search, "_CHUNK_VALUES", 64)
+        monkeypatch.setattr(text_search, "_FEW_PRODUCTS", 0)
+        monkeypatch.setattr(text_search, "_CHUNK", (16, 12))
         np.testing.assert_array_equal(nearest_segments(ego, exo, 4), wanted)
     finally:
         torch.set_num_threads(threads)

@@ -74,7 +74,7 @@ def test_without_alignment_the_exo_half_changes_no_ego_weight():
     assert differing(with_exo, without_exo) == []
 
 
-@pytest.mark.parametrize("kind", ["dcl", "dcl_weighted", "triplet"])
+@pytest.mark.parametrize("kind", ["dcl", "dcl_weighted", "triplet", "soft"])
 def test_alignment_changes_the_ego_weights(kind):
     aligned = train_steps(tiny_cfg(ALIGN__KIND=kind, WEIGHTS__ALIGN=1.0))
     assert differing(aligned, train_steps(tiny_cfg(ALIGN__KIND="none")))

@@ -1,0 +1,260 @@
+"""What an ablation runs: a YAML file of arms over one base config, checked before any work."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fvcore.common.config import CfgNode
+
+from slowfast.config import load_config, validate_run
+from slowfast.utils.errors import UserError
+
+_KEYS = ("about", "base", "lists", "seeds", "compare_to", "also_compare", "common", "arms")
+_ARM_KEYS = ("about", "set")
+_LIST_KEYS = ("of", "every", "take")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+# Stands for the last checkpoint that another arm's run of the same seed wrote.
+CHECKPOINT_OF = re.compile(r"\{checkpoint:([^}]*)\}")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One setting of the ablation.
+
+    overrides: `KEY, VALUE, ...` over the base config, those of all arms first.
+    after: the arm whose checkpoint the overrides name; "" for none.
+    cfg: the merged config, without seed and folder; it keeps the checkpoint's place-holder.
+    """
+
+    name: str
+    about: str
+    overrides: tuple[str, ...]
+    after: str
+    cfg: CfgNode
+
+    @property
+    def scored(self) -> bool:
+        """False for an arm that only trains, so that another one can start from it."""
+        return bool(self.cfg.TEST.ENABLE)
+
+
+@dataclass(frozen=True)
+class PartList:
+    """A frame list made of some videos of another: those whose number modulo `every` is taken."""
+
+    name: str
+    of: str
+    every: int
+    take: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """compare_to: name of the arm that every other one is compared with.
+
+    also_compare: further (arm, reference) pairs of names.
+    """
+
+    path: Path
+    about: str
+    base: Path
+    lists: tuple[PartList, ...]
+    seeds: tuple[int, ...]
+    compare_to: str
+    also_compare: tuple[tuple[str, str], ...]
+    arms: tuple[Arm, ...]
+
+    def arm(self, name: str) -> Arm:
+        return next(arm for arm in self.arms if arm.name == name)
+
+    @property
+    def scored(self) -> tuple[Arm, ...]:
+        return tuple(arm for arm in self.arms if arm.scored)
+
+    @property
+    def comparisons(self) -> tuple[tuple[str, str], ...]:
+        """(arm, reference) of every difference that is reported."""
+        to_base = (
+            (arm.name, self.compare_to) for arm in self.scored if arm.name != self.compare_to
+        )
+        return (*to_base, *self.also_compare)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read and check a plan and the config of every arm.
+
+    Raises: UserError naming the file, the key and the mend.
+    """
+    try:
+        return _plan(path, _read_yaml(path))
+    except UserError as error:
+        text = str(error)
+        raise UserError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"cannot be read ({error.strerror}); plans are in configs/ablation/"
+        ) from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError("holds no `key: value` lines")
+    _check_keys("", content, _KEYS, required=("base", "seeds", "compare_to", "arms"))
+    return content
+
+
+def _plan(path: Path, content: Mapping[str, Any]) -> Plan:
+    base = path.parent / _text("base", content["base"])
+    common = _overrides("common", content.get("common"))
+    arms = _section("arms", content["arms"])
+    if not arms:
+        raise UserError("arms is empty; name one arm or more")
+    plan = Plan(
+        path=path,
+        about=_text("about", content.get("about", "")),
+        base=base,
+        lists=tuple(
+            _part_list(name, item) for name, item in _section("lists", content.get("lists")).items()
+        ),
+        seeds=_seeds(content["seeds"]),
+        compare_to=str(content["compare_to"]),
+        also_compare=_pairs(content.get("also_compare", [])),
+        arms=tuple(_arm(str(name), item, base, common) for name, item in arms.items()),
+    )
+    _check_arms(plan)
+    return plan
+
+
+def _arm(name: str, content: Any, base: Path, common: tuple[str, ...]) -> Arm:
+    where = f"arms.{name}"
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{where}: an arm's name is a folder; use letters, digits and _ . + -")
+    item = _section(where, content)
+    _check_keys(where, item, _ARM_KEYS, required=("about",))
+    overrides = (*common, *_overrides(f"{where}.set", item.get("set")))
+    for key in overrides[::2]:
+        if key in ("OUTPUT_DIR", "RNG_SEED"):
+            raise UserError(
+                f"{where}: {key} is set for every run; remove it (seeds: sets the seed)"
+            )
+    sources = {found for value in overrides[1::2] for found in CHECKPOINT_OF.findall(value)}
+    if len(sources) > 1:
+        raise UserError(f"{where} starts from several arms ({', '.join(sorted(sources))}); use one")
+    try:
+        cfg = load_config(base, overrides)
+        validate_run(cfg)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return Arm(name, _text(f"{where}.about", item["about"]), overrides, "".join(sources), cfg)
+
+
+def _check_arms(plan: Plan) -> None:
+    names = [arm.name for arm in plan.arms]
+    for index, arm in enumerate(plan.arms):
+        if arm.after and arm.after not in names[:index]:
+            raise UserError(
+                f"arms.{arm.name} starts from {arm.after!r}, which is no arm above it; "
+                f"there are {', '.join(names[:index]) or 'none'}"
+            )
+        if arm.after and not plan.arm(arm.after).cfg.TRAIN.ENABLE:
+            raise UserError(f"arms.{arm.name} starts from {arm.after}, which does not train")
+    scored = [arm.name for arm in plan.scored]
+    for key, name in [("compare_to", plan.compare_to)] + [
+        ("also_compare", name) for pair in plan.also_compare for name in pair
+    ]:
+        if name not in scored:
+            raise UserError(f"{key}: {name!r} is no arm that tests; there are {', '.join(scored)}")
+    lists = {(arm.cfg.DATA.PATH_TO_DATA_DIR, arm.cfg.TEST.DATA_LIST) for arm in plan.scored}
+    if len(lists) > 1:
+        raise UserError(
+            f"the arms test on {len(lists)} lists ({', '.join(sorted(n for _, n in lists))}); "
+            "set one TEST.DATA_LIST and DATA.PATH_TO_DATA_DIR for all"
+        )
+    for arm in plan.scored:
+        if arm.cfg.TEST.DATASET != "epickitchen" or not arm.cfg.TEST.SAVE_PREDICT_PATH:
+            raise UserError(
+                f"arms.{arm.name} leaves no predictions to compare; set TEST.DATASET epickitchen "
+                "and a TEST.SAVE_PREDICT_PATH, or TEST.ENABLE False"
+            )
+
+
+def _part_list(name: Any, content: Any) -> PartList:
+    where = f"lists.{name}"
+    item = _section(where, content)
+    _check_keys(where, item, _LIST_KEYS, required=_LIST_KEYS)
+    every, take = item["every"], item["take"]
+    numbers = [every, *take] if isinstance(take, list) and take else [None]
+    if any(type(number) is not int for number in numbers) or not (
+        every >= 1 and all(0 <= number < every for number in take)
+    ):
+        raise UserError(f"{where}: give every: K and take: [numbers from 0 to K - 1]")
+    source = _text(f"{where}.of", item["of"])
+    if Path(str(name)).suffix != ".csv" or Path(source).suffix != ".csv" or str(name) == source:
+        raise UserError(f"{where}: name a new .csv list, and of: another one")
+    return PartList(str(name), source, every, tuple(take))
+
+
+def _seeds(value: Any) -> tuple[int, ...]:
+    good = isinstance(value, list) and value and all(type(s) is int and s >= 0 for s in value)
+    if not good or len(set(value)) < len(value):
+        raise UserError(f"seeds is {value!r}; give different whole numbers such as [1, 2, 3]")
+    return tuple(value)
+
+
+def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, list) or any(
+        not isinstance(pair, list) or len(pair) != 2 for pair in value
+    ):
+        raise UserError(f"also_compare is {value!r}; give pairs such as [[arm, reference]]")
+    return tuple((str(arm), str(reference)) for arm, reference in value)
+
+
+def _overrides(where: str, value: Any) -> tuple[str, ...]:
+    """`KEY: value` lines as the words of a command line."""
+    words: list[str] = []
+    for key, item in _section(where, value).items():
+        if isinstance(item, Mapping):
+            raise UserError(
+                f"{where}.{key} is a section; write dotted keys (`SOLVER.BASE_LR: 0.1`)"
+            )
+        words += [str(key), item if isinstance(item, str) else repr(item)]
+    return tuple(words)
+
+
+def _section(where: str, value: Any) -> dict[Any, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UserError(f"{where} is {value!r}; `key: value` lines are meant")
+    return value
+
+
+def _text(where: str, value: Any) -> str:
+    if not isinstance(value, str) or "\n" in value.strip():
+        raise UserError(f"{where} is {value!r}; one line of text is meant")
+    return value.strip()
+
+
+def _check_keys(
+    where: str, content: Mapping[Any, Any], known: Sequence[str], required: Sequence[str]
+) -> None:
+    prefix = f"{where}." if where else ""
+    for key in content:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+            raise UserError(
+                f"{prefix}{key} is no key; the nearest is {near} (all: {', '.join(known)})"
+            )
+    for key in required:
+        if key not in content:
+            raise UserError(f"{prefix}{key} is missing")

@@ -1,0 +1,107 @@
+"""Frames that cannot be read: an error, or the nearest frame in their place (DATA.ON_BAD_FRAME)."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from slowfast.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+POLICIES = ("error", "nearest")
+
+
+class BadFrame(UserError):
+    """A frame that is missing or cannot be decoded."""
+
+
+class BadFrames:
+    """Replaces frames that cannot be read, names each once per process, and counts them.
+
+    policy: error (they are an error) or nearest (the segment's nearest readable frame stands in,
+        the earlier of two). Which one that is depends on the files alone.
+    name: of the data set, for the log.
+    """
+
+    def __init__(self, policy: str = "error", name: str = "the data set") -> None:
+        if policy not in POLICIES:
+            raise ValueError(f"policy is {policy!r}, not one of {POLICIES}")
+        self.nearest = policy == "nearest"
+        self._name = name
+        # Loader workers add to it.
+        self._replaced: Any = multiprocessing.Value("q") if self.nearest else None
+        self._told = 0
+        self._known: dict[tuple[str, int, int], int] = {}
+        self._named: set[str] = set()
+
+    @property
+    def replaced(self) -> int:
+        """Frames that others stood in for, in this process and its workers."""
+        return int(self._replaced.value) if self.nearest else 0
+
+    def replace(
+        self,
+        number: int,
+        span: tuple[int, int],
+        read: Callable[[int], np.ndarray],
+        name: Callable[[int], str],
+        error: BadFrame,
+    ) -> np.ndarray:
+        """The frame that stands in for frame `number`, which ended in `error`.
+
+        span: first and last frame number of the segment.
+        read: frame number -> frame, or BadFrame. name: frame number -> its file.
+
+        Raises: `error` under the policy `error`; UserError where no frame of the segment can be
+            read.
+        """
+        if not self.nearest:
+            raise error
+        key = (name(number), *span)
+        if key in self._known:
+            taken = self._known[key]
+            frame = read(taken)
+        else:
+            taken, frame = _first_readable(number, span, read, error)
+            self._known[key] = taken
+        with self._replaced.get_lock():
+            self._replaced.value += 1
+        if key[0] not in self._named:
+            self._named.add(key[0])
+            logger.warning("%s; DATA.ON_BAD_FRAME nearest takes %s", error, name(taken))
+        return frame
+
+    def log_new(self) -> None:
+        """Log how many frames were replaced since the last call, if any were."""
+        new, self._told = self.replaced - self._told, self.replaced
+        if new:
+            logger.warning(
+                "DATA.ON_BAD_FRAME nearest: %d frame(s) of %s were replaced (%d so far)",
+                new,
+                self._name,
+                self._told,
+            )
+
+
+def _first_readable(
+    number: int, span: tuple[int, int], read: Callable[[int], np.ndarray], error: BadFrame
+) -> tuple[int, np.ndarray]:
+    for candidate in _outwards(number, *span):
+        try:
+            return candidate, read(candidate)
+        except BadFrame:
+            continue
+    raise UserError(f"no frame of the segment can be read; the first: {error}") from error
+
+
+def _outwards(number: int, first: int, last: int) -> Iterator[int]:
+    """The other numbers from `first` to `last`, nearest first, the smaller of two first."""
+    for distance in range(1, max(number - first, last - number) + 1):
+        for candidate in (number - distance, number + distance):
+            if first <= candidate <= last:
+                yield candidate

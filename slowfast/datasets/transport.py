@@ -1,0 +1,81 @@
+"""How a batch travels from a worker to the training process.
+
+Its frames lie in shared memory, in a slot of the ring or in memory of their own. Everything else
+is small and goes by value, as arrays: a tensor would take a file of shared memory, a connection
+and a file descriptor, and a batch has a dozen of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slowfast.datasets.collate import collate_clips
+from slowfast.datasets.shared_ring import SharedRing, SlotFrames, shared_tensor
+from slowfast.datasets.types import Batch, ClipBatch, PairedBatch, PairedSample, SegmentViews
+
+
+@dataclass
+class _PackedView:
+    """One view of a batch: all but its frames, tensors as arrays, and the frames of its clips."""
+
+    batch: ClipBatch | SegmentViews
+    frames: Tensor | SlotFrames
+
+
+@dataclass
+class Parcel:
+    """A batch on its way, one entry per view (ego, exo)."""
+
+    views: list[_PackedView]
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory; of frames that lie in no ring."""
+        return unpack(self, None).pin_memory()
+
+
+def pack(samples: Sequence[Any], ring: SharedRing | None, slot: int) -> Parcel:
+    """The batch of `samples`, loaded into a slot of the ring where there is one."""
+    views = enumerate(zip(*map(_views, samples), strict=True))
+    return Parcel([_pack_view(parts, ring, view, slot) for view, parts in views])
+
+
+def unpack(parcel: Parcel, ring: SharedRing | None) -> Batch:
+    """The batch; frames that lie in a slot stay there."""
+    views = [_unpack_view(view, ring) for view in parcel.views]
+    return PairedBatch(*views) if len(views) == 2 else views[0]
+
+
+def _views(sample: Any) -> list[Any]:
+    return [sample.ego, sample.exo] if isinstance(sample, PairedSample) else [sample]
+
+
+def _pack_view(
+    samples: Sequence[Any], ring: SharedRing | None, view: int, slot: int
+) -> _PackedView:
+    clips = [sample.frames for sample in samples]
+    frames = (ring.place(view, slot, clips) if ring else None) or _shared(clips)
+    batch: ClipBatch | SegmentViews = (
+        replace(samples[0], frames=torch.empty(0))
+        if isinstance(samples[0], SegmentViews)
+        else collate_clips(samples, with_frames=False)
+    )
+    return _PackedView(batch.map(Tensor.numpy), frames)
+
+
+def _unpack_view(packed: _PackedView, ring: SharedRing | None) -> Any:
+    frames, batch = packed.frames, packed.batch.map(torch.from_numpy)
+    if isinstance(frames, SlotFrames):
+        assert ring is not None
+        frames = ring.frames(frames)
+    return replace(batch, frames=frames[0] if isinstance(batch, SegmentViews) else frames)
+
+
+def _shared(clips: Sequence[Tensor]) -> Tensor:
+    """The clips of N samples, (N, ...), in shared memory."""
+    first = clips[0]
+    return torch.stack(list(clips), out=shared_tensor((len(clips), *first.shape), first.dtype))

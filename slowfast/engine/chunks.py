@@ -1,0 +1,72 @@
+"""A batch in parts, and what a task made of the parts as if of the whole.
+
+Legend: N rows of a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slowfast.tasks.base import StepOutput
+
+
+def split(batch: Any, parts: int) -> list[Any]:
+    """A batch (a dataclass whose tensors all have a row per clip) as up to `parts` smaller ones."""
+    rows = len(next(tensors(batch)))
+    size = -(-rows // parts)
+    return [_rows(batch, slice(start, start + size)) for start in range(0, rows, size)]
+
+
+def _rows(value: Any, rows: slice) -> Any:
+    if isinstance(value, Tensor):
+        return value[rows]
+    if isinstance(value, list):
+        return [_rows(entry, rows) for entry in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        changed = {f.name: _rows(getattr(value, f.name), rows) for f in fields(value)}
+        return replace(value, **changed)
+    return value
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors of a batch or of a model's output, in a fixed order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for entry in value:
+            yield from tensors(entry)
+    elif is_dataclass(value):
+        for f in fields(value):
+            yield from tensors(getattr(value, f.name))
+
+
+def joined(outputs: Sequence[Any], join: Callable[[list[Tensor]], Tensor] = torch.cat) -> Any:
+    """Outputs of a model (tensors in lists and named tuples) as one, tensor by tensor."""
+    first = outputs[0]
+    if isinstance(first, Tensor):
+        return join(list(outputs))
+    if isinstance(first, (list, tuple)):
+        entries = [joined(entry, join) for entry in zip(*outputs, strict=True)]
+        return type(first)(*entries) if hasattr(first, "_fields") else type(first)(entries)
+    return first
+
+
+def merged(steps: Sequence[StepOutput], shares: Sequence[float]) -> StepOutput:
+    """Of the parts of a batch, each with its share of the clips: means of scalars, all rows."""
+
+    def mean(values: Sequence[Tensor]) -> Tensor:
+        return torch.stack([v.detach() * w for v, w in zip(values, shares, strict=True)]).sum(0)
+
+    first = steps[0]
+    return StepOutput(
+        losses={name: mean([step.losses[name] for step in steps]) for name in first.losses},
+        total=mean([step.total for step in steps]),
+        logits=[torch.cat(parts) for parts in zip(*(s.logits for s in steps), strict=True)],
+        labels=[torch.cat(parts) for parts in zip(*(s.labels for s in steps), strict=True)],
+        counts={name: mean([step.counts[name] for step in steps]) for name in first.counts},
+    )

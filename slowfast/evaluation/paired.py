@@ -1,0 +1,56 @@
+"""Runs compared segment by segment: their predictions files against one labelled list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from slowfast.evaluation.epic import ManyShot, Subsets
+from slowfast.evaluation.metrics import Statistic, paired_intervals
+from slowfast.evaluation.predictions import read_predictions, select
+from slowfast.evaluation.results import recognition_statistics
+
+
+@dataclass(frozen=True)
+class LabelledList:
+    """The segments that runs were tested on; labels: per head (verb, noun), a class id each."""
+
+    path: Path
+    ids: Sequence[str]
+    labels: Sequence[Sequence[int]]
+    participants: Sequence[str]
+    subsets: Subsets | None = None
+    many_shot: ManyShot | None = None
+
+
+def prediction_statistics(path: Path, labelled: LabelledList) -> dict[str, Statistic]:
+    """The values of a predictions file for any resample of the list.
+
+    Raises: UserError where the file does not fit the list.
+    """
+    predictions = select(read_predictions(path), labelled.ids, f"{path} against {labelled.path}")
+    return recognition_statistics(
+        [predictions.verb_output, predictions.noun_output],
+        labelled.labels,
+        labelled.participants,
+        labelled.subsets,
+        labelled.many_shot,
+    )
+
+
+def difference_intervals(
+    first: Mapping[str, Statistic],
+    other: Mapping[str, Statistic],
+    keys: Sequence[str],
+    num_segments: int,
+) -> dict[str, tuple[float, float]]:
+    """95 % interval of other - first for those of the keys that both have."""
+    return paired_intervals({key: first[key] for key in keys if key in first}, other, num_segments)
+
+
+def agrees(statistic: Statistic, value: float, num_segments: int) -> bool:
+    """Whether a statistic gives the value that a run has written, on all segments."""
+    return abs(statistic(np.ones(num_segments)) - value) < 1e-6

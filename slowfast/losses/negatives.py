@@ -1,0 +1,45 @@
+"""Which clips of a batch mean the same, and so are no negatives of each other.
+
+Legend: n clips of this process, M clips of all processes, K classes, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+# Of two embeddings of one sentence, which differ by rounding alone.
+_SAME_TEXT = 1 - 1e-6
+
+
+def same_classes(labels: Sequence[Tensor], labels_all: Sequence[Tensor]) -> Tensor:
+    """Whether two clips agree in every task, (n, M) bool.
+
+    Per task either int64 (n,) and (M,), which agree where they are equal and labelled (not -1), or
+    multi-hot (n, K) and (M, K), which agree where they share a class.
+    """
+    agree = [_agree(y, y_all) for y, y_all in zip(labels, labels_all, strict=True)]
+    return torch.stack(agree).all(0)
+
+
+def class_overlap(labels: Sequence[Tensor], labels_all: Sequence[Tensor]) -> Tensor:
+    """The share of tasks in which two clips agree, (n, M) float32 in 0..1; as `same_classes`."""
+    agree = [_agree(y, y_all) for y, y_all in zip(labels, labels_all, strict=True)]
+    return torch.stack(agree).float().mean(0)
+
+
+def _agree(labels: Tensor, labels_all: Tensor) -> Tensor:
+    if labels.ndim == 2:
+        return labels.float() @ labels_all.float().T > 0
+    return (labels[:, None] == labels_all) & (labels[:, None] >= 0)
+
+
+def same_text(d: Tensor, d_all: Tensor) -> Tensor:
+    """Whether two narrations are the same sentence, (n, M) bool: a cosine above 1 - 1e-6.
+
+    d, d_all: (n, D), (M, D) embeddings, rows of norm 1.
+    """
+    # float64: products of lower precision (TF32) are off by more than the limit.
+    return d.double() @ d_all.double().T > _SAME_TEXT

@@ -1,0 +1,60 @@
+"""Convolutions over space or over time alone, on request as 2-D ones.
+
+Legend: N clips, C channels, T frames, H W positions.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Conv3d(nn.Conv3d):
+    """A 3-D convolution that can run as a 2-D one where it leaves time or space alone.
+
+    Frames then join the batch, or H and W one axis: views, not copies, of a channels-last clip.
+    Libraries have faster kernels for 2-D; the values differ by rounding.
+    """
+
+    as_2d = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.as_2d and self._leaves_alone(0):
+            return self._over_space(x)
+        if self.as_2d and self._leaves_alone(1) and self._leaves_alone(2):
+            return self._over_time(x)
+        return super().forward(x)
+
+    def _leaves_alone(self, axis: int) -> bool:
+        return (self.kernel_size[axis], self.stride[axis], self.padding[axis]) == (1, 1, 0)
+
+    def _over_space(self, x: Tensor) -> Tensor:
+        y = F.conv2d(
+            x.transpose(1, 2).flatten(0, 1),
+            self.weight.squeeze(2),
+            self.bias,
+            self.stride[1:],
+            self.padding[1:],
+            self.dilation[1:],
+            self.groups,
+        )
+        return y.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+
+    def _over_time(self, x: Tensor) -> Tensor:
+        y = F.conv2d(
+            x.flatten(3),
+            self.weight.squeeze(4),
+            self.bias,
+            (self.stride[0], 1),
+            (self.padding[0], 0),  # type: ignore[arg-type]
+            (self.dilation[0], 1),
+            self.groups,
+        )
+        return y.unflatten(3, x.shape[3:])
+
+
+def use_2d_convolutions(model: nn.Module) -> None:
+    """Run every `Conv3d` of the model that can as a 2-D convolution."""
+    for module in model.modules():
+        if isinstance(module, Conv3d):
+            module.as_2d = True

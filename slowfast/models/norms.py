@@ -1,0 +1,129 @@
+"""Batch norms of another kind, kept statistics, and batch norms folded into convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class FrozenBatchNorm3d(nn.BatchNorm3d):
+    """Normalises by the running statistics, in training too, and never changes them.
+
+    Scale and shift are trained.
+    """
+
+    def train(self, mode: bool = True) -> FrozenBatchNorm3d:
+        super().train(False)
+        return self
+
+
+def convert_norms(model: nn.Module, kind: str) -> None:
+    """Make every batch norm of the model one of `kind`, with the same weights and statistics.
+
+    kind: batchnorm (left as they are), sync_batchnorm (statistics of the clips of all processes),
+        frozen.
+    """
+    if kind == "batchnorm":
+        return
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if type(child) is nn.BatchNorm3d:
+                setattr(parent, name, _converted(child, kind))
+
+
+def _converted(norm: nn.BatchNorm3d, kind: str) -> nn.Module:
+    kinds = {"sync_batchnorm": nn.SyncBatchNorm, "frozen": FrozenBatchNorm3d}
+    new = kinds[kind](norm.num_features, norm.eps, norm.momentum)
+    # The tensors themselves: what refers to them goes on doing so.
+    new._parameters, new._buffers = norm._parameters, norm._buffers
+    new.train(norm.training)
+    return new
+
+
+@contextmanager
+def kept_statistics(model: nn.Module) -> Iterator[None]:
+    """Inside, forward passes in training mode leave the running statistics as they are."""
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
+
+
+def fold_batch_norms(model: nn.Module) -> int:
+    """Fold batch norms in eval mode into the convolutions that feed them; how many there were.
+
+    A batch norm is fed by the convolution that stands right before it among its siblings. Only for
+    evaluation: the model has other parameters then, and its scores differ by rounding.
+    """
+    folded = 0
+    for parent in list(model.modules()):
+        for (name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):
+            if isinstance(conv, nn.Conv3d) and isinstance(norm, _BatchNorm):
+                setattr(parent, name, _folded(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
+                folded += 1
+    return folded
+
+
+def _folded(conv: nn.Conv3d, norm: _BatchNorm) -> nn.Conv3d:
+    """Computed in float64, so that folding rounds each weight once."""
+    dtype, layout = conv.weight.dtype, torch.channels_last_3d
+    channels_last = conv.weight.is_contiguous(memory_format=layout)
+    fused = fuse_conv_bn_eval(conv.double(), norm.double()).to(dtype)
+    if channels_last:
+        fused.to(memory_format=layout)  # type: ignore[call-overload]
+    return fused
+
+
+class RunningStatistics:
+    """Running statistics over several forward passes that are parts of one step."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """As they are now, of the batch norms in training mode."""
+        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
+        pairs = [x for norm in norms for x in (norm.running_mean, norm.running_var)]
+        self._values = [x for x in pairs if x is not None]
+        counts = [norm.num_batches_tracked for norm in norms]
+        self._counts = [x for x in counts if x is not None]
+        self._kept = [x.clone() for x in (*self._values, *self._counts)]
+        self._total: list[Tensor] | None = None
+        self._passes = 0
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """As they were at first."""
+        if self._kept:
+            torch._foreach_copy_([*self._values, *self._counts], self._kept)
+
+    @torch.no_grad()
+    def take_pass(self) -> None:
+        """Remember what the pass just made has changed, and take it back.
+
+        Behind the backward pass, which reads them.
+        """
+        if self._values:
+            if self._total is None:
+                self._total = [x.clone() for x in self._values]
+            else:
+                torch._foreach_add_(self._total, self._values)
+        self._passes += 1
+        self.restore()
+
+    @torch.no_grad()
+    def put_mean(self) -> None:
+        """One update by the mean of the passes taken; a single pass gives exactly its own."""
+        if self._total is not None:
+            torch._foreach_div_(self._total, self._passes)
+            torch._foreach_copy_(self._values, self._total)
+            torch._foreach_add_(self._counts, 1)

@@ -1,0 +1,104 @@
+"""A training that is stopped and goes on ends bit for bit like the one that was left alone."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from slowfast.engine.update import Update
+from slowfast.tasks.ego_exo_alignment import EgoExoAlignmentTask
+from tests.faults.trainings import (
+    STEPS,
+    assert_same_training,
+    logged_numbers,
+    run_here,
+    signal_in_step,
+    training_cfg,
+)
+
+# Where each part of the training is told to stop: (epoch, step), counted from 0.
+TWICE_IN_ONE_EPOCH = ((0, 0), (0, 1), (1, 3))
+
+
+# Loss of the steps up to each log line, and its parts in the first. A change of numbers anywhere
+# between the frames and the weights shows here. Other processors add up in another order, which
+# eight steps amplify: 1e-3 is far above that and far below what a
+# changed crop, mask or learning rate does.
+GOLDEN = {"1/2 3/4": 8.50259, "1/2 4/4": 6.69236, "2/2 3/4": 6.75338, "2/2 4/4": 6.51181}
+GOLDEN_PARTS = {
+    **{"ego_verb": 1.79252, "ego_noun": 2.07599, "exo_verb": 0.681137, "exo_noun": 0.689782},
+    **{"align": 19.6671, "ego_text": 20.5099, "exo_text": 20.5265, "pairs_kept": 0.75},
+}
+
+
+def test_the_loss_curve_of_a_short_training(whole_run):
+    steps = {
+        f"{epoch} {iteration}": stats
+        for (kind, epoch, iteration), stats in logged_numbers(whole_run).items()
+        if kind == "train_iter"
+    }
+    losses = {place: stats["loss"] for place, stats in steps.items()}
+    assert losses == pytest.approx(GOLDEN, rel=1e-3)
+    parts = {name: steps["1/2 3/4"][name] for name in GOLDEN_PARTS}
+    assert parts == pytest.approx(GOLDEN_PARTS, rel=1e-3)
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_stopped_by_signals(sample_home, whole_run, monkeypatch, workers):
+    monkeypatch.chdir(sample_home)
+    output = f"runs/stopped_{workers}"
+    cfg = training_cfg(output, "DATA_LOADER.NUM_WORKERS", workers)
+    signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    for (epoch, iteration), signum in zip(TWICE_IN_ONE_EPOCH, signals, strict=True):
+        with monkeypatch.context() as patched:
+            signal_in_step(patched, epoch, iteration, signum)
+            assert run_here(cfg) == (130 if signum == signal.SIGINT else 143)
+        name = f"checkpoint_epoch_{epoch:05d}_iter_{iteration + 1:07d}.pyth"
+        assert Path(output, "checkpoints", name).is_file()
+    assert run_here(cfg) == 0
+    assert_same_training(Path(output), whole_run)
+
+
+def test_stopped_in_a_validation(sample_home, whole_run, monkeypatch):
+    monkeypatch.chdir(sample_home)
+    cfg = training_cfg("runs/stopped_validating")
+    evaluate = EgoExoAlignmentTask.evaluate
+
+    def signalled(self, model, batch):
+        signal.raise_signal(signal.SIGTERM)
+        return evaluate(self, model, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EgoExoAlignmentTask, "evaluate", signalled)
+        assert run_here(cfg) == 143
+    checkpoints = Path("runs/stopped_validating/checkpoints")
+    assert [path.name for path in checkpoints.iterdir()] == [
+        f"checkpoint_epoch_00000_iter_{STEPS:07d}.pyth"
+    ]
+    assert run_here(cfg) == 0
+    assert_same_training(Path("runs/stopped_validating"), whole_run)
+
+
+class Lost(Exception):
+    """What ends a process without a word, as far as its checkpoints go."""
+
+
+def test_killed_between_two_checkpoints_inside_an_epoch(sample_home, whole_run, monkeypatch):
+    """Without a signal to act on: the run goes on from the file of its last period."""
+    monkeypatch.chdir(sample_home)
+    cfg = training_cfg("runs/lost", "TRAIN.CHECKPOINT_PERIOD_ITERS", 2)
+
+    call = Update.__call__
+
+    def lost(self, batch, epoch, iteration):
+        if (epoch, iteration) == (1, 3):
+            raise Lost
+        return call(self, batch, epoch, iteration)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Update, "__call__", lost)
+        with pytest.raises(Lost):
+            run_here(cfg)
+    assert run_here(cfg) == 0
+    assert "1 epoch(s) and 2 step(s) are done" in Path("runs/lost/log.txt").read_text()
+    assert_same_training(Path("runs/lost"), whole_run)

@@ -1,0 +1,140 @@
+"""Signals to real processes and groups, ranks that are killed, and losses that are no numbers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.commands import SUML_TINY, environment
+from tests.faults.trainings import TRAINING, assert_same_training
+
+SCRIPT = Path(__file__).with_name("injected_run.py")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+WAIT_SEC = 120
+
+
+@contextmanager
+def started(
+    home: Path, output: str, *overrides: object, fault: str = "none", launcher: tuple[str, ...] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """A training in a process group of its own, which ends with the block."""
+    args = ["--cfg", SUML_TINY, *TRAINING, "OUTPUT_DIR", output, *overrides]
+    command = [sys.executable, *launcher, str(SCRIPT), fault, *map(str, args)]
+    with (home / f"{Path(output).name}.stderr").open("w") as stderr:
+        process = subprocess.Popen(
+            command, cwd=home, env=environment(), stderr=stderr, text=True, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def finish(home: Path, output: str, *overrides: object, **how: object) -> tuple[int, str]:
+    """Exit status and stderr of a training."""
+    with started(home, output, *overrides, **how) as process:
+        status = process.wait(WAIT_SEC)
+    return status, (home / f"{Path(output).name}.stderr").read_text()
+
+
+def wait_for(log: Path, text: str) -> None:
+    end = time.monotonic() + WAIT_SEC
+    while time.monotonic() < end:
+        if log.is_file() and text in log.read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{text} is not in {log}")
+
+
+@pytest.fixture(scope="module")
+def whole_pair(sample_home) -> Path:
+    """OUTPUT_DIR of a training that was left alone, in two processes."""
+    status, stderr = finish(sample_home, "runs/pair", "NUM_GPUS", 2)
+    assert status == 0, stderr[-4000:]
+    return sample_home / "runs" / "pair"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_the_command_alone(sample_home, signum):
+    """Our own launcher hands it on; the run goes on in another number of processes."""
+    output = f"runs/pair_{signum.name}"
+    assert stopped(sample_home, output, "NUM_GPUS", 2, signum=signum, to_group=False) == 143
+    if signum == signal.SIGUSR1:
+        status, stderr = finish(sample_home, output, "NUM_GPUS", 0, "SOLVER.MAX_EPOCH", 1)
+        assert status == 0, stderr[-4000:]
+        assert '"iter": "4/4"' in (sample_home / output / "log.txt").read_text()
+
+
+def test_a_signal_to_the_whole_group(sample_home, whole_pair):
+    """Data workers get it too, and must not end before the training."""
+    output, settings = "runs/pair_group", ("NUM_GPUS", 2, "DATA_LOADER.NUM_WORKERS", 2)
+    status = stopped(sample_home, output, *settings, signum=signal.SIGINT, to_group=True)
+    assert status == 130
+    ended, stderr = finish(sample_home, output, *settings)
+    assert ended == 0, stderr[-4000:]
+    assert_same_training(sample_home / output, whole_pair)
+
+
+def stopped(
+    home: Path, output: str, *overrides: object, signum: signal.Signals, to_group: bool
+) -> int:
+    """The exit status of a training that is sent a signal in its first epoch."""
+    with started(home, output, *overrides) as process:
+        wait_for(home / output / "log.txt", '"iter": "3/4"')
+        (os.killpg if to_group else os.kill)(process.pid, signum)
+        status = process.wait(WAIT_SEC)
+    stderr = (home / f"{Path(output).name}.stderr").read_text()
+    assert "the same command goes on from" in stderr
+    assert "Traceback" not in stderr
+    return status
+
+
+def test_torchrun_brings_a_killed_rank_back(sample_home, whole_pair):
+    status, stderr = finish(
+        sample_home,
+        "runs/killed_rank",
+        *("TRAIN.CHECKPOINT_PERIOD_ITERS", 1),
+        fault="kill:1:0:2",
+        launcher=(*TORCHRUN, "--max-restarts=1", "--monitor-interval=0.2"),
+    )
+    assert status == 0, stderr[-4000:]
+    log = (sample_home / "runs" / "killed_rank" / "log.txt").read_text()
+    assert "0 epoch(s) and 2 step(s) are done" in log
+    assert_same_training(sample_home / "runs" / "killed_rank", whole_pair)
+
+
+def test_one_rank_without_a_finite_loss_stops_all(sample_home):
+    status, stderr = finish(sample_home, "runs/nan", "NUM_GPUS", 2, fault="nan:1:0:1")
+    assert status == 2, stderr[-4000:]
+    (line,) = {line for line in stderr.splitlines() if line.startswith("error: ")}
+    assert "epoch 1, step 2: align on rank 1 (P" in line
+    assert "rank 0" not in line
+    saved = sample_home / "runs/nan/nonfinite/epoch_00001_iter_0000002_rank_1.pt"
+    assert str(saved.relative_to(sample_home)) in line
+    content = torch.load(saved, weights_only=False)
+    assert len(content["narration_ids"]) == 4
+    assert content["batch"].ego.frames.shape[0] == 4
+    assert all(name in line for name in content["narration_ids"])
+
+
+def test_a_step_that_is_not_finite_on_one_rank_is_skipped_on_all(sample_home):
+    settings = ("NUM_GPUS", 2, "SOLVER.SKIP_NONFINITE", 1, "SOLVER.MAX_EPOCH", 1)
+    status, stderr = finish(sample_home, "runs/skipped", *settings, fault="nan:1:0:3")
+    assert status == 0, stderr[-4000:]
+    assert "align on rank 1" in stderr
+    assert "SOLVER.SKIP_NONFINITE 1" in stderr
+    last = Path("checkpoints") / "checkpoint_epoch_00001.pyth"
+    content = torch.load(sample_home / "runs/skipped" / last, weights_only=True)
+    assert content["nonfinite_skipped"] == 1
+    assert all(torch.isfinite(value).all() for value in content["model_state"].values())

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Run an ablation and compare its arms: `tools/ablate.py configs/ablation/NAME.yaml`.
+
+Every arm runs with every seed, as a run of its own below --out. Started again after an
+interruption, it goes on where it was and skips what is finished; at the end it writes table.md,
+table.tex, table.csv, table.json, figure.png and figure.svg.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+from slowfast.ablation.ablate import ablate
+from slowfast.ablation.plan import read_plan
+from slowfast.ablation.progress import LogDisplay, terminal_display
+from slowfast.utils.cli import run_command
+from slowfast.utils.errors import UserError
+from slowfast.utils.logging import setup_logging
+
+RUN_NET = Path(__file__).resolve().parent / "run_net.py"
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("plan", type=Path, help="YAML file")
+    parser.add_argument("--out", type=Path, help="default: runs/ablation/NAME")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    parser.add_argument(
+        "--fresh", action="store_true", help="run anew what other code, config or data has made"
+    )
+    parser.add_argument(
+        "--table-only", action="store_true", help="compare what is finished; run nothing"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    if args.jobs < 1:
+        raise UserError(f"--jobs is {args.jobs}; give 1 or more")
+    setup_logging()
+    # An end by `kill` ends the children too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    plan = read_plan(args.plan)
+    with terminal_display() if sys.stderr.isatty() else nullcontext(LogDisplay()) as display:
+        result = ablate(
+            plan,
+            args.out or Path("runs/ablation") / args.plan.stem,
+            [sys.executable, str(RUN_NET), "--cfg", str(plan.base)],
+            display,
+            jobs=args.jobs,
+            threads=len(os.sched_getaffinity(0)),
+            gpus=torch.cuda.device_count() if torch.cuda.is_available() else 0,
+            fresh=args.fresh,
+            table_only=args.table_only,
+        )
+    print(result.text)
+    return 1 if result.failed else 0
+
+
+if __name__ == "__main__":
+    run_command(main)
