@@ -25,7 +25,7 @@ CONSOLE = "console.txt"
 _LOCK = ".lock"
 _POLL_SEC = 0.1
 _SHOW_SEC = 1.0
-_GRACE_SEC = 15.0
+_GRACE_SEC = 60.0
 _LAST_LINES = 15
 
 
@@ -210,18 +210,22 @@ class Runner:
         self._display.show(done, len(self._runs), running, self._time_left(waiting))
 
     def _stop_children(self) -> None:
+        """Let them write a checkpoint and end; a second interruption ends them at once."""
         for child in self._children:
             _signal_group(child.process, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE_SEC
-        for child in self._children:
-            with suppress(subprocess.TimeoutExpired):
-                child.process.wait(max(deadline - time.monotonic(), 0.0))
-            # What a run has started may outlive it.
-            _signal_group(child.process, signal.SIGKILL)
-            child.process.wait()
-            child.record.seconds += child.seconds
-            child.record.write(child.run.folder)
-        self._children.clear()
+        try:
+            for child in self._children:
+                with suppress(subprocess.TimeoutExpired):
+                    child.process.wait(max(deadline - time.monotonic(), 0.0))
+        finally:
+            for child in self._children:
+                # What a run has started may outlive it.
+                _signal_group(child.process, signal.SIGKILL)
+                child.process.wait()
+                child.record.seconds += child.seconds
+                child.record.write(child.run.folder)
+            self._children.clear()
 
 
 def share_of_machine(slot: int, jobs: int, threads: int, gpus: int) -> dict[str, str]:

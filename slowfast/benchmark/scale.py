@@ -118,3 +118,27 @@ def _steps(cfg: CfgNode, batch: Any, steps: int, device: torch.device) -> list[f
         update(batch, 0, iteration).output.total.item()
         taken.append(time.perf_counter() - start)
     return taken
+
+
+# Gathers of z and d of both halves, and of z, z and similarities for the alignment; the sums of
+# gradients of the four z blocks. Seconds from one process to the next in a ring.
+_COLLECTIVES, _HOP_SEC = 11, 5e-6
+# Part of a step, its backward pass, that sends gradients meanwhile.
+_OVERLAP = 0.5
+
+
+def projected_step_sec(
+    step_sec: float, sent: dict[str, float], processes: int, bytes_per_sec: float
+) -> float:
+    """Time of a step in `processes` processes: a projection from that of one.
+
+    T = t + max(0, S_g / B - o t) + S_e / B + c a (W - 1)
+
+    t: step_sec. S_g, S_e: gradient and embedding bytes that a process sends (`traffic`). B:
+    bytes_per_sec of the slowest link of the ring. o: part of t that hides gradients. c: other
+    collectives of a step. a: latency per process of a ring. W: processes.
+    """
+    gradients = sent["gradient bytes sent"] / bytes_per_sec
+    embeddings = sent.get("embedding bytes sent", 0.0) / bytes_per_sec
+    latency = _COLLECTIVES * _HOP_SEC * (processes - 1)
+    return step_sec + max(0.0, gradients - _OVERLAP * step_sec) + embeddings + latency

@@ -253,6 +253,14 @@ _C.SUML.TEXT_NEGATIVES = "both"
 # With SOLVER.ACCUMULATE above 1: negatives from the whole batch, for a second forward pass of each
 # part (arXiv 2101.06983). False: from the parts' own clips.
 _C.SUML.GRAD_CACHE = False
+_C.SUML.QUEUE = CfgNode()
+# For small batches: so many exo clips of the last steps, of all processes, are negatives in the
+# alignment too (dcl, dcl_weighted), but those whose pair did not pass the threshold, and those that
+# SUML.NEGATIVES rules out. Costs a forward pass of the exo half. 0: none.
+_C.SUML.QUEUE.SIZE = 0
+# A slow copy of the exo half embeds them (arXiv 1911.05722), after every step
+# slow = MOMENTUM * slow + (1 - MOMENTUM) * weights.
+_C.SUML.QUEUE.MOMENTUM = 0.999
 # Weights of the terms; 0 removes a term and its cost.
 _C.SUML.WEIGHTS = CfgNode()
 # Exo classification, view alignment, ego to its narration, exo to its narration.

@@ -81,6 +81,7 @@ AT_LEAST: dict[str, int] = {
     "SUML.WEIGHTS.EGO_TEXT": 0,
     "SUML.WEIGHTS.EXO_TEXT": 0,
     "SUML.ALIGN.MARGIN": 0,
+    "SUML.QUEUE.SIZE": 0,
     "SUML.PAIRS.TOP_K": 1,
     "SUML.PAIRS.IVF_LISTS": 0,
     "SUML.PAIRS.IVF_PROBES": 1,
@@ -110,6 +111,7 @@ AT_LEAST: dict[str, int] = {
 ABOVE_ZERO = ("SUML.TEMPERATURE", "SUML.ALIGN.SIGMA")
 FROM_ZERO_BELOW_ONE = (
     *("MODEL.DROPOUT_RATE", "SOLVER.MOMENTUM", "SOLVER.DAMPENING", "SOLVER.EMA_DECAY"),
+    "SUML.QUEUE.MOMENTUM",
 )
 
 # Per stage s2..s5, (slow, fast): the smallest value.
@@ -340,6 +342,17 @@ def _grad_cache(cfg: CfgNode) -> str | None:
     return None
 
 
+def _queue(cfg: CfgNode) -> str | None:
+    size, kind, weight = cfg.SUML.QUEUE.SIZE, cfg.SUML.ALIGN.KIND, cfg.SUML.WEIGHTS.ALIGN
+    if not size or (kind in ("dcl", "dcl_weighted") and weight):
+        return None
+    return (
+        f"SUML.QUEUE.SIZE {size} holds negatives of SUML.ALIGN.KIND dcl and dcl_weighted; it is"
+        f" {kind}, of SUML.WEIGHTS.ALIGN {weight}: set the size 0, or one of these kinds and a"
+        " weight above 0"
+    )
+
+
 def _average(cfg: CfgNode) -> str | None:
     if cfg.SOLVER.EMA_DECAY and cfg.BN.USE_PRECISE_STATS:
         return (
@@ -363,6 +376,7 @@ _RULES: tuple[Rule, ...] = (
     _recomputed_stages,
     _clipping,
     _grad_cache,
+    _queue,
     _average,
     _steps,
     _nesterov,

@@ -111,6 +111,7 @@ class Update:
         self._step_if(made)
         if self.average:
             self.average.update(made)
+        self.task.finish_step(self.model, made)
         finite = made
         if self.loss_scale:
             output.counts["loss_scale"] = self.loss_scale.value.clone()
@@ -159,7 +160,7 @@ class Update:
             used = [
                 (end, leaf.grad[rows])
                 for end, leaf in zip(ends, leaves, strict=True)
-                if leaf.grad is not None
+                if leaf.grad is not None and end.requires_grad
             ]
             torch.autograd.backward([end for end, _ in used], [gradient for _, gradient in used])
             start = rows.stop
@@ -209,7 +210,9 @@ class Update:
     def state_dict(self) -> dict[str, Any]:
         """What an exact resume needs beside weights and optimizer."""
         parts = {"average": self.average, "loss_scale": self.loss_scale}
-        return {name: part.state_dict() for name, part in parts.items() if part}
+        states = {name: part.state_dict() for name, part in parts.items() if part}
+        task = self.task.state_dict()
+        return {**states, "task": task} if task else states
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Behind the weights: an average that the state lacks starts from them."""
@@ -217,3 +220,5 @@ class Update:
             self.average.load_state_dict(state.get("average", published_state_dict(self.model)))
         if self.loss_scale and "loss_scale" in state:
             self.loss_scale.load_state_dict(state["loss_scale"])
+        if "task" in state:
+            self.task.load_state_dict(state["task"], self._parameters[0].device)

@@ -87,6 +87,8 @@ def alignment_share(
     kind: str = "dcl",
     related: Tensor | None = None,
     join_related: bool = False,
+    extra: Tensor | None = None,
+    extra_excluded: Tensor | None = None,
 ) -> Tensor:
     """This process's share of L_a over the pairs of all processes: its anchors, over |P|.
 
@@ -95,6 +97,7 @@ def alignment_share(
     z_ego, z_exo: (n, D), rows `positions` (n,) of z_ego_all, z_exo_all (M, D).
     similarity_all: (M,) of the narrations of each pair. kind: dcl or dcl_weighted.
     related: (n, M) bool, pairs that are no negatives of each other; join_related: but positives.
+    extra: (Q, D) further negatives of both directions, but for extra_excluded (n, Q) bool.
 
     Raises: ValueError for another kind, or for dcl_weighted without sigma.
     """
@@ -106,7 +109,10 @@ def alignment_share(
         weight = pair_weights(similarity_all, kept_all, sigma)[positions]
     elif kind != "dcl":
         raise ValueError(f"kind {kind!r} is none of dcl, dcl_weighted, triplet, soft, none")
-    shared = (positions, temperature, weight, kept_all, related, join_related)
+    shared = (
+        *(positions, temperature, weight, kept_all, related, join_related),
+        *(True, extra, extra_excluded),
+    )
     ego_rows = dcl_rows(z_ego, z_exo, z_ego_all, z_exo_all, *shared)
     exo_rows = dcl_rows(z_exo, z_ego, z_exo_all, z_ego_all, *shared)
     rows = ego_rows + exo_rows
@@ -138,7 +144,7 @@ def soft_alignment_share(
         (z_ego, z_exo_all, ego_relevance),
         (z_exo, z_ego_all, exo_relevance),
     ):
-        target = (relevance / sigma).softmax(1)
+        target = (relevance.to(u.dtype) / sigma).softmax(1)
         rows = rows - (target * (u @ v_all.T / temperature).log_softmax(1)).sum(1)
     return rows.sum() / max(len(z_ego_all), 1)
 

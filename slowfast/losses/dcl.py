@@ -57,6 +57,8 @@ def dcl_rows(
     related: Tensor | None = None,
     join_related: bool = False,
     within: bool = True,
+    extra: Tensor | None = None,
+    extra_excluded: Tensor | None = None,
 ) -> Tensor:
     """The loss of each anchor, (n,), with the negatives of all processes.
 
@@ -65,10 +67,16 @@ def dcl_rows(
     weight: (n,) of the positives. candidates: (M,) bool, the rows that may be negatives, or
         positives of other rows. related (n, M) bool, join_related, within: as
         `decoupled_contrastive`.
+    extra: (Q, D), further negatives, which belong to no anchor, but for extra_excluded (n, Q) bool.
     An anchor without negatives gives a zero that keeps the graph. Memory O(n M); nothing waits
     for the device.
     """
     excluded = not_negative(positions, len(u_all), candidates, related)
+    parts = [u_all, v_all] if within else [v_all]
+    if extra is not None and extra_excluded is not None:
+        # As one part, which is not empty where the extra rows are all the negatives there are.
+        excluded = torch.cat([excluded] * len(parts) + [extra_excluded], dim=1)
+        parts = [torch.cat([*parts, extra])]
     alone = excluded.all(1)
     # Anchors without negatives keep them here: the gradient through log(0) is NaN, even times 0.
     excluded = excluded & ~alone[:, None]
@@ -80,9 +88,8 @@ def dcl_rows(
         positive = (u * v).sum(1) / temperature
     if weight is not None:
         positive = weight * positive
-    parts = [u_all, v_all] if within else [v_all]
     sums = [_log_sum_exp(u @ part.T, temperature, excluded) for part in parts]
-    negative = torch.logaddexp(*sums) if within else sums[0]
+    negative = torch.logaddexp(*sums) if len(sums) == 2 else sums[0]
     rows = negative - positive
     return torch.where(alone, 0 * rows, rows)
 

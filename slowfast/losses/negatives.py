@@ -5,7 +5,7 @@ Legend: n clips of this process, M clips of all processes, K classes, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 _SAME_TEXT = 1 - 1e-6
 
 
-def same_classes(labels: Sequence[Tensor], labels_all: Sequence[Tensor]) -> Tensor:
+def same_classes(labels: Iterable[Tensor], labels_all: Iterable[Tensor]) -> Tensor:
     """Whether two clips agree in every task, (n, M) bool.
 
     Per task either int64 (n,) and (M,), which agree where they are equal and labelled (not -1), or
@@ -24,7 +24,7 @@ def same_classes(labels: Sequence[Tensor], labels_all: Sequence[Tensor]) -> Tens
     return torch.stack(agree).all(0)
 
 
-def class_overlap(labels: Sequence[Tensor], labels_all: Sequence[Tensor]) -> Tensor:
+def class_overlap(labels: Iterable[Tensor], labels_all: Iterable[Tensor]) -> Tensor:
     """The share of tasks in which two clips agree, (n, M) float32 in 0..1; as `same_classes`."""
     agree = [_agree(y, y_all) for y, y_all in zip(labels, labels_all, strict=True)]
     return torch.stack(agree).float().mean(0)

@@ -29,11 +29,16 @@ class Conv3d(nn.Conv3d):
         return (self.kernel_size[axis], self.stride[axis], self.padding[axis]) == (1, 1, 0)
 
     def _over_space(self, x: Tensor) -> Tensor:
+        stride = self.stride[1:]
+        if self.kernel_size[1:] == (1, 1) and self.padding[1:] == (0, 0):
+            # torch 2.13 writes out of bounds in the backward pass of a strided 1x1 convolution of
+            # a channels-last tensor on the CPU; the positions that it would skip are left out.
+            x, stride = x[..., :: stride[0], :: stride[1]], (1, 1)
         y = F.conv2d(
             x.transpose(1, 2).flatten(0, 1),
             self.weight.squeeze(2),
             self.bias,
-            self.stride[1:],
+            stride,
             self.padding[1:],
             self.dilation[1:],
             self.groups,

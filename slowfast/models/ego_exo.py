@@ -17,12 +17,14 @@ class EgoExoOutput(NamedTuple):
     """What a training step needs; None where a part is not trained.
 
     ego_logits, exo_logits: [(N, K) per task]. z_ego, z_exo: (N, D), rows of norm 1.
+    key_exo: (N, D), as z_exo, of another encoder of the exo clip; the model itself gives none.
     """
 
     ego_logits: list[Tensor]
     exo_logits: list[Tensor] | None
     z_ego: Tensor | None
     z_exo: Tensor | None
+    key_exo: Tensor | None = None
 
 
 class Projection(nn.Module):

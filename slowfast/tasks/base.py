@@ -6,9 +6,11 @@ Legend: N clips of this process, T frames, S pixels, K classes, c views of one s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from slowfast.datasets.types import ClipBatch
@@ -57,6 +59,17 @@ class Task(ABC, Generic[BatchT, OutputT]):
     @abstractmethod
     def evaluate(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
         """Scores of clips of the view that is evaluated; one (N, K) tensor per head."""
+
+    def finish_step(self, model: nn.Module, made: Tensor) -> None:
+        """Called after the optimizer. made: () bool on the device; false: the step is void, and
+        must leave no trace here either. model: the one that is not wrapped."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What an exact resume needs to know of the task: tensors and containers of them."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go on from a `state_dict` that is not empty."""
 
     def step(self, model: nn.Module, batch: BatchT, epoch: int, iteration: int) -> StepOutput:
         """Losses of one whole batch."""

@@ -32,6 +32,7 @@ def build_task(cfg: CfgNode) -> Task:
 
 def _alignment(cfg: CfgNode) -> AlignmentSettings:
     suml, align, weights = cfg.SUML, cfg.SUML.ALIGN, cfg.SUML.WEIGHTS
+    queue = cfg.SUML.QUEUE
     return AlignmentSettings(
         temperature=suml.TEMPERATURE,
         kind=align.KIND,
@@ -41,6 +42,8 @@ def _alignment(cfg: CfgNode) -> AlignmentSettings:
         relevance=align.RELEVANCE,
         negatives=suml.NEGATIVES,
         text_negatives=suml.TEXT_NEGATIVES,
+        queue=queue.SIZE,
+        queue_momentum=queue.MOMENTUM,
         gather=suml.GATHER,
         exo_cls=weights.EXO_CLS,
         align=weights.ALIGN,

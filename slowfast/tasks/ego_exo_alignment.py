@@ -5,7 +5,9 @@ arXiv 2308.11489. Legend: N pairs of this process, M pairs of all processes, D e
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from slowfast.losses.negatives import class_overlap, same_classes, same_text
 from slowfast.models.dropout import reseed_dropout
 from slowfast.models.ego_exo import EgoExoOutput
 from slowfast.tasks.base import StepOutput, Task, weighted_sum
+from slowfast.tasks.exo_queue import ExoQueue
 from slowfast.tasks.recognition import dropout_seed
 from slowfast.utils import distributed
 from slowfast.utils.seeding import Stream, integer_seed
@@ -36,6 +39,8 @@ class AlignmentSettings:
     relevance: str
     negatives: str
     text_negatives: str
+    queue: int
+    queue_momentum: float
     gather: bool
     exo_cls: float
     align: float
@@ -64,6 +69,7 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
         self._ego_transform = ego_transform
         self._exo_transform = exo_transform
         self._seed = seed
+        self._queue = ExoQueue(settings.queue, settings.queue_momentum) if settings.queue else None
         self._weights = {
             "exo_verb": settings.exo_cls,
             "exo_noun": settings.exo_cls,
@@ -75,7 +81,7 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
     def seed(
         self, model: nn.Module, epoch: int, iteration: int, chunk: int = 0, chunks: int = 1
     ) -> None:
-        halves: nn.Module = getattr(model, "module", model)
+        halves = _unwrapped(model)
         for half, stream in (("ego", Stream.EGO_DROPOUT), ("exo", Stream.EXO_DROPOUT)):
             seed = dropout_seed(self._seed, epoch, iteration, stream, chunk, chunks)
             reseed_dropout(halves.get_submodule(half), seed)
@@ -84,6 +90,8 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
         ego = self._ego_transform.clips(batch.ego)
         exo = self._exo_transform.clips(batch.exo) if self._uses_exo else None
         output: EgoExoOutput = model(ego, exo)
+        if self._queue and exo is not None:
+            output = output._replace(key_exo=self._queue.embed(_unwrapped(model), exo))
         return output
 
     def losses(
@@ -102,6 +110,17 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
             labels=batch.ego.labels,
             counts=counts,
         )
+
+    def finish_step(self, model: nn.Module, made: Tensor) -> None:
+        if self._queue:
+            self._queue.finish_step(model, made)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"queue": self._queue.state_dict()} if self._queue else {}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        if self._queue:
+            self._queue.load_state_dict(state["queue"], device)
 
     def evaluate(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
         scores: list[Tensor] = model(self._ego_transform.clips(batch))
@@ -184,8 +203,13 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
         positions, related = self._positions(z_ego), self._related(batch.ego, batch.exo)
         kept_all = similarity_all > settings.threshold
         alone = not_negative(positions, len(similarity_all), kept_all, related).all(1) & kept
+        earlier, excluded = self._earlier(batch)
+        if excluded is not None:
+            alone = alone & excluded.all(1)
         counts["align_empty"] = torch.where(
-            kept_all.sum() < 2, 1.0, alone.sum() / kept.sum().clamp(min=1)
+            kept_all.sum() < (2 if excluded is None else 1),
+            1.0,
+            alone.sum() / kept.sum().clamp(min=1),
         )
         share = alignment_share(
             z_ego,
@@ -200,8 +224,35 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
             settings.kind,
             related=related,
             join_related=self._joins,
+            extra=earlier,
+            extra_excluded=excluded,
         )
+        if self._queue and output.key_exo is not None:
+            self._queue.remember(
+                (epoch, iteration),
+                z=output.key_exo,
+                similarity=similarity,
+                labels=torch.stack(batch.ego.labels, dim=1),
+                d_ego=_text_of(batch.ego),
+                d_exo=_text_of(batch.exo),
+            )
         return share * self._processes, counts
+
+    def _earlier(self, batch: PairedBatch) -> tuple[Tensor | None, Tensor | None]:
+        """Exo embeddings of the queue (Q, D), and which are no negatives of a pair, (N, Q) bool."""
+        rows = self._queue.rows if self._queue else {}
+        if not rows:
+            return None, None
+        excluded = (rows["similarity"] <= self._settings.threshold).expand(
+            len(batch.ego.indices), -1
+        )
+        related = self._same(
+            batch.ego.labels,
+            rows["labels"].unbind(1),
+            [_text_of(batch.ego), _text_of(batch.exo)],
+            [rows["d_ego"], rows["d_exo"]],
+        )
+        return rows["z"], excluded if related is None else excluded | related
 
     def _soft(self, z_ego: Tensor, z_exo: Tensor, batch: PairedBatch) -> Tensor:
         """L_a with soft targets, scaled as the other kinds."""
@@ -231,13 +282,23 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
 
         By the narrations of any of the views, or by the labels of the first one.
         """
+        labels, texts = views[0].labels, [_text_of(clips) for clips in views]
+        # Gathered only where they are used.
+        return self._same(labels, map(self._gathered, labels), texts, map(self._gathered, texts))
+
+    def _same(
+        self,
+        labels: Iterable[Tensor],
+        labels_all: Iterable[Tensor],
+        texts: Iterable[Tensor],
+        texts_all: Iterable[Tensor],
+    ) -> Tensor | None:
         if self._settings.negatives == "all":
             return None
         if self._settings.negatives == "drop_same_text":
-            texts = [_text_of(clips) for clips in views]
-            return torch.stack([same_text(d, self._gathered(d)) for d in texts]).any(0)
-        labels = views[0].labels
-        return same_classes(labels, [self._gathered(y) for y in labels])
+            found = [same_text(d, d_all) for d, d_all in zip(texts, texts_all, strict=True)]
+            return torch.stack(found).any(0)
+        return same_classes(labels, labels_all)
 
     @property
     def _joins(self) -> bool:
@@ -259,6 +320,11 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
         """Where this process's rows stand among the gathered ones."""
         first = distributed.rank() * len(rows) if self._settings.gather else 0
         return torch.arange(first, first + len(rows), device=rows.device)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    halves: nn.Module = getattr(model, "module", model)
+    return halves
 
 
 def _text_of(batch: ClipBatch) -> Tensor:

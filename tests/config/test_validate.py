@@ -176,6 +176,12 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
             ["SUML.ALIGN.THRESHOLD", "50"],
             "SUML.ALIGN.THRESHOLD is 50.0; set a cosine, from -1 to 1",
         ),
+        (
+            ["SUML.QUEUE.SIZE", "64", "SUML.ALIGN.KIND", "soft"],
+            "SUML.QUEUE.SIZE 64 holds negatives of SUML.ALIGN.KIND dcl and dcl_weighted; it is"
+            " soft, of SUML.WEIGHTS.ALIGN 0.02: set the size 0, or one of these kinds and a"
+            " weight above 0",
+        ),
     ],
 )
 def test_values_that_do_not_fit(empty: Path, overrides: list[Any], line: str) -> None:

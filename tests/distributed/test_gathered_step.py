@@ -1,5 +1,8 @@
 """SUML.GATHER: two processes give the losses and gradients of one process on the joined batch."""
 
+import functools
+from unittest import mock
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.models.build import build_model
+from slowfast.models.slowfast import NUM_BLOCKS
 from slowfast.tasks.build import build_task
 from slowfast.utils import distributed
 from tests.distributed.processes import run_in_processes
@@ -61,7 +65,8 @@ def _step(
     cfg = tiny_cfg(ALIGN__KIND=kind, WEIGHTS__ALIGN=1.0, **suml)
     cfg.MODEL.DROPOUT_RATE = 0.0
     torch.manual_seed(0)
-    model = build_model(cfg).double().train()
+    with mock.patch.dict(NUM_BLOCKS, {50: (1, 1, 1, 1)}):
+        model = build_model(cfg).double().train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.eval()
@@ -90,13 +95,15 @@ class _Double:
 NEGATIVES = ("drop_same_label", "drop_same_text", "multi_positive")
 CASES = [
     *(((kind, lonely), {}) for kind in ("dcl", "dcl_weighted") for lonely in (False, True)),
-    *((("dcl", lonely), {"NEGATIVES": n}) for n in NEGATIVES for lonely in (False, True)),
+    *((("dcl", False), {"NEGATIVES": n}) for n in NEGATIVES),
+    (("dcl", True), {"NEGATIVES": "drop_same_label"}),
     (("dcl_weighted", False), {"NEGATIVES": "multi_positive", "TEXT_NEGATIVES": "video"}),
     (("dcl", False), {"TEXT_NEGATIVES": "video"}),
     *((("soft", False), {"ALIGN__RELEVANCE": relevance}) for relevance in ("text", "label")),
 ]
 
 
+@functools.cache
 def _case(number: int):
     settings, suml = CASES[number]
     return _step(*settings, **suml)

@@ -59,6 +59,24 @@ def test_stopped_by_signals(sample_home, whole_run, monkeypatch, workers):
     assert_same_training(Path(output), whole_run)
 
 
+# Every option of a step that has a state of its own, and what a step is made of.
+OPTIONS = (
+    *("SOLVER.EMA_DECAY", 0.9, "BN.USE_PRECISE_STATS", False, "SOLVER.FUSED", "always"),
+    *("SOLVER.ACCUMULATE", 2, "SUML.GRAD_CACHE", True, "SOLVER.CLIP_GRAD_L2NORM", 5.0),
+)
+
+
+def test_stopped_with_options_that_have_a_state(sample_home, monkeypatch):
+    monkeypatch.chdir(sample_home)
+    assert run_here(training_cfg("runs/options", *OPTIONS)) == 0
+    cfg = training_cfg("runs/options_stopped", *OPTIONS)
+    with monkeypatch.context() as patched:
+        signal_in_step(patched, 1, 1, signal.SIGTERM)
+        assert run_here(cfg) == 143
+    assert run_here(cfg) == 0
+    assert_same_training(Path("runs/options_stopped"), Path("runs/options"))
+
+
 def test_stopped_in_a_validation(sample_home, whole_run, monkeypatch):
     monkeypatch.chdir(sample_home)
     cfg = training_cfg("runs/stopped_validating")

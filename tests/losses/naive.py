@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +25,9 @@ def naive_dcl(
     related: Callable[[int, int], bool] = lambda i, j: False,
     join_related: bool = False,
     within: bool = True,
+    extra: Callable[[int], Iterable[Tensor]] = lambda i: (),
 ) -> Tensor:
-    """Equation of DCL(u -> v), for two rows or more; an anchor without negatives is zero."""
+    """Equation of DCL(u -> v); an anchor without negatives is zero. extra: of an anchor, (D,)."""
     total = torch.zeros((), dtype=u.dtype)
     for i in range(len(u)):
         positives = torch.exp(torch.dot(u[i], v[i]) / temperature)
@@ -40,6 +41,8 @@ def naive_dcl(
                 negatives = negatives + torch.exp(torch.dot(u[i], v[j]) / temperature)
             elif join_related:
                 positives = positives + torch.exp(torch.dot(u[i], v[j]) / temperature)
+        for row in extra(i):
+            negatives = negatives + torch.exp(torch.dot(u[i], row) / temperature)
         w = 1.0 if weight is None else weight[i]
         if negatives > 0:
             total = total - w * torch.log(positives) + torch.log(negatives)

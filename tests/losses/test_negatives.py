@@ -113,6 +113,42 @@ def test_a_joined_positive_is_drawn_near_and_a_dropped_row_left_alone():
     assert torch.dot(of_first_anchor(False)[2], u[0].detach()) > 0
 
 
+@pytest.mark.parametrize("within", [False, True])
+@pytest.mark.parametrize("use_related", [False, True])
+def test_further_negatives_equal_the_double_loop(within, use_related):
+    u, v, extra = unit_rows(1, COUNT), unit_rows(2, COUNT), unit_rows(3, 4)
+    draw = torch.Generator().manual_seed(0)
+    excluded = torch.rand(COUNT, 4, generator=draw) < 0.4
+    ours = dcl_rows(
+        *(u, v, u, v, torch.arange(COUNT), TAU),
+        related=RELATED if use_related else None,
+        within=within,
+        extra=extra,
+        extra_excluded=excluded,
+    )
+    theirs = naive_dcl(
+        *(u, v, TAU),
+        related=related if use_related else lambda i, j: False,
+        within=within,
+        extra=lambda i: [extra[k] for k in range(4) if not excluded[i, k]],
+    )
+    assert_equal_with_gradients(ours.mean(), theirs, u, v, extra)
+
+
+def test_further_negatives_alone_are_enough():
+    u, v, extra = unit_rows(1, 2), unit_rows(2, 2), unit_rows(3, 3)
+    excluded = torch.tensor([[False, True, False], [True, True, True]])
+    rows = dcl_rows(
+        *(u, v, u, v, torch.arange(2), TAU),
+        related=torch.ones(2, 2, dtype=torch.bool),
+        extra=extra,
+        extra_excluded=excluded,
+    )
+    theirs = -u[0] @ v[0] / TAU + torch.logsumexp(extra[[0, 2]] @ u[0] / TAU, 0)
+    assert_equal_with_gradients(rows.sum(), theirs, u, v, extra)
+    assert rows[1] == 0
+
+
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_soft_alignment_equals_the_double_loop(count):
     z_ego, z_exo = unit_rows(1, count), unit_rows(2, count)

@@ -6,6 +6,7 @@ from torch.nn.functional import normalize
 
 from slowfast.models.ego_exo import EgoExoOutput
 from slowfast.tasks.build import build_task
+from tests.engine.tiny_updates import assert_same_gradients, gradients, make_update, update_cfg
 from tests.losses.naive import naive_alignment, naive_dcl, naive_soft_alignment, unit_rows
 from tests.tasks.test_ego_exo_alignment import paired_batch, tiny_cfg
 
@@ -122,6 +123,30 @@ def test_soft_alignment_equals_the_double_loop(key, relevance):
 def test_soft_alignment_needs_no_pair_above_the_threshold():
     made, *_ = step(ALIGN__KIND="soft", ALIGN__THRESHOLD=2.0)
     assert made.losses["align"] != 0
+
+
+@pytest.mark.parametrize(
+    "suml",
+    [
+        {"SUML__NEGATIVES": "drop_same_label"},
+        {"SUML__NEGATIVES": "drop_same_text", "SUML__TEXT_NEGATIVES": "video"},
+        {"SUML__NEGATIVES": "multi_positive", "SUML__ALIGN__KIND": "dcl_weighted"},
+        {"SUML__ALIGN__KIND": "soft"},
+        {"SUML__ALIGN__KIND": "soft", "SUML__ALIGN__RELEVANCE": "label"},
+    ],
+    ids=str,
+)
+def test_a_cached_step_in_parts_is_that_of_the_whole_batch(suml):
+    pairs = batch()
+    for clips in (pairs.ego, pairs.exo):
+        clips.text = clips.text.double()
+    whole = make_update(update_cfg(**suml))
+    parts = make_update(update_cfg(SOLVER__ACCUMULATE=3, SUML__GRAD_CACHE=True, **suml))
+    expected, output = whole(pairs, 0, 0).output, parts(pairs, 0, 0).output
+    for name, loss in expected.losses.items():
+        assert output.losses[name].item() == pytest.approx(loss.item(), rel=1e-6)
+    # Sums in another order in float64, through a few layers.
+    assert_same_gradients(gradients(parts), gradients(whole), 1e-8)
 
 
 def test_anchors_without_negatives_are_counted():
