@@ -36,7 +36,11 @@ def parse_args() -> argparse.Namespace:
         help="say what the run would do and need, make one step on random frames, write nothing",
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the file")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if "--dry-run" in args.opts:
+        args.opts.remove("--dry-run")
+        args.dry_run = True
+    return args
 
 
 def say_dry_run(cfg: CfgNode) -> None:

@@ -61,7 +61,7 @@ def advice(costs: ClipCosts, cores: int) -> list[str]:
     if costs.model is None:
         lines.append("give --model-clips-per-sec for the cores that one GPU needs")
         return lines
-    needed = rates["model"] * costs.worker / 1e3
+    needed = costs.worker / costs.model
     lines.append(
         f"one GPU of {1e3 / costs.model:.4g} clips/s needs {needed:.1f} core(s) for its workers: "
         f"DATA_LOADER.NUM_WORKERS {math.ceil(needed)}, and a core for its own process"

@@ -49,7 +49,7 @@ _C.TRAIN.BATCH_SIZE = 64
 _C.TRAIN.EVAL_PERIOD = 1
 # Epochs between two checkpoints; the last epoch always writes one.
 _C.TRAIN.CHECKPOINT_PERIOD = 1
-# Steps between two checkpoints inside an epoch; 0: none. The last two are kept.
+# Steps between two checkpoints inside an epoch; 0: none. Those among the last two files are kept.
 _C.TRAIN.CHECKPOINT_PERIOD_ITERS = 0
 # Checkpoints of finished epochs to keep, the newest ones; 0: all.
 _C.TRAIN.CHECKPOINT_KEEP = 0
@@ -370,7 +370,8 @@ _C.BN = CfgNode()
 # batchnorm: statistics of the clips of one process and step. sync_batchnorm: of all processes (CUDA
 # only). frozen: the running statistics, which stay as loaded; scale and shift are trained.
 _C.BN.NORM_TYPE = "batchnorm"
-# Measure the batch-norm statistics anew before each validation and checkpoint of a training.
+# Measure the batch-norm statistics anew before each validation and each checkpoint of a whole
+# epoch.
 _C.BN.USE_PRECISE_STATS = False
 # Training batches that they are measured on.
 _C.BN.NUM_BATCHES_PRECISE = 200

@@ -25,15 +25,23 @@ _READ_BYTES = 1 << 20
 
 
 class _HashingWriter:
-    """Passes bytes on to a file and hashes them on the way."""
+    """Passes bytes on to a file and hashes them on the way.
+
+    fault: what the disk answered; torch.save replaces it by an error of its own.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.hash = hashlib.sha256()
+        self.fault: OSError | None = None
 
     def write(self, data: bytes) -> int:
         self.hash.update(data)
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.fault = self.fault or error
+            raise
 
     def flush(self) -> None:
         self._file.flush()
@@ -64,7 +72,12 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
 
 def _write_with_digest(file: BinaryIO, content: Mapping[str, Any]) -> None:
     writer = _HashingWriter(file)
-    torch.save(dict(content), writer)  # type: ignore[arg-type]
+    try:
+        torch.save(dict(content), writer)  # type: ignore[arg-type]
+    except RuntimeError:
+        if writer.fault is not None:
+            raise writer.fault from None
+        raise
     comment = _DIGEST_PREFIX + writer.hash.hexdigest().encode("ascii")
     file.seek(-len(_NO_COMMENT), os.SEEK_END)
     file.write(struct.pack("<H", len(comment)) + comment)

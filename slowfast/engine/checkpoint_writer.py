@@ -83,8 +83,16 @@ class CheckpointWriter:
                 every = self._keep_every and epochs % self._keep_every == 0
                 superseded = place not in kept and not every
             if superseded:
-                path.unlink(missing_ok=True)
-                logger.info("removed %s", path)
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.error("%s could not be removed: %s", path, error)
+    else:
+        logger.info("removed %s", path)
 
 
 def _on_host(value: Any) -> Any:

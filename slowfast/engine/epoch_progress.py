@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from slowfast.engine.finite import FiniteWatch
 from slowfast.engine.meters import TensorSums
 from slowfast.engine.validation import TopKCounts
 from slowfast.utils import distributed
@@ -15,7 +16,7 @@ class EpochProgress:
     """Where in which epoch the next step is, and the sums behind the next log lines.
 
     epoch: zero-based. iteration: finished steps of it.
-    window: since the last log line. whole: before it, in this epoch. counts: in this epoch.
+    window, watch: since the last log line. whole: before it, in this epoch. counts: in this epoch.
     """
 
     def __init__(self, epoch: int, iteration: int = 0) -> None:
@@ -24,6 +25,7 @@ class EpochProgress:
         self.window = TensorSums()
         self.whole = TensorSums()
         self.counts = TopKCounts()
+        self.watch = FiniteWatch()
 
     def close_window(self) -> None:
         self.whole.merge(self.window)
@@ -38,6 +40,7 @@ class EpochProgress:
                     "window": self.window.state_dict(),
                     "whole": self.whole.state_dict(),
                     "counts": self.counts.state_dict(),
+                    "watch": self.watch.state_dict(),
                 }
             ),
         }
@@ -46,10 +49,14 @@ class EpochProgress:
         """Each rank takes its own sums; where their number has changed, the first one takes all."""
         self.iteration = state["iteration"]
         ranks = state["ranks"]
+        # The steps that did not count are the same ones on every rank.
+        watch = ranks[0]["watch"]
         if len(ranks) == distributed.world_size():
             mine = [ranks[distributed.rank()]]
+            watch = mine[0]["watch"]
         else:
             mine = ranks if distributed.is_main() else []
+        self.watch.load_state_dict(watch)
         for part in mine:
             self.window.add_state(part["window"], device)
             self.whole.add_state(part["whole"], device)

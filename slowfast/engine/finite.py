@@ -59,6 +59,7 @@ class FiniteWatch:
 
     def __init__(self) -> None:
         self._steps: list[_Watched] = []
+        self._bad: list[BadStep] = []
 
     def add(self, epoch: int, iteration: int, output: StepOutput, finite: Tensor) -> None:
         """finite: () bool, whether the step counted on all ranks."""
@@ -72,11 +73,24 @@ class FiniteWatch:
         Where all terms of this rank are finite, its or another rank's gradient was not, or another
         rank's term.
         """
+        self._settle()
+        bad, self._bad = self._bad, []
+        return bad
+
+    def state_dict(self) -> list[Any]:
+        """What `read` would give, which stays to be read. Waits for the device."""
+        self._settle()
+        return [[step.epoch, step.iteration, list(step.terms)] for step in self._bad]
+
+    def load_state_dict(self, state: list[Any]) -> None:
+        self._bad = [BadStep(epoch, iteration, tuple(terms)) for epoch, iteration, terms in state]
+
+    def _settle(self) -> None:
         steps, self._steps = self._steps, []
         if not steps:
-            return []
+            return
         flags: list[list[bool]] = _by_step([step.finite for step in steps])
-        return [
+        self._bad += [
             BadStep(
                 step.epoch,
                 step.iteration,

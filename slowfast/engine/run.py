@@ -14,10 +14,10 @@ from slowfast.engine.trainer import train
 
 def run(cfg: CfgNode, place: Place) -> None:
     """Train and test as the config says, in one process of the run."""
-    with StopRequests() as stop, prepared(cfg, place):
+    with StopRequests() as stop, prepared(cfg, place) as check_lock:
         check_device(cfg, place.device)
         # Before the training: a mistake in TEST keys must not wait for its end.
         plan = plan_test(cfg) if cfg.TEST.ENABLE else None
-        trained = train(cfg, place.device, stop) if cfg.TRAIN.ENABLE else None
+        trained = train(cfg, place.device, stop, check_lock) if cfg.TRAIN.ENABLE else None
         if plan is not None:
             test(cfg, place.device, plan, trained)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,10 @@ _GAVE_UP_WAITING = ("Timed out waiting", "wait timeout after")
 
 
 @contextmanager
-def prepared(cfg: CfgNode, place: Place) -> Iterator[None]:
+def prepared(cfg: CfgNode, place: Place) -> Iterator[Callable[[], None]]:
     """Device, process group, log and seeds of one process; in training, the lock of OUTPUT_DIR.
+
+    Yields what raises UserError once another training has taken the lock over.
 
     The group is taken down after success only: after a failure of one process, taking it down
     would wait for the others (nccl).
@@ -44,13 +46,13 @@ def prepared(cfg: CfgNode, place: Place) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = False
     meeting = _join_group(cfg, place) if place.world_size > 1 else None
     try:
-        with _lock_output(cfg) if cfg.TRAIN.ENABLE else nullcontext():
+        with _lock_output(cfg) if cfg.TRAIN.ENABLE else nullcontext(_unlocked) as check_lock:
             _open_output(cfg)
             torch.manual_seed(cfg.RNG_SEED)
             np.random.seed(cfg.RNG_SEED % 2**32)
             _log_environment(cfg, place)
             log_notes(cfg)
-            yield
+            yield check_lock
     except RuntimeError as error:
         if meeting is None:
             raise
@@ -78,12 +80,17 @@ def _join_group(cfg: CfgNode, place: Place) -> Meeting:
     return meeting
 
 
-def _lock_output(cfg: CfgNode) -> AbstractContextManager[object]:
+def _unlocked() -> None:
+    """Nothing is held that could be lost."""
+
+
+@contextmanager
+def _lock_output(cfg: CfgNode) -> Iterator[Callable[[], None]]:
     """The lock of OUTPUT_DIR, held by rank 0; what refuses it is the same error on every rank."""
-    held, refusal = ExitStack(), ""
+    held, refusal, check = ExitStack(), "", _unlocked
     if distributed.is_main():
         try:
-            held.enter_context(output_lock(cfg.OUTPUT_DIR))
+            check = held.enter_context(output_lock(cfg.OUTPUT_DIR)).check
         except UserError as error:
             refusal = str(error)
         except OSError as error:
@@ -91,7 +98,8 @@ def _lock_output(cfg: CfgNode) -> AbstractContextManager[object]:
     refusal = distributed.broadcast_object(refusal)
     if refusal:
         raise UserError(refusal)
-    return held
+    with held:
+        yield check
 
 
 def _open_output(cfg: CfgNode) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ from slowfast.engine.checkpoint import (
 from slowfast.engine.checkpoint_names import BEST
 from slowfast.engine.checkpoint_writer import CheckpointWriter
 from slowfast.engine.epoch_progress import EpochProgress
-from slowfast.engine.finite import FiniteWatch
 from slowfast.engine.interruption import Interrupted, StopRequests, exit_status
 from slowfast.engine.meters import StepClock
 from slowfast.engine.nonfinite import NonFiniteSteps
@@ -53,7 +53,7 @@ class Training:
 
     progress: of the epoch under way. steps: of one epoch.
     best: the best value of the named metric so far, and its epoch.
-    watch, nonfinite: which steps did not count, and what is said about them.
+    nonfinite: says which steps did not count.
     """
 
     cfg: CfgNode
@@ -64,10 +64,10 @@ class Training:
     scalars: ScalarWriter
     writer: CheckpointWriter
     stop: StopRequests
+    check_lock: Callable[[], None]
     progress: EpochProgress
     nonfinite: NonFiniteSteps
     best: dict[str, float] = field(default_factory=dict)
-    watch: FiniteWatch = field(default_factory=FiniteWatch)
 
     @property
     def steps(self) -> int:
@@ -78,12 +78,16 @@ class Training:
         return f"{self.progress.epoch + 1}/{self.cfg.SOLVER.MAX_EPOCH}"
 
 
-def train(cfg: CfgNode, device: torch.device, stop: StopRequests) -> Path | None:
+def train(
+    cfg: CfgNode, device: torch.device, stop: StopRequests, check_lock: Callable[[], None]
+) -> Path | None:
     """Train until SOLVER.MAX_EPOCH; returns the checkpoint that TEST should take, if any.
+
+    check_lock: raises where OUTPUT_DIR is no longer this training's; called before every save.
 
     A signal ends the training after the step under way: all ranks write one checkpoint, and exit.
     """
-    run = _prepare(cfg, device, stop)
+    run = _prepare(cfg, device, stop, check_lock)
     try:
         with stop.deferred():
             while run.progress.epoch < cfg.SOLVER.MAX_EPOCH:
@@ -118,7 +122,9 @@ def _run_epoch(run: Training) -> None:
     _save(run, *paths)
 
 
-def _prepare(cfg: CfgNode, device: torch.device, stop: StopRequests) -> Training:
+def _prepare(
+    cfg: CfgNode, device: torch.device, stop: StopRequests, check_lock: Callable[[], None]
+) -> Training:
     world = distributed.world_size()
     train_set = build_dataset(cfg.TRAIN.DATASET, cfg, "train")
     val_set = build_dataset(cfg.TRAIN.DATASET, cfg, "val")
@@ -174,6 +180,7 @@ def _prepare(cfg: CfgNode, device: torch.device, stop: StopRequests) -> Training
         scalars=ScalarWriter(cfg),
         writer=CheckpointWriter(cfg.OUTPUT_DIR, keep, keep_every, newest=resumed),
         stop=stop,
+        check_lock=check_lock,
         progress=progress,
         nonfinite=NonFiniteSteps(cfg.SOLVER.SKIP_NONFINITE, train_loader, cfg.OUTPUT_DIR),
         best=extra.get("best", {}),
@@ -215,7 +222,7 @@ def _train_epoch(run: Training) -> None:
             scalars = {"loss": output.total, **output.losses, **output.counts}
             progress.window.add(scalars, finite)
             progress.counts.add(output.logits, output.labels, finite)
-            run.watch.add(progress.epoch, iteration, output, finite)
+            progress.watch.add(progress.epoch, iteration, output, finite)
             progress.iteration += 1
             text = ""
             if progress.iteration % cfg.LOG_PERIOD == 0 or progress.iteration == steps:
@@ -246,7 +253,7 @@ def _log_period(run: Training, clock: StepClock) -> dict[str, Any]:
     cfg, progress = run.cfg, run.progress
     # Reading the sums waits for the device, so it comes before the clock.
     means = progress.window.means()
-    bad_steps = run.watch.read()
+    bad_steps = progress.watch.read()
     clock.step_done()
     done = progress.epoch * run.steps + progress.iteration
     stats = {
@@ -324,6 +331,7 @@ def _save(run: Training, *paths: Path) -> None:
         extra["progress"] = run.progress.gathered_state()
     if not distributed.is_main():
         return
+    run.check_lock()
     content = checkpoint_content(
         model=run.update.model,
         optimizer=run.update.optimizer,

@@ -171,11 +171,21 @@ def test_command_writes_json(tmp_path):
     assert json.loads((tmp_path / "pairs.json").read_text())["benchmark"] == "pairs"
 
 
-@pytest.mark.parametrize("what", ["pairs", "narrations"])
-def test_command_on_the_sample(what, sample_home):
-    args = (what, "--cfg", SUML_TINY, "--rounds", 1, "--json", sample_home / f"{what}.json")
+@pytest.mark.parametrize(
+    ("what", "size"),
+    [
+        ("loader", ("--segments", 1)),
+        ("views", ("--lengths", 10)),
+        ("pairs", ()),
+        ("narrations", ()),
+    ],
+)
+def test_command_on_the_sample(what, size, sample_home):
+    result = sample_home / f"{what}.json"
+    args = (what, "--cfg", SUML_TINY, "--rounds", 1, *size, "--json", result)
     ended = run_tool("benchmark.py", *args, cwd=sample_home)
-    content = json.loads((sample_home / f"{what}.json").read_text())
+    content = json.loads(result.read_text())
+    assert (content["benchmark"], bool(content["checks"])) == (what, True)
     failed = [check["name"] for check in content["checks"] if not check["holds"]]
     # How long a look-up takes is not asserted.
     assert set(failed) <= {"time of the look-up"}, ended.stdout

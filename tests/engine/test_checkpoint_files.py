@@ -179,14 +179,15 @@ def test_the_file_is_on_the_disk_before_it_gets_its_name(
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoint(path: Path) -> None:
-    """The limit on a file's size makes the system refuse a write in the middle of the save."""
-    size = _bytes_written(path)
-    for limit in range(0, size, size // 8):
+    """The limit on a file's size makes the system refuse a write in the middle of the save: of
+    small parts, which wait in a buffer, and of large tensors, which go through."""
+    large = {**NEW, "model_state": {f"w{i}": torch.rand(100_000) for i in range(3)}}
+    for limit in (0, 3000, 100_000, 399_999, 500_000, 1_200_000):
 
         def save(limit: int = limit) -> None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            write_checkpoint(path, NEW)
+            write_checkpoint(path, large)
 
         status = _in_child(save)
         assert os.WEXITSTATUS(status) == errno.EFBIG, limit

@@ -125,7 +125,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     """By the command, in one line, behind what there is to tell."""
     args = ("NUM_GPUS", 0, "TRAIN.CHECKPOINT_FILE_PATH", "no.pyth", "TRAIN.BATCH_SIZE", 2)
     cfg = CONFIGS / "sample" / "Ego_tiny.yaml"
-    ended = run_tool("run_net.py", "--dry-run", "--cfg", cfg, *args, cwd=tmp_path)
+    ended = run_tool("run_net.py", "--cfg", cfg, *args, "--dry-run", cwd=tmp_path)
     assert_one_line_error(ended, "EPIC_100_train.csv", "EPIC_100_validation.csv", "no.pyth")
     assert "model:" in ended.stdout
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Every TEST.TASK in two processes: each segment once, and the numbers of one process."""
+"""Every TEST.TASK in several processes: each segment once, and the numbers of one process."""
 
 from __future__ import annotations
 
@@ -66,6 +66,27 @@ def test_each_segment_is_run_once(outputs: tuple[Path, Path, list[dict]]) -> Non
         "zero_shot": [],
     }
     assert all(part["recognition"] for part in seen)
+
+
+def _recognition(home: str, output: str) -> list[int]:
+    """Recognition alone, and which segments this process ran through the model."""
+    seen: dict[str, list[int]] = {"now": []}
+    _watched(tester.SegmentScorer, seen)
+    run_test(tiny_run_cfg(Path(home), output))
+    return seen["now"]
+
+
+def test_scores_of_four_processes_are_the_same(outputs: tuple[Path, Path, list[dict]]) -> None:
+    one = outputs[0]
+    seen = run_in_processes(4, _recognition, str(one.parent), "four")
+    assert all(seen)
+    assert sorted(index for part in seen for index in part) == list(range(len(SEGMENTS)))
+    four = one.parent / "four"
+    first, second = (read_predictions(folder / "predictions.pkl") for folder in (one, four))
+    for name in ("narration_id", "verb_output", "noun_output"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    name = RESULTS["recognition"]
+    assert (one / name).read_bytes() == (four / name).read_bytes()
 
 
 @pytest.mark.parametrize("task", list(RESULTS))

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from slowfast.engine.output_lock import OutputLock
 from slowfast.engine.update import Update
 from slowfast.tasks.ego_exo_alignment import EgoExoAlignmentTask
+from slowfast.utils.errors import UserError
 from tests.faults.trainings import (
     STEPS,
     assert_same_training,
@@ -63,6 +65,7 @@ def test_stopped_by_signals(sample_home, whole_run, monkeypatch, workers):
 OPTIONS = (
     *("SOLVER.EMA_DECAY", 0.9, "BN.USE_PRECISE_STATS", False, "SOLVER.FUSED", "always"),
     *("SOLVER.ACCUMULATE", 2, "SUML.GRAD_CACHE", True, "SOLVER.CLIP_GRAD_L2NORM", 5.0),
+    *("SUML.QUEUE.SIZE", 8, "SUML.QUEUE.MOMENTUM", 0.9),
 )
 
 
@@ -101,10 +104,12 @@ class Lost(Exception):
     """What ends a process without a word, as far as its checkpoints go."""
 
 
-def test_killed_between_two_checkpoints_inside_an_epoch(sample_home, whole_run, monkeypatch):
-    """Without a signal to act on: the run goes on from the file of its last period."""
+@pytest.mark.parametrize(("period", "steps_done"), [(0, 0), (2, 2)])
+def test_killed_between_two_checkpoints(sample_home, whole_run, monkeypatch, period, steps_done):
+    """Without a signal to act on: the run goes on from the file of the epoch or its last period."""
     monkeypatch.chdir(sample_home)
-    cfg = training_cfg("runs/lost", "TRAIN.CHECKPOINT_PERIOD_ITERS", 2)
+    output = Path(f"runs/lost_{period}")
+    cfg = training_cfg(str(output), "TRAIN.CHECKPOINT_PERIOD_ITERS", period)
 
     call = Update.__call__
 
@@ -118,5 +123,38 @@ def test_killed_between_two_checkpoints_inside_an_epoch(sample_home, whole_run, 
         with pytest.raises(Lost):
             run_here(cfg)
     assert run_here(cfg) == 0
-    assert "1 epoch(s) and 2 step(s) are done" in Path("runs/lost/log.txt").read_text()
-    assert_same_training(Path("runs/lost"), whole_run)
+    assert f"1 epoch(s) and {steps_done} step(s) are done" in (output / "log.txt").read_text()
+    assert_same_training(output, whole_run)
+
+
+def test_a_step_that_was_not_finite_is_not_forgotten_by_a_stop(sample_home, monkeypatch):
+    """It comes before the log line that would have told it; the run that goes on tells it."""
+    monkeypatch.chdir(sample_home)
+    cfg = training_cfg("runs/stopped_nan", "SOLVER.MAX_EPOCH", 1)
+    losses = EgoExoAlignmentTask.losses
+
+    def not_a_number(self, output, batch, epoch, iteration):
+        step = losses(self, output, batch, epoch, iteration)
+        if iteration == 0:
+            step.losses["align"] = step.losses["align"] * float("nan")
+            step.total = step.total * float("nan")
+        return step
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EgoExoAlignmentTask, "losses", not_a_number)
+        signal_in_step(patched, 0, 1, signal.SIGTERM)
+        assert run_here(cfg) == 143
+    with pytest.raises(UserError, match="epoch 1, step 1: align on rank 0"):
+        run_here(cfg)
+
+
+def test_nothing_is_written_where_another_training_has_taken_over(sample_home, monkeypatch):
+    monkeypatch.chdir(sample_home)
+
+    def taken(self):
+        raise UserError("taken over")
+
+    monkeypatch.setattr(OutputLock, "check", taken)
+    with pytest.raises(UserError, match="taken over"):
+        run_here(training_cfg("runs/taken", "SOLVER.MAX_EPOCH", 1))
+    assert not Path("runs/taken/checkpoints").exists()

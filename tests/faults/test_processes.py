@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.commands import SUML_TINY, environment
-from tests.faults.trainings import TRAINING, assert_same_training
+from tests.faults.trainings import STEPS, TRAINING, assert_same_training
 
 SCRIPT = Path(__file__).with_name("injected_run.py")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
@@ -65,22 +65,29 @@ def whole_pair(sample_home) -> Path:
     return sample_home / "runs" / "pair"
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_to_the_command_alone(sample_home, signum):
     """Our own launcher hands it on; the run goes on in another number of processes."""
     output = f"runs/pair_{signum.name}"
-    assert stopped(sample_home, output, "NUM_GPUS", 2, signum=signum, to_group=False) == 143
+    status = stopped(sample_home, output, "NUM_GPUS", 2, signum=signum, to_group=False)
+    assert status == (130 if signum == signal.SIGINT else 143)
     if signum == signal.SIGUSR1:
         status, stderr = finish(sample_home, output, "NUM_GPUS", 0, "SOLVER.MAX_EPOCH", 1)
         assert status == 0, stderr[-4000:]
-        assert '"iter": "4/4"' in (sample_home / output / "log.txt").read_text()
+        steps = range(STEPS + 1)
+        names = [f"checkpoint_epoch_00000_iter_{step:07d}.pyth" for step in steps]
+        folder = sample_home / output / "checkpoints"
+        (done,) = [step for step in steps if (folder / names[step]).is_file()]
+        log = (sample_home / output / "log.txt").read_text()
+        assert f"0 epoch(s) and {done} step(s) are done" in log
+        assert (folder / "checkpoint_epoch_00001.pyth").is_file()
 
 
 def test_a_signal_to_the_whole_group(sample_home, whole_pair):
     """Data workers get it too, and must not end before the training."""
     output, settings = "runs/pair_group", ("NUM_GPUS", 2, "DATA_LOADER.NUM_WORKERS", 2)
-    status = stopped(sample_home, output, *settings, signum=signal.SIGINT, to_group=True)
-    assert status == 130
+    status = stopped(sample_home, output, *settings, signum=signal.SIGTERM, to_group=True)
+    assert status == 143
     ended, stderr = finish(sample_home, output, *settings)
     assert ended == 0, stderr[-4000:]
     assert_same_training(sample_home / output, whole_pair)
