@@ -3,6 +3,7 @@
 `make demo`'s parts and the test command are run in tests/end_to_end.
 """
 
+import ast
 import re
 import shlex
 
@@ -11,7 +12,10 @@ import pytest
 from slowfast.config import load_config, validate_run
 from tests.commands import ROOT
 
-PAGES = ("README.md", "data/README.md", "docs/evaluation.md", "docs/benchmarks.md")
+PAGES = (
+    *("README.md", "data/README.md", "docs/evaluation.md", "docs/benchmarks.md"),
+    *("docs/reliability.md", "docs/scaling.md", "docs/ablation.md"),
+)
 
 
 def commands() -> list[tuple[str, list[str]]]:
@@ -53,6 +57,22 @@ def test_make_targets():
     for page, words in commands():
         if words[0] == "make":
             assert f"\n{words[1]}:" in makefile, f"{page} names make {words[1]}"
+
+
+def python_scripts() -> list[tuple[str, ast.Module]]:
+    """(page, content) of every Python block that imports what it uses; others are sketches."""
+    blocks = [
+        (page, block)
+        for page in PAGES
+        for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    ]
+    return [(page, ast.parse(block, page)) for page, block in blocks if "\nimport " in block]
+
+
+@pytest.mark.parametrize(("page", "script"), python_scripts())
+def test_scripts_import_what_is_there(page, script):
+    imports = [part for part in script.body if isinstance(part, ast.Import | ast.ImportFrom)]
+    exec(compile(ast.Module(imports, []), page, "exec"), {})
 
 
 def test_local_links():

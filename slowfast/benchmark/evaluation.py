@@ -21,8 +21,8 @@ from slowfast.benchmark.workload import (
     synchronised,
     variants,
 )
+from slowfast.engine.evaluated_model import ready_for_test
 from slowfast.engine.precision import set_precision
-from slowfast.engine.test_model import ready_for_test
 from slowfast.models.build import build_test_model
 
 # Largest difference of a probability to the plain pass.

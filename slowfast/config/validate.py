@@ -22,6 +22,10 @@ _PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 CHOICES: dict[str, tuple[Any, ...]] = {
     "TRAIN.PRECISION": _PRECISIONS,
     "TEST.PRECISION": _PRECISIONS,
+    "TRAIN.BEST_METRIC": (
+        *("", "action_top1", "verb_top1", "verb_top5", "noun_top1", "noun_top5"),
+        *("top1", "top5", "mAP", "verb_mAP", "noun_mAP"),
+    ),
     "TRAIN.CHECKPOINT_TYPE": _CHECKPOINT_TYPES,
     "TEST.CHECKPOINT_TYPE": _CHECKPOINT_TYPES,
     "TEST.TASK": ("recognition", "features", "retrieval", "cross_view", "zero_shot"),

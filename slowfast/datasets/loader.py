@@ -220,7 +220,7 @@ class BatchLoader(Generic[BatchT]):
                 batch = next(batches, None)
             except Exception as error:
                 self.close()
-                lost_worker = _lost_worker(str(error), self._num_workers)
+                lost_worker = self.lost_worker(error)
                 if lost_worker is None:
                     raise
                 raise lost_worker from error
@@ -237,6 +237,11 @@ class BatchLoader(Generic[BatchT]):
             return batch
         unpacked = unpack(batch, self._ring)
         return unpacked.pin_memory() if self._pin_memory else unpacked
+
+    def lost_worker(self, error: BaseException) -> UserError | None:
+        """What to tell the user where an error means a dead or late worker: torch raises it in the
+        main thread, wherever that is."""
+        return _lost_worker(str(error), self._num_workers)
 
     def rebuild(self, epoch: int, batch: int) -> BatchT:
         """One batch of this rank as it was or will be, loaded in this process."""

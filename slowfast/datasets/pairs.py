@@ -105,9 +105,7 @@ class PairTable:
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         write_atomically(
             path,
-            lambda file: np.savez_compressed(
-                file, allow_pickle=False, header=np.array(json.dumps(header)), **arrays
-            ),
+            lambda file: np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays),
         )
 
     @classmethod

@@ -71,7 +71,12 @@ class CheckpointWriter:
             self.newest = path
 
     def _retain(self) -> None:
-        numbered = numbered_checkpoints(self._output_dir)
+        numbered = {}
+        for place, path in numbered_checkpoints(self._output_dir).items():
+            numbered[place] = path
+            if path == self.newest:
+                # Files beyond are another training's.
+                break
         latest = list(numbered)[-2:]
         finished = [place for place in numbered if place[1] == 0]
         kept = finished[-self._keep_last :]

@@ -6,12 +6,11 @@ import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.engine.precision import check_precision
-from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
 
 
-def check_device(cfg: CfgNode, device: torch.device) -> None:
-    """Raises: UserError with key, value and mend."""
+def check_device(cfg: CfgNode, device: torch.device, processes: int) -> None:
+    """processes: of the run. Raises: UserError with key, value and mend."""
     if cfg.TEST.ENABLE:
         check_precision("TEST.PRECISION", cfg.TEST.PRECISION, device)
     if not cfg.TRAIN.ENABLE:
@@ -22,7 +21,7 @@ def check_device(cfg: CfgNode, device: torch.device) -> None:
             "BN.NORM_TYPE sync_batchnorm needs CUDA, and this run is on the CPU; set batchnorm or "
             "frozen"
         )
-    clips = cfg.TRAIN.BATCH_SIZE // distributed.world_size()
+    clips = cfg.TRAIN.BATCH_SIZE // processes
     parts = cfg.SOLVER.ACCUMULATE
     if clips % parts:
         raise UserError(

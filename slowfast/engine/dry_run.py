@@ -77,7 +77,7 @@ def dry_run(cfg: CfgNode) -> DryRun:
             report.look(split, lambda split=split: _split(report, cfg, split, processes))  # type: ignore[misc]
     if cfg.TEST.ENABLE:
         report.look("test", lambda: _test(report, cfg))
-    report.look("device", lambda: _device_fits(report, cfg, device))
+    report.look("device", lambda: _device_fits(report, cfg, device, processes))
     if cfg.TRAIN.ENABLE:
         report.look("step", lambda: _step(report, cfg, device, processes))
         report.look("start", lambda: _start(report, cfg))
@@ -125,13 +125,13 @@ def _test(report: DryRun, cfg: CfgNode) -> None:
         report.say("test", f"{len(dataset)} {view} segments of {views} views")
 
 
-def _device_fits(report: DryRun, cfg: CfgNode, device: torch.device | None) -> None:
+def _device_fits(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: int) -> None:
     if device is None:
         report.say("device", f"NUM_GPUS {cfg.NUM_GPUS}, but there is no CUDA device here")
         return
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     report.say("device", f"{name}, {_gib(_free(device))} free")
-    check_device(cfg, device)
+    check_device(cfg, device, processes)
 
 
 def _step(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: int) -> None:

@@ -24,12 +24,13 @@ class WeightAverage:
         self._average = {name: weight.clone() for name, weight in self._weights.items()}
 
     @torch.no_grad()
-    def update(self, finite: Tensor) -> None:
-        """finite: () bool on the device; false leaves the average as it is."""
+    def update(self, made: Tensor) -> None:
+        """made: () bool on the device, whether the step was; false leaves the average as it is, but
+        for the counters of batches."""
         names = [name for name, weight in self._weights.items() if weight.is_floating_point()]
         averages = [self._average[name] for name in names]
         towards = torch._foreach_sub([self._weights[name] for name in names], averages)
-        torch._foreach_mul_(towards, (1.0 - self._decay) * finite)
+        torch._foreach_mul_(towards, (1.0 - self._decay) * made)
         torch._foreach_add_(averages, towards)
         for name in self._weights.keys() - set(names):
             self._average[name].copy_(self._weights[name])

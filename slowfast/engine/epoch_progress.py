@@ -19,9 +19,9 @@ class EpochProgress:
     window, watch: since the last log line. whole: before it, in this epoch. counts: in this epoch.
     """
 
-    def __init__(self, epoch: int, iteration: int = 0) -> None:
+    def __init__(self, epoch: int) -> None:
         self.epoch = epoch
-        self.iteration = iteration
+        self.iteration = 0
         self.window = TensorSums()
         self.whole = TensorSums()
         self.counts = TopKCounts()
@@ -49,15 +49,13 @@ class EpochProgress:
         """Each rank takes its own sums; where their number has changed, the first one takes all."""
         self.iteration = state["iteration"]
         ranks = state["ranks"]
+        same_ranks = len(ranks) == distributed.world_size()
+        own = ranks[distributed.rank() if same_ranks else 0]
         # The steps that did not count are the same ones on every rank.
-        watch = ranks[0]["watch"]
-        if len(ranks) == distributed.world_size():
-            mine = [ranks[distributed.rank()]]
-            watch = mine[0]["watch"]
-        else:
-            mine = ranks if distributed.is_main() else []
-        self.watch.load_state_dict(watch)
-        for part in mine:
-            self.window.add_state(part["window"], device)
-            self.whole.add_state(part["whole"], device)
-            self.counts.add_state(part["counts"], device)
+        self.watch.load_state_dict(own["watch"])
+        counted = same_ranks or distributed.is_main()
+        for part in [own] if same_ranks else ranks:
+            self.window.add_state(part["window"], device, counted)
+            self.whole.add_state(part["whole"], device, counted)
+            if counted:
+                self.counts.add_state(part["counts"], device)

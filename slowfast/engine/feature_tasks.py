@@ -13,6 +13,7 @@ from fvcore.common.config import CfgNode
 from slowfast.datasets.build import VideoDataset, build_dataset
 from slowfast.engine.checkpoint import load_test_weights
 from slowfast.engine.cross_view_task import cross_view_results, read_cross_view_labels
+from slowfast.engine.evaluated_model import ready_for_test
 from slowfast.engine.features import (
     FeatureSet,
     TestedView,
@@ -21,7 +22,6 @@ from slowfast.engine.features import (
 )
 from slowfast.engine.fingerprint import weights_digest
 from slowfast.engine.retrieval_task import read_retrieval_lists, retrieval_results
-from slowfast.engine.test_model import ready_for_test
 from slowfast.engine.zero_shot_task import encode_class_names, zero_shot_results
 from slowfast.evaluation.tables import format_task
 from slowfast.models.build import build_model, build_test_model

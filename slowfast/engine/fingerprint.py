@@ -14,6 +14,7 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import nn
 
+from slowfast.datasets.common import resize_on_device
 from slowfast.datasets.types import Segment
 
 Key = Mapping[str, Any]
@@ -49,6 +50,7 @@ def view_key(cfg: CfgNode, view: str, weights: str, segments: Sequence[Segment])
     settings["TEST.NUM_ENSEMBLE_VIEWS"] = cfg.TEST.NUM_ENSEMBLE_VIEWS
     settings["TEST.NUM_SPATIAL_CROPS"] = cfg.TEST.NUM_SPATIAL_CROPS
     settings["TEST.PRECISION"] = cfg.TEST.PRECISION
+    settings["resized on the device"] = resize_on_device(cfg)
     return _plain(
         {
             "view": view,

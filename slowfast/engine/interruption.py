@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -56,17 +57,18 @@ class StopRequests:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Signals are kept for `check`; one that none has seen ends the process after the block."""
+        """Signals are kept for `check`; one that none has seen ends all ranks after the block."""
         self._deferring = True
         try:
             yield
             if self._exchange is not None:
                 self._exchange()
+            agreed = distributed.begin_host_max(self._signum)()
         finally:
             self._deferring = False
             self._exchange = None
-        if self._signum:
-            sys.exit(exit_status(self._signum))
+        if agreed:
+            sys.exit(exit_status(agreed))
 
     def check(self) -> None:
         """Called equally often on every rank, within `deferred`.
@@ -82,7 +84,6 @@ class StopRequests:
             agreed = self._exchange() if self._exchange is not None else 0
             self._exchange = None if agreed else distributed.begin_host_max(self._signum)
         if agreed:
-            self._signum = 0
             raise Interrupted(agreed)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
@@ -93,8 +94,13 @@ class StopRequests:
             and now - self._since > _SAME_REQUEST_SEC
         )
         if not self._deferring or impatient:
-            sys.stderr.write(f"stopped by {signal.Signals(signum).name}\n")
+            _say(f"stopped by {signal.Signals(signum).name}")
             sys.exit(exit_status(signum))
         if not self._signum:
             self._signum, self._since = signum, now
-            sys.stderr.write(f"{signal.Signals(signum).name}: stopping after this step\n")
+            _say(f"{signal.Signals(signum).name}: stopping after this step")
+
+
+def _say(text: str) -> None:
+    """Past sys.stderr, in the middle of whose own writing the signal may have come."""
+    os.write(2, f"{text}\n".encode())

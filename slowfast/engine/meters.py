@@ -43,9 +43,10 @@ class TensorSums:
     def state_dict(self) -> dict[str, Any]:
         return {"sums": [[list(names), sums.cpu()] for names, sums in self._sums.items()]}
 
-    def add_state(self, state: dict[str, Any], device: torch.device) -> None:
+    def add_state(self, state: dict[str, Any], device: torch.device, counted: bool = True) -> None:
+        """counted: else the names alone, which are to be the same ones on every rank."""
         for names, sums in state["sums"]:
-            self._add(tuple(names), sums.to(device))
+            self._add(tuple(names), sums.to(device) * counted)
 
     def _add(self, names: tuple[str, ...], sums: Tensor) -> None:
         self._sums[names] = self._sums[names] + sums if names in self._sums else sums

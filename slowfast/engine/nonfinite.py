@@ -58,8 +58,14 @@ class NonFiniteSteps:
         keys = self._loader.sampler.keys(step.epoch, step.iteration)
         return [segments[key.index].segment_id for key in keys]
 
-    def _save(self, step: BadStep) -> Path:
-        """This rank's batch of the step, loaded again as it was."""
+    def _save(self, step: BadStep) -> str:
+        """The file with this rank's batch of the step, loaded again as it was; or why not."""
+        try:
+            return str(self._rebuilt(step))
+        except (OSError, UserError) as error:
+            return f"no file ({error})"
+
+    def _rebuilt(self, step: BadStep) -> Path:
         name = f"epoch_{step.epoch + 1:05d}_iter_{step.iteration + 1:07d}"
         path = self._folder / f"{name}_rank_{distributed.rank()}.pt"
         self._folder.mkdir(parents=True, exist_ok=True)

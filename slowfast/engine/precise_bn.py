@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
 from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
-from torch import nn
+from torch import Tensor, nn
 
 from slowfast.datasets.loader import BatchLoader
 from slowfast.tasks.base import Task
@@ -43,29 +44,45 @@ def update_batch_norm(
 ) -> None:
     """Average mean and variance over BN.NUM_BATCHES_PRECISE training batches, on all ranks.
 
-    Nothing else of the model changes, its buffers stay the same tensors.
+    Nothing else of the model changes, its buffers stay the same tensors. Where the measurement is
+    ended by an exception, everything is as before.
 
     check: called before every batch; ends the measurement by raising.
     """
     norms = get_bn_modules(model)
     if not norms:
         return
-    buffers = [dict(norm.named_buffers()) for norm in norms]
-    counted = [norm.num_batches_tracked.clone() for norm in norms]
     loader.set_epoch(epoch)
     batches = min(cfg.BN.NUM_BATCHES_PRECISE, len(loader))
     model.train()
-    with torch.no_grad():
+    with torch.no_grad(), _only_statistics(norms):
         update_bn_stats(
             _BatchForward(model, task, device), _checked(loader, batches, check), batches
         )
-        for norm, kept, count in zip(norms, buffers, counted, strict=True):
-            for name in ("running_mean", "running_var"):
-                kept[name].copy_(getattr(norm, name))
-                setattr(norm, name, kept[name])
-            norm.num_batches_tracked.copy_(count)
         _average_over_ranks(model)
     logger.info("batch-norm statistics measured on %d batches", batches)
+
+
+@contextmanager
+def _only_statistics(norms: list[nn.Module]) -> Iterator[None]:
+    """What is measured inside is put into the tensors that were there, and nothing else stays."""
+    buffers = [dict(norm.named_buffers()) for norm in norms]
+    before = [{name: buffer.clone() for name, buffer in own.items()} for own in buffers]
+    momentum = [norm.momentum for norm in norms]
+    measured: list[dict[str, Tensor]] = []
+    try:
+        yield
+        measured = [
+            {name: getattr(norm, name).clone() for name in ("running_mean", "running_var")}
+            for norm in norms
+        ]
+    finally:
+        for index, norm in enumerate(norms):
+            values = {**before[index], **(measured[index] if measured else {})}
+            for name, buffer in buffers[index].items():
+                buffer.copy_(values[name])
+                setattr(norm, name, buffer)
+            norm.momentum = momentum[index]
 
 
 def _checked(loader: BatchLoader[Any], batches: int, check: Callable[[], None]) -> Iterator[Any]:

@@ -15,7 +15,7 @@ from slowfast.engine.trainer import train
 def run(cfg: CfgNode, place: Place) -> None:
     """Train and test as the config says, in one process of the run."""
     with StopRequests() as stop, prepared(cfg, place) as check_lock:
-        check_device(cfg, place.device)
+        check_device(cfg, place.device, place.world_size)
         # Before the training: a mistake in TEST keys must not wait for its end.
         plan = plan_test(cfg) if cfg.TEST.ENABLE else None
         trained = train(cfg, place.device, stop, check_lock) if cfg.TRAIN.ENABLE else None

@@ -97,10 +97,10 @@ class ShardWriter:
         """Write what is held. Raises: UserError where the folder cannot be written."""
         if self._records:
             path = self._folder / f"{self._stem}-{self._written:05d}.npz"
-            arrays = _packed(self._records, self._ragged)
+            arrays: dict[str, Any] = _packed(self._records, self._ragged)
             arrays["header"] = np.array(json.dumps({"version": VERSION, "key": self._key}))
             try:
-                write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+                write_atomically(path, lambda file: np.savez(file, **arrays))
             except OSError as error:
                 raise UserError(
                     f"{path} cannot be written: {error.strerror}; make room, or set OUTPUT_DIR"

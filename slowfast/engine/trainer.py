@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,17 +89,20 @@ def train(
     A signal ends the training after the step under way: all ranks write one checkpoint, and exit.
     """
     run = _prepare(cfg, device, stop, check_lock)
-    try:
-        with stop.deferred():
+    with ExitStack() as ending, stop.deferred():
+        for end in (run.train_loader.close, run.val_loader.close, run.scalars.close):
+            ending.callback(end)
+        ending.callback(run.writer.wait)
+        try:
             while run.progress.epoch < cfg.SOLVER.MAX_EPOCH:
                 _run_epoch(run)
-    except Interrupted as interrupted:
-        _stop(run, interrupted)
-    finally:
-        run.train_loader.close()
-        run.val_loader.close()
-        run.scalars.close()
-        run.writer.wait()
+        except Interrupted as interrupted:
+            _stop(run, interrupted)
+        except RuntimeError as error:
+            lost_worker = run.train_loader.lost_worker(error)
+            if lost_worker is None:
+                raise
+            raise lost_worker from error
     return _to_test(run)
 
 
@@ -348,13 +352,15 @@ def _stop(run: Training, interrupted: Interrupted) -> None:
     _save(run, path)
     run.writer.wait()
     distributed.barrier()
-    logger.warning(
-        "stopped by %s in epoch %d after step %d; the same command goes on from %s",
-        interrupted,
-        run.progress.epoch + 1,
-        run.progress.iteration,
-        path,
-    )
+    if distributed.is_main():
+        newest = run.writer.newest
+        logger.warning(
+            "stopped by %s in epoch %d after step %d; the same command goes on from %s",
+            interrupted,
+            run.progress.epoch + 1,
+            run.progress.iteration,
+            path if newest == path else f"{newest}, as this step could not be saved",
+        )
     sys.exit(exit_status(interrupted.signum))
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+
+from slowfast.engine.chunks import tensors
 
 
 class DeviceCopies:
@@ -24,18 +24,8 @@ class DeviceCopies:
             moved = batch.to(self._device)
         current = torch.cuda.current_stream(self._device)
         current.wait_stream(self._stream)
-        for tensor in _tensors(moved):
+        for tensor in tensors(moved):
             if tensor.is_cuda:
                 # Its memory is not given away before the current stream is done with it.
                 tensor.record_stream(current)
         return moved
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, list):
-        return [tensor for entry in value for tensor in _tensors(entry)]
-    if is_dataclass(value):
-        return [tensor for f in fields(value) for tensor in _tensors(getattr(value, f.name))]
-    return []

@@ -27,8 +27,8 @@ class Updated(NamedTuple):
     """What one step gave.
 
     finite: () bool on the device; false: a loss or gradient was not finite on some rank. Such a
-        step changed no weight and no statistic. Overflow that a loss scale can mend changes none
-        either, but does not count as not finite.
+        step changed no weight and no running mean or variance. Overflow that a loss scale can mend
+        changes none either, but does not count as not finite.
     """
 
     output: StepOutput

@@ -194,7 +194,11 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
         if settings.kind == "triplet":
             seed = integer_seed(self._seed, epoch, iteration, Stream.TRIPLET)
             shuffle = torch.Generator().manual_seed(seed)
-            negative = z_ego[torch.randperm(len(z_ego), generator=shuffle).to(z_ego.device)]
+            order = torch.randperm(len(z_ego), generator=shuffle)
+            if z_ego.is_cuda:
+                # From pageable memory the copy would wait for the device.
+                order = order.pin_memory()
+            negative = z_ego[order.to(z_ego.device, non_blocking=True)]
             return triplet(z_ego, z_exo, negative, settings.margin), counts
         if settings.kind == "soft":
             counts["align_empty"] = similarity.new_full((), float(self._rows_in_all(batch) < 2))

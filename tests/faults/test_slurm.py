@@ -64,10 +64,11 @@ def test_it_is_a_shell_script() -> None:
     subprocess.run(["bash", "-n", str(SCRIPT)], check=True)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGTERM])
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGUSR1, 0), (signal.SIGTERM, 143)])
 def test_an_announced_end_gives_a_checkpoint_and_the_job_back(
-    tmp_path: Path, signum: signal.Signals
+    tmp_path: Path, signum: signal.Signals, status: int
 ) -> None:
+    """SIGTERM, which scancel sends, gives a checkpoint only."""
     job = start(tmp_path, seconds=600)
     assert job.stdout is not None
     told = job.stdout.readline()
@@ -77,9 +78,13 @@ def test_an_announced_end_gives_a_checkpoint_and_the_job_back(
     assert told.endswith("tools/run_net.py --cfg some.yaml RNG_SEED 1\n")
     job.send_signal(signum)
     rest = job.stdout.read()
-    assert job.wait(60) == 0
+    assert job.wait(60) == status
     assert "checkpoint\n" in rest
-    assert (tmp_path / "requeued").read_text() == "scontrol requeue 7\n"
+    requeued = tmp_path / "requeued"
+    if status == 0:
+        assert requeued.read_text() == "scontrol requeue 7\n"
+    else:
+        assert not requeued.exists()
 
 
 @pytest.mark.parametrize("status", [0, 2])
