@@ -32,7 +32,7 @@ ablation: install
 	$(BIN)/python tools/ablate.py configs/ablation/sample.yaml --jobs $(JOBS)
 
 test: dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: dev
 	$(BIN)/ruff check .

@@ -119,15 +119,22 @@ def test_the_scale_follows_overflows():
 )
 def test_what_this_machine_cannot_do_is_one_line(changes, message):
     with pytest.raises(UserError) as caught:
-        check_device(tiny_cfg(**changes), CPU)
+        check_device(tiny_cfg(**changes), CPU, 1)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
     off = {f"{name}__ENABLE": False for name in ("TRAIN", "TEST")}
-    check_device(tiny_cfg(**changes, **off), CPU)
+    check_device(tiny_cfg(**changes, **off), CPU, 1)
 
 
 def test_on_cuda_all_of_it_is_allowed(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     for name in ("fp32", "tf32", "bf16", "fp16"):
         cfg = tiny_cfg(TRAIN__PRECISION=name, BN__NORM_TYPE="sync_batchnorm")
-        check_device(cfg, CUDA)
+        check_device(cfg, CUDA, 1)
+
+
+def test_clips_of_a_process_depend_on_how_many_there_are():
+    cfg = tiny_cfg(TRAIN__BATCH_SIZE=8, SOLVER__ACCUMULATE=4)
+    check_device(cfg, CPU, 2)
+    with pytest.raises(UserError, match="2 clips a process"):
+        check_device(cfg, CPU, 4)
