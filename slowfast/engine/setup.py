@@ -25,6 +25,8 @@ from slowfast.utils.logging import setup_logging
 
 logger = logging.getLogger(__name__)
 
+CONFIG_NAME = "config.yaml"
+
 # What gloo says when a process at the other end of a collective has ended.
 _PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 # What gloo and the store say when a process does not come within DISTRIBUTED.TIMEOUT.
@@ -102,13 +104,20 @@ def _lock_output(cfg: CfgNode) -> Iterator[Callable[[], None]]:
         yield check
 
 
+def write_config(cfg: CfgNode) -> None:
+    """The merged config in OUTPUT_DIR; with --cfg it repeats the run. Rank 0 writes it."""
+    if distributed.is_main():
+        (Path(cfg.OUTPUT_DIR) / CONFIG_NAME).write_text(cfg.dump(), encoding="utf-8")
+
+
 def _open_output(cfg: CfgNode) -> None:
-    """Log and merged config in OUTPUT_DIR; with --cfg the latter repeats the run."""
+    """The log in OUTPUT_DIR, and the config of a test alone. A training writes its config when
+    nothing refuses it, and later tests leave that as it is."""
     folder = Path(cfg.OUTPUT_DIR)
     try:
         setup_logging(folder, quiet=not distributed.is_main())
-        if distributed.is_main():
-            (folder / "config.yaml").write_text(cfg.dump(), encoding="utf-8")
+        if not cfg.TRAIN.ENABLE and not (folder / CONFIG_NAME).exists():
+            write_config(cfg)
     except OSError as error:
         raise UserError(_not_writable(cfg, error)) from error
 

@@ -25,7 +25,7 @@ from slowfast.engine.checkpoint import (
     load_training_state,
     newest_checkpoint,
 )
-from slowfast.engine.checkpoint_names import BEST
+from slowfast.engine.checkpoint_names import BEST, numbered_checkpoints
 from slowfast.engine.checkpoint_writer import CheckpointWriter
 from slowfast.engine.epoch_progress import EpochProgress
 from slowfast.engine.interruption import Interrupted, StopRequests, exit_status
@@ -35,6 +35,7 @@ from slowfast.engine.precise_bn import update_batch_norm
 from slowfast.engine.precision import set_precision
 from slowfast.engine.progress import progress_line
 from slowfast.engine.scalars import ScalarWriter
+from slowfast.engine.setup import write_config
 from slowfast.engine.solver import build_optimizer, lr_at_epoch, set_lr
 from slowfast.engine.transfer import DeviceCopies
 from slowfast.engine.update import Update, update_options
@@ -146,6 +147,12 @@ def _prepare(
     newest = newest_checkpoint(cfg) if cfg.TRAIN.AUTO_RESUME else None
     given = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.RESUME else None
     resumed = newest or given
+    if not cfg.TRAIN.AUTO_RESUME and numbered_checkpoints(cfg.OUTPUT_DIR):
+        logger.warning(
+            "OUTPUT_DIR %s holds checkpoints of an earlier training, which stay beside the new "
+            "ones and may be resumed from later; set another OUTPUT_DIR",
+            cfg.OUTPUT_DIR,
+        )
     if resumed is None:
         load_initial_weights(model, cfg)
     model.to(device)
@@ -190,6 +197,7 @@ def _prepare(
         best=extra.get("best", {}),
     )
     run.nonfinite.skipped = extra.get("nonfinite_skipped", 0)
+    write_config(cfg)
     logger.info(
         "%s: %.2f M parameters, %.2f M trained; %d segments, %d steps an epoch",
         cfg.MODEL.MODEL_NAME,
