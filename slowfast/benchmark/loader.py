@@ -94,6 +94,11 @@ class _Clips:
         for index in range(min(self.count, 3)):
             expected = self.published(0, index)[1]
             exact = self._float_pipeline(index)
+            height, width = self._sizes[index]
+            _, placement = self.video.training_draw(SampleKey(0, index), height, width)
+            if placement.height < height or placement.width < width:
+                # Frames that shrink are resized in the worker, in uint8.
+                limits[DEVICE] = limits[WORKER]
             worst_published = max(worst_published, _distance(expected, exact))
             for name, dataset in self.ours.items():
                 clip = dataset.train_clip(SampleKey(0, index))
