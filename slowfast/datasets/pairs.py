@@ -12,8 +12,6 @@ import enum
 import hashlib
 import json
 import logging
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ import numpy as np
 
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
-from slowfast.utils.files import write_atomically
+from slowfast.utils.files import UNREADABLE_ARRAYS, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -119,16 +117,7 @@ class PairTable:
                 version = header.pop("version")
                 if version == VERSION:
                     return cls(**{name: content[name] for name in _ARRAYS}, **header)
-        except (
-            AttributeError,
-            EOFError,
-            KeyError,
-            OSError,
-            TypeError,
-            ValueError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
+        except UNREADABLE_ARRAYS as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"{path} is no pair table ({reason}); {_REMEDY}") from error
         raise UserError(

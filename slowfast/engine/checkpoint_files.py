@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 
 import torch
 
+from slowfast.utils.files import sync_folder
+
 _DIGEST_PREFIX = b"sha256:"
 _COMMENT_LENGTH = len(_DIGEST_PREFIX) + 64
 # An archive without a comment ends in the comment's length, two bytes of 0.
@@ -65,7 +67,7 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -81,15 +83,6 @@ def _write_with_digest(file: BinaryIO, content: Mapping[str, Any]) -> None:
     comment = _DIGEST_PREFIX + writer.hash.hexdigest().encode("ascii")
     file.seek(-len(_NO_COMMENT), os.SEEK_END)
     file.write(struct.pack("<H", len(comment)) + comment)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def damage(path: Path) -> str:

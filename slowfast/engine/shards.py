@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import re
 import time
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +20,7 @@ from numpy.typing import NDArray
 
 from slowfast.engine.fingerprint import Key, difference
 from slowfast.utils.errors import UserError
-from slowfast.utils.files import write_atomically
+from slowfast.utils.files import UNREADABLE_ARRAYS, write_atomically
 
 VERSION = 1
 # Arrays by name, all but those in `ragged` of one shape in every record.
@@ -121,7 +119,7 @@ def find(folder: Path, key: Key) -> Found:
             reason = header_difference(header, key)
             if not reason:
                 found.segments[path] = _array(path, "index").tolist()
-        except _UNREADABLE as error:
+        except UNREADABLE_ARRAYS as error:
             reason = f"{path.name} cannot be read: {_words(error)}"
         if reason:
             found.others.append(path)
@@ -173,24 +171,12 @@ def read_records(paths: Sequence[Path], names: Sequence[str] = ()) -> Iterator[t
                 ]
                 columns = {name: _column(content, name) for name in wanted}
                 indices = content["index"].tolist()
-        except _UNREADABLE as error:
+        except UNREADABLE_ARRAYS as error:
             raise UserError(
                 f"{path} cannot be read ({_words(error)}); delete it and run again"
             ) from None
         for row, index in enumerate(indices):
             yield index, {name: column[row] for name, column in columns.items()}
-
-
-_UNREADABLE = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    OSError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def _packed(records: Sequence[tuple[int, Record]], ragged: Sequence[str]) -> dict[str, NDArray]:

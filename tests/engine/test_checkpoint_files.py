@@ -151,7 +151,7 @@ def test_killed_between_the_steps_a_checkpoint_loads(
     elif step == "replace":
         monkeypatch.setattr(Path, "replace", die)
     else:
-        monkeypatch.setattr(checkpoint_files, "_sync_folder", die)
+        monkeypatch.setattr(checkpoint_files, "sync_folder", die)
     assert os.WIFSIGNALED(_in_child(lambda: write_checkpoint(path, NEW)))
     assert _epoch(path) == (1 if step == "after replace" else 0)
 
