@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -108,6 +109,8 @@ def stopped(
 
 
 def test_torchrun_brings_a_killed_rank_back(sample_home, whole_pair):
+    """It goes on after the second step; after the first, where the death of rank 1 reached rank 0
+    while they still put together what the second one left."""
     status, stderr = finish(
         sample_home,
         "runs/killed_rank",
@@ -117,7 +120,10 @@ def test_torchrun_brings_a_killed_rank_back(sample_home, whole_pair):
     )
     assert status == 0, stderr[-4000:]
     log = (sample_home / "runs" / "killed_rank" / "log.txt").read_text()
-    assert "0 epoch(s) and 2 step(s) are done" in log
+    assert re.findall(r"(\d) epoch\(s\) and (\d) step\(s\) are done", log) in (
+        [("0", "1")],
+        [("0", "2")],
+    )
     assert_same_training(sample_home / "runs" / "killed_rank", whole_pair)
 
 
