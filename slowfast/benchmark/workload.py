@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast.benchmark.timing import Clock
 from slowfast.config import get_cfg
+from slowfast.datasets.ego_exo import has_second_exo
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.models.build import build_model
 
@@ -111,7 +112,8 @@ def made_batch(cfg: CfgNode, clips: int, seed: int = 0) -> Any:
     ]
     if is_dual(cfg):
         ego = view(cfg.DATA.NUM_FRAMES, single)
-        return PairedBatch(ego, view(cfg.EXO.NUM_FRAMES, multiple))
+        exo = [view(cfg.EXO.NUM_FRAMES, multiple) for _ in range(2 if has_second_exo(cfg) else 1)]
+        return PairedBatch(ego, *exo)
     if cfg.MODEL.MODEL_NAME == "ExoSlowFast":
         return view(cfg.EXO.NUM_FRAMES, multiple)
     return view(cfg.DATA.NUM_FRAMES, single)
@@ -131,8 +133,9 @@ def gflop(cfg: CfgNode, size: int, training: bool) -> float:
         fast = torch.empty(1, 3, frames, size, size, device="meta")
         return [fast[:, :, :: cfg.SLOWFAST.ALPHA].contiguous(), fast]
 
-    pair = [clip(cfg.DATA.NUM_FRAMES), clip(cfg.EXO.NUM_FRAMES)]
-    views = pair if training and is_dual(cfg) else pair[:1]
+    views = [clip(cfg.DATA.NUM_FRAMES)]
+    if training and is_dual(cfg):
+        views += [clip(cfg.EXO.NUM_FRAMES) for _ in range(2 if has_second_exo(cfg) else 1)]
     with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(training):
         output = model(*views)
         if training:

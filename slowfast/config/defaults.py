@@ -253,6 +253,11 @@ _C.SUML.TEXT_NEGATIVES = "both"
 # With SOLVER.ACCUMULATE above 1: negatives from the whole batch, for a second forward pass of each
 # part (arXiv 2101.06983). False: from the parts' own clips.
 _C.SUML.GRAD_CACHE = False
+# A second exo clip for every ego clip, any one of the exo set, with or without a partner: it trains
+# the exo terms, and is a negative of all pairs in the alignment (dcl, dcl_weighted), unless
+# SUML.NEGATIVES rules it out (by label: that of the pair's exo clip). Costs its forward and
+# backward pass.
+_C.SUML.EXO_STREAM = False
 _C.SUML.QUEUE = CfgNode()
 # For small batches: so many exo clips of the last steps, of all processes, are negatives in the
 # alignment too (dcl, dcl_weighted), but those whose pair did not pass the threshold, and those that
@@ -270,7 +275,10 @@ _C.SUML.WEIGHTS.EGO_TEXT = 0.1
 _C.SUML.WEIGHTS.EXO_TEXT = 0.1
 _C.SUML.ALIGN = CfgNode()
 # dcl (the paper), dcl_weighted, triplet (as released: unfiltered), soft (every ego clip to every
-# exo clip, as their relevance says: arXiv 2303.17561, 2506.14356; no threshold), none.
+# exo clip, as their relevance says: arXiv 2303.17561, 2506.14356; no threshold), factorised (two
+# exo partners, one by verb and one by noun, each with projections of its own; a partner that has
+# the label is aligned, whatever the threshold: arXiv 2405.17719, 2304.06708; with PAIRS.MINING
+# factors), none.
 _C.SUML.ALIGN.KIND = "dcl"
 # Only pairs whose narrations are more similar than this cosine are aligned. What it means depends
 # on the encoder: tools/mine_pairs.py prints how many pairs pass and how often their labels agree.
@@ -285,7 +293,8 @@ _C.SUML.ALIGN.MARGIN = 0.1
 _C.SUML.PAIRS = CfgNode()
 # Pair table, written by tools/mine_pairs.py.
 _C.SUML.PAIRS.FILE = "data/pairs.npz"
-# text (cosine of the narrations), tiers (label overlap), tiers_text (tier, then text).
+# text (cosine of the narrations), tiers (label overlap), tiers_text (tier, then text), factors
+# (the nearest narrations of those with the same verb, and of those with the same noun: TOP_K each).
 _C.SUML.PAIRS.MINING = "text"
 # Exo candidates per ego segment; training draws one of them uniformly.
 _C.SUML.PAIRS.TOP_K = 3

@@ -42,9 +42,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "EXO.CHANNEL_ORDER": _CHANNEL_ORDERS,
     "SUML.NEGATIVES": ("all", "drop_same_label", "drop_same_text", "multi_positive"),
     "SUML.TEXT_NEGATIVES": ("both", "video"),
-    "SUML.ALIGN.KIND": ("dcl", "dcl_weighted", "triplet", "soft", "none"),
+    "SUML.ALIGN.KIND": ("dcl", "dcl_weighted", "triplet", "soft", "factorised", "none"),
     "SUML.ALIGN.RELEVANCE": ("text", "label"),
-    "SUML.PAIRS.MINING": ("text", "tiers", "tiers_text"),
+    "SUML.PAIRS.MINING": ("text", "tiers", "tiers_text", "factors"),
     "SUML.PAIRS.INDEX": ("exact", "ivf"),
     "MODEL.LOSS_FUNC": ("cross_entropy", "bce_logit"),
     "MODEL.HEAD_ACT": ("softmax", "sigmoid"),
@@ -361,6 +361,37 @@ def _queue(cfg: CfgNode) -> str | None:
     )
 
 
+def _exo_stream(cfg: CfgNode) -> str | None:
+    suml = cfg.SUML
+    if not suml.EXO_STREAM:
+        return None
+    if suml.ALIGN.KIND == "factorised":
+        return (
+            "SUML.EXO_STREAM True and SUML.ALIGN.KIND factorised both ask for a second exo clip;"
+            " set the one False or the other dcl"
+        )
+    if (
+        suml.WEIGHTS.EXO_CLS
+        or suml.WEIGHTS.EXO_TEXT
+        or (suml.WEIGHTS.ALIGN and suml.ALIGN.KIND in ("dcl", "dcl_weighted"))
+    ):
+        return None
+    return (
+        "SUML.EXO_STREAM True, but no term of this config uses its clips; set SUML.WEIGHTS.EXO_CLS"
+        " or EXO_TEXT above 0, or SUML.EXO_STREAM False"
+    )
+
+
+def _factors(cfg: CfgNode) -> str | None:
+    mining = cfg.SUML.PAIRS.MINING
+    if cfg.SUML.ALIGN.KIND != "factorised" or mining == "factors":
+        return None
+    return (
+        f"SUML.ALIGN.KIND factorised needs partners by verb and by noun, SUML.PAIRS.MINING is"
+        f" {mining}; set it to factors, and SUML.PAIRS.FILE to a table of its own"
+    )
+
+
 def _average(cfg: CfgNode) -> str | None:
     if cfg.SOLVER.EMA_DECAY and cfg.BN.USE_PRECISE_STATS:
         return (
@@ -385,6 +416,8 @@ _RULES: tuple[Rule, ...] = (
     _clipping,
     _grad_cache,
     _queue,
+    _exo_stream,
+    _factors,
     _average,
     _steps,
     _nesterov,

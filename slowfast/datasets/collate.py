@@ -24,10 +24,8 @@ def collate(samples: Sequence[Any], with_frames: bool = True) -> Batch:
     if isinstance(first, SegmentViews):
         return first
     if isinstance(first, PairedSample):
-        return PairedBatch(
-            collate_clips([sample.ego for sample in samples], with_frames),
-            collate_clips([sample.exo for sample in samples], with_frames),
-        )
+        views = zip(*(sample.clips() for sample in samples), strict=True)
+        return PairedBatch(*(collate_clips(view, with_frames) for view in views))
     return collate_clips(samples, with_frames)
 
 
@@ -39,6 +37,7 @@ def collate_clips(samples: Sequence[ClipSample], with_frames: bool = True) -> Cl
         labels=[torch.stack(task) for task in zip(*(s.labels for s in samples), strict=True)],
         indices=torch.tensor([sample.index for sample in samples]),
         text=_stack_optional([sample.text for sample in samples]),
+        shares_label=_stack_optional([sample.shares_label for sample in samples]),
         lighting=_stack_optional([sample.lighting for sample in samples]),
         resize=_stack_optional([sample.resize for sample in samples]),
         crop_size=samples[0].crop_size,

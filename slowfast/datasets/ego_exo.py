@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from fvcore.common.config import CfgNode
 from fvcore.common.registry import Registry
 from torch.utils.data import Dataset
@@ -16,7 +17,7 @@ from torch.utils.data import Dataset
 from slowfast.datasets.device_transform import DeviceTransform
 from slowfast.datasets.epic import epickitchen
 from slowfast.datasets.narrations import NarrationTable
-from slowfast.datasets.pairs import PairTable
+from slowfast.datasets.pairs import IMPORTED, PairTable
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment
@@ -39,6 +40,12 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
     path = Path(cfg.SUML.PAIRS.FILE)
     pairs = PairTable.load(path)
     pairs.check(path, ego.segments, exo.segments, mining_settings(cfg))
+    by_factor = cfg.SUML.ALIGN.KIND == "factorised"
+    if by_factor and pairs.settings["mining"] == IMPORTED:
+        raise UserError(
+            "SUML.ALIGN.KIND factorised needs partners by verb and by noun, which the imported pair"
+            f" table {path} does not tell apart; run tools/mine_pairs.py with this config"
+        )
     if cfg.SUML.PAIRS.SHUFFLE:
         logger.warning("SUML.PAIRS.SHUFFLE True: the pairs mean nothing, which is a control")
         pairs = shuffled(pairs, generator(cfg.RNG_SEED, 0, 0, Stream.PAIR_SHUFFLE))
@@ -53,7 +60,17 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
         len(narrations.vectors),
         path,
     )
-    return EgoExoDataset(ego, exo, pairs, narrations, seed=cfg.RNG_SEED)
+    return EgoExoDataset(
+        *(ego, exo, pairs, narrations),
+        seed=cfg.RNG_SEED,
+        by_factor=by_factor,
+        exo_stream=cfg.SUML.EXO_STREAM,
+    )
+
+
+def has_second_exo(cfg: CfgNode) -> bool:
+    """Whether a training sample has two exo clips."""
+    return bool(cfg.SUML.EXO_STREAM or cfg.SUML.ALIGN.KIND == "factorised")
 
 
 def shuffled(pairs: PairTable, rng: np.random.Generator) -> PairTable:
@@ -84,7 +101,7 @@ def mining_settings(cfg: CfgNode) -> dict[str, str | int]:
         "encoder": cfg.SUML.ENCODER,
         "label_map": cfg.SUML.PAIRS.LABEL_MAP if mining != "text" else "",
     }
-    if pairs.INDEX == "ivf" and mining != "tiers":
+    if pairs.INDEX == "ivf" and mining in ("text", "tiers_text"):
         settings["index"] = f"ivf of {pairs.IVF_LISTS} lists, {pairs.IVF_PROBES} probes"
     return settings
 
@@ -93,8 +110,11 @@ class EgoExoDataset(Dataset[PairedSample]):
     """One item per ego segment: its clip, and a clip of one of its exo candidates.
 
     The candidate is drawn anew in every epoch; an ego segment without candidates is joined with
-    any exo segment, which the threshold of the alignment then sorts out. Both clips carry the
+    any exo segment, which the threshold of the alignment then sorts out. All clips carry the
     embedding of their narration.
+
+    by_factor: an item has two partners, by verb and by noun, which carry whether they were found.
+    exo_stream: an item has a second exo clip, any one of the exo set.
     """
 
     def __init__(
@@ -105,6 +125,8 @@ class EgoExoDataset(Dataset[PairedSample]):
         narrations: NarrationTable,
         *,
         seed: int,
+        by_factor: bool = False,
+        exo_stream: bool = False,
     ) -> None:
         """seed: of the draw; `ego` and `exo` have their own.
 
@@ -115,6 +137,10 @@ class EgoExoDataset(Dataset[PairedSample]):
         self.ego = ego
         self.exo = exo
         self.pairs = pairs
+        # The data set of other_exo: one of its own, as its clips lie in memory of their own.
+        self._other = exo.drawing_from(Stream.OTHER_EXO_CLIP) if by_factor or exo_stream else None
+        self._tables: Sequence[PairTable] = pairs.by_factor if by_factor else [pairs]
+        self._by_factor = by_factor
         self._seed = seed
         self._vectors = narrations.vectors
         self._ego_rows = narrations.rows([segment.narration for segment in ego.segments])
@@ -133,23 +159,41 @@ class EgoExoDataset(Dataset[PairedSample]):
 
     def __getitem__(self, key: int | SampleKey) -> PairedSample:
         sample = key if isinstance(key, SampleKey) else SampleKey(0, key)
-        partner = self.partner(sample)
         ego = self.ego.train_clip(sample)
-        # The exo clip's own randomness comes from this number, so that two ego segments that
-        # draw the same exo segment in one epoch see different clips of it.
-        draw = sample.epoch * len(self) + sample.index
-        exo = self.exo.train_clip(SampleKey(draw, partner))
         ego.text = self._vectors[self._ego_rows[sample.index]]
-        exo.text = self._vectors[self._exo_rows[partner]]
-        return PairedSample(ego, exo)
+        exo = self._exo_clip(self.exo, sample, self.partner(sample))
+        if self._other is None:
+            return PairedSample(ego, exo)
+        other = self._exo_clip(self._other, sample, self.other_exo(sample))
+        if self._by_factor:
+            for clip, table in zip((exo, other), self._tables, strict=True):
+                clip.shares_label = torch.tensor(table.has_candidate(sample.index))
+        return PairedSample(ego, exo, other)
 
     def partner(self, key: SampleKey) -> int:
-        """The exo segment that the ego segment is joined with in the epoch."""
-        return self.pairs.draw(key.index, self._generator(key))
+        """The exo segment that the ego segment is joined with in the epoch; by_factor: by verb."""
+        rng = generator(self._seed, key.epoch, key.index, Stream.PAIR)
+        return self._tables[0].draw(key.index, rng)
+
+    def other_exo(self, key: SampleKey) -> int:
+        """The exo segment of the item's second exo clip in the epoch."""
+        rng = generator(self._seed, key.epoch, key.index, Stream.OTHER_EXO)
+        if self._by_factor:
+            return self._tables[1].draw(key.index, rng)
+        return int(rng.integers(len(self.exo)))
+
+    def clip_sources(self) -> list[SegmentDataset]:
+        """The data sets of an item's clips, in their order."""
+        return [self.ego, self.exo] if self._other is None else [self.ego, self.exo, self._other]
 
     def clip(self, index: int, view: int | None = None) -> ClipSample:
         """The validation view of one ego segment, or test view `view`."""
         return self.ego.clip(index, view)
 
-    def _generator(self, key: SampleKey) -> np.random.Generator:
-        return generator(self._seed, key.epoch, key.index, Stream.PAIR)
+    def _exo_clip(self, exo: SegmentDataset, key: SampleKey, segment: int) -> ClipSample:
+        # The exo clip's own randomness comes from this number, so that two ego segments that
+        # draw the same exo segment in one epoch see different clips of it.
+        draw = key.epoch * len(self) + key.index
+        clip = exo.train_clip(SampleKey(draw, segment))
+        clip.text = self._vectors[self._exo_rows[segment]]
+        return clip

@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,7 @@ class PairTable:
     """Candidates of every ego segment.
 
     indices: (n, k) int32, positions in the exo list, -1 behind the last candidate of a row.
+        Mined as `factors`, k is 2 top_k: the candidates by verb, then those by noun.
     similarity: (n, k) float32, cosine of the two narrations; 0 where there is no candidate.
     tier: (n, k) uint8, Tier of each pair.
     settings: how it was mined: mining, top_k, encoder, label_map; index, unless it was exact.
@@ -82,6 +83,19 @@ class PairTable:
     @property
     def ego_count(self) -> int:
         return len(self.indices)
+
+    @property
+    def by_factor(self) -> tuple[PairTable, PairTable]:
+        """The candidates by verb and those by noun, of a table that was mined as `factors`."""
+        half = self.indices.shape[1] // 2
+        verb, noun = (
+            replace(self, **{name: getattr(self, name)[:, columns] for name in _ARRAYS})
+            for columns in (slice(None, half), slice(half, None))
+        )
+        return verb, noun
+
+    def has_candidate(self, row: int) -> bool:
+        return bool((self.indices[row] >= 0).any())
 
     def draw(self, row: int, rng: np.random.Generator) -> int:
         """One candidate of a row, uniformly; of a row without any, one of all exo segments."""

@@ -6,6 +6,7 @@ classes.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -129,6 +130,12 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         side = geometry.train_crop if random_crop else geometry.test_crop
         side += 1 if resize_on_device else 0
         self.clip_shape = (sampling.num_frames, side, side, 3)
+
+    def drawing_from(self, stream: Stream) -> SegmentDataset:
+        """The same segments; what is random about their clips is drawn from another stream."""
+        other = copy.copy(self)
+        other._stream = stream
+        return other
 
     def __len__(self) -> int:
         return len(self.segments)

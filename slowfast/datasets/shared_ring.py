@@ -41,8 +41,8 @@ class SharedRing:
     many slots as there are batches under way, and one more for the batch in use, batch b may
     take slot b modulo their number without asking.
 
-    sizes: per view of a batch (ego, exo), bytes of a slot. Memory that is never written to is
-        never taken from the system, so that they may be generous.
+    sizes: per view of a batch (ego, exo, other exo), bytes of a slot. Memory that is never written
+        to is never taken from the system, so that they may be generous.
     """
 
     def __init__(self, sizes: Sequence[int], slots: int) -> None:
@@ -102,7 +102,7 @@ def clip_datasets(dataset: Any) -> list[SegmentDataset]:
     if isinstance(dataset, Selection):
         return clip_datasets(dataset.dataset)
     if isinstance(dataset, EgoExoDataset):
-        return [dataset.ego, dataset.exo]
+        return dataset.clip_sources()
     return [dataset] if isinstance(dataset, SegmentDataset) else []
 
 

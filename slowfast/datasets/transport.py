@@ -29,7 +29,7 @@ class _PackedView:
 
 @dataclass
 class Parcel:
-    """A batch on its way, one entry per view (ego, exo)."""
+    """A batch on its way, one entry per view (ego, exo, other exo)."""
 
     views: list[_PackedView]
 
@@ -47,11 +47,11 @@ def pack(samples: Sequence[Any], ring: SharedRing | None, slot: int) -> Parcel:
 def unpack(parcel: Parcel, ring: SharedRing | None) -> Batch:
     """The batch; frames that lie in a slot stay there."""
     views = [_unpack_view(view, ring) for view in parcel.views]
-    return PairedBatch(*views) if len(views) == 2 else views[0]
+    return PairedBatch(*views) if len(views) > 1 else views[0]
 
 
 def _views(sample: Any) -> list[Any]:
-    return [sample.ego, sample.exo] if isinstance(sample, PairedSample) else [sample]
+    return sample.clips() if isinstance(sample, PairedSample) else [sample]
 
 
 def _pack_view(

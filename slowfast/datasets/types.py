@@ -101,6 +101,7 @@ class ClipSample:
         of a test view (T, H, W, 3) whole ones.
     labels: per task, int64 () (-1: unlabelled) or multi-hot float32 (K,).
     text: narration embedding (D,) float32 of norm 1, or None.
+    shares_label: () bool, an exo clip that was joined with an ego clip for a label has it; or None.
     lighting: PCA lighting (3,) float32, added to pixels in 0..1, in B, G, R order; or None.
     resize: RESIZE_FIELDS (9,) int64, how the device makes the crop from the windows; or None.
     crop_size: S where frames are whole; None elsewhere.
@@ -110,6 +111,7 @@ class ClipSample:
     labels: tuple[Tensor, ...]
     index: int
     text: Tensor | None = None
+    shares_label: Tensor | None = None
     lighting: Tensor | None = None
     resize: Tensor | None = None
     crop_size: int | None = None
@@ -117,10 +119,20 @@ class ClipSample:
 
 @dataclass
 class PairedSample:
-    """An ego clip and one of its exo pseudo-pairs."""
+    """An ego clip and one of its exo pseudo-pairs.
+
+    other_exo: a second exo clip: of no ego clip (SUML.EXO_STREAM), or the partner by noun where
+        `exo` is the one by verb (SUML.ALIGN.KIND factorised); or None.
+    """
 
     ego: ClipSample
     exo: ClipSample
+    other_exo: ClipSample | None = None
+
+    def clips(self) -> list[ClipSample]:
+        """Those that there are, in the order of PairedBatch."""
+        given = [self.ego, self.exo]
+        return given if self.other_exo is None else [*given, self.other_exo]
 
 
 @dataclass
@@ -131,6 +143,7 @@ class ClipBatch:
     labels: per task, int64 (N,) or multi-hot float32 (N, K).
     indices: (N,) int64, positions in the data set.
     text: (N, D) float32 rows of norm 1, or None.
+    shares_label: (N,) bool as in ClipSample, or None.
     lighting: (N, 3) float32 as in ClipSample, or None.
     resize: (N, 9) int64 as in ClipSample, or None.
     crop_size: as in ClipSample.
@@ -140,6 +153,7 @@ class ClipBatch:
     labels: list[Tensor]
     indices: Tensor
     text: Tensor | None = None
+    shares_label: Tensor | None = None
     lighting: Tensor | None = None
     resize: Tensor | None = None
     crop_size: int | None = None
@@ -156,6 +170,7 @@ class ClipBatch:
             labels=[change(label) for label in self.labels],
             indices=change(self.indices),
             text=optional(self.text),
+            shares_label=optional(self.shares_label),
             lighting=optional(self.lighting),
             resize=optional(self.resize),
         )
@@ -171,16 +186,25 @@ class ClipBatch:
 
 @dataclass
 class PairedBatch:
-    """N ego clips, each with an exo clip: row i of one belongs to row i of the other."""
+    """N ego clips, each with an exo clip: row i of one belongs to row i of the other.
+
+    other_exo: N further exo clips as in PairedSample, or None.
+    """
 
     ego: ClipBatch
     exo: ClipBatch
+    other_exo: ClipBatch | None = None
 
     def to(self, device: torch.device) -> PairedBatch:
-        return PairedBatch(self.ego.to(device), self.exo.to(device))
+        return PairedBatch(*(clips.to(device) for clips in self.clips()))
 
     def pin_memory(self) -> PairedBatch:
-        return PairedBatch(self.ego.pin_memory(), self.exo.pin_memory())
+        return PairedBatch(*(clips.pin_memory() for clips in self.clips()))
+
+    def clips(self) -> list[ClipBatch]:
+        """Those that there are, in the order of the fields."""
+        given = [self.ego, self.exo]
+        return given if self.other_exo is None else [*given, self.other_exo]
 
 
 class View(NamedTuple):

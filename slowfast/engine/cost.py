@@ -15,6 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from slowfast.datasets.ego_exo import has_second_exo
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.engine.precision import HALF
 from slowfast.engine.solver import build_optimizer
@@ -130,7 +131,7 @@ def synthetic_batch(cfg: CfgNode, clips: int) -> ClipBatch | PairedBatch:
     ego = view(cfg.DATA.NUM_FRAMES, ego_classes, cfg.MODEL.LOSS_FUNC == "bce_logit")
     exo = view(cfg.EXO.NUM_FRAMES, cfg.EXO.NUM_CLASSES_LIST, True)
     if name == "EgoExoSlowFast":
-        return PairedBatch(ego, exo)
+        return PairedBatch(ego, exo, exo if has_second_exo(cfg) else None)
     return exo if name == "ExoSlowFast" else ego
 
 

@@ -6,7 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from slowfast.models.published_names import EXO_HEAD, PROJECTIONS
+from slowfast.models.published_names import (
+    EGO_PROJECTIONS,
+    EXO_HEAD,
+    EXO_PROJECTIONS,
+    PROJECTIONS,
+)
 
 T = TypeVar("T")
 
@@ -52,13 +57,13 @@ def stage_of(name: str) -> str:
 def is_exo(name: str) -> bool:
     """True for a weight of the exo half of a dual model: stages, head, projection."""
     return bool(_EXO_STAGE.match(name)) or name.startswith(
-        (f"{EXO_HEAD}.", PROJECTIONS["exo_projection"])
+        (f"{EXO_HEAD}.", *EXO_PROJECTIONS.values())
     )
 
 
 def is_ego(name: str) -> bool:
     """True for what an ego recogniser needs: neither the exo half nor a projection."""
-    return not is_exo(name) and not name.startswith(PROJECTIONS["ego_projection"])
+    return not is_exo(name) and not name.startswith(tuple(EGO_PROJECTIONS.values()))
 
 
 def has_exo_half(names: Iterable[str]) -> bool:

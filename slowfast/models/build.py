@@ -100,16 +100,19 @@ def EgoExoSlowFast(cfg: CfgNode) -> ego_exo.EgoExoSlowFast:
     layers = _multi_task_layers(EXO_HEAD, counts)
     weights = cfg.SUML.WEIGHTS
     aligns = cfg.SUML.ALIGN.KIND != "none" and weights.ALIGN > 0
+    by_factor = aligns and cfg.SUML.ALIGN.KIND == "factorised"
+    by_clip = aligns and not by_factor
     ego = MultiTaskSlowFast(cfg)
     model = ego_exo.EgoExoSlowFast(
         ego,
         build_recognizer(cfg, slowfast_backbone(cfg, frozen_stages=0), counts, layers, "sigmoid"),
         cfg.SUML.EMBED_DIM,
         use_exo_head=weights.EXO_CLS > 0,
-        use_ego_projection=aligns or weights.EGO_TEXT > 0,
-        use_exo_projection=aligns or weights.EXO_TEXT > 0,
+        use_ego_projection=by_clip or weights.EGO_TEXT > 0,
+        use_exo_projection=by_clip or weights.EXO_TEXT > 0,
+        by_factor=by_factor,
     )
-    for projection in (model.ego_projection, model.exo_projection):
+    for projection in model.projections:
         _init(projection, cfg)
     return model
 

@@ -17,10 +17,16 @@ _DUAL_STAGES = (
     *("s4", "s4_fuse", "s5", "s4_t", "s4_fuse_t", "s5_t"),
 )
 EXO_HEAD = "head_lemma"
-PROJECTIONS = {
-    "ego_projection": "global_con_head.fpv_global_proj",
-    "exo_projection": "global_con_head.tpv_global_proj",
+# Those by verb and by noun are named as the published ones are, though none was published.
+EGO_PROJECTIONS = {
+    f"ego_{kind}projection": f"global_con_head.fpv_{published}_proj"
+    for kind, published in (("", "global"), ("verb_", "verb"), ("noun_", "noun"))
 }
+EXO_PROJECTIONS = {
+    name.replace("ego", "exo"): published.replace("fpv", "tpv")
+    for name, published in EGO_PROJECTIONS.items()
+}
+PROJECTIONS = EGO_PROJECTIONS | EXO_PROJECTIONS
 
 
 def to_published(model: nn.Module) -> dict[str, str]:

@@ -26,7 +26,7 @@ from slowfast.semantics.text_search import Narrations, Search, nearest_segments
 
 logger = logging.getLogger(__name__)
 
-MINING = ("text", "tiers", "tiers_text")
+MINING = ("text", "tiers", "tiers_text", "factors")
 # Below this share of passing pairs the alignment hardly trains.
 _FEW_PASSING = 0.2
 _BLOCK_PAIRS = 1 << 15
@@ -103,6 +103,8 @@ def mine_pairs(
     tiers: the first k exo segments of the best label tier (the published rule).
     tiers_text: the best label tier's k exo segments of the most similar narrations; of all exo
         segments where no label agrees.
+    factors: the k exo segments of the most similar narrations of those with the ego segment's verb,
+        and as many of those with its noun.
 
     ego_text, exo_text: the embeddings of their narrations.
     settings: `mining` (text, tiers, tiers_text), `top_k`, and what else the table shall remember.
@@ -118,6 +120,8 @@ def mine_pairs(
         raise ValueError(f"mining {mining!r} with labels {exo_labels}")
     elif mining == "tiers":
         indices = tier_pairs(*actions(ego), exo_labels, k)
+    elif mining == "factors":
+        indices = factor_pairs(*actions(ego), exo_labels, ego_text, exo_text, k)
     else:
         indices = tier_text_pairs(*actions(ego), exo_labels, ego_text, exo_text, k, device, search)
     return make_table(ego, exo, indices, ego_text, exo_text, settings, exo_labels)
@@ -151,12 +155,38 @@ def tier_text_pairs(
         if tier == Tier.NONE:
             continue
         members = exo_labels.members(verb, noun, Tier(tier))
-        # Thousands of small searches: moving each to a GPU would cost more than it.
-        near = nearest_segments(
-            ego_text.select(rows), exo_text.select(members), k, torch.device("cpu")
-        )
-        indices[rows] = np.where(near >= 0, members[near], -1)
+        indices[rows] = _nearest_of(members, ego_text.select(rows), exo_text, k)
     return indices
+
+
+def factor_pairs(
+    verbs: np.ndarray,
+    nouns: np.ndarray,
+    exo_labels: ExoLabels,
+    ego_text: Narrations,
+    exo_text: Narrations,
+    k: int,
+) -> np.ndarray:
+    """Per ego segment (n,) the nearest exo segments with its verb, then those with its noun:
+    (n, 2k) int64, either half -1 padded."""
+    halves = []
+    for classes, has in ((verbs, exo_labels.has_verb), (nouns, exo_labels.has_noun)):
+        indices = np.full((len(classes), k), -1, np.int64)
+        for label in np.unique(classes):
+            rows, members = np.flatnonzero(classes == label), np.flatnonzero(has[label])
+            if len(members):
+                indices[rows] = _nearest_of(members, ego_text.select(rows), exo_text, k)
+        halves.append(indices)
+    return np.concatenate(halves, axis=1)
+
+
+def _nearest_of(
+    members: np.ndarray, ego_text: Narrations, exo_text: Narrations, k: int
+) -> np.ndarray:
+    """The nearest to each ego segment of some exo segments `members`: (n, k), -1 padded."""
+    # Thousands of small searches: moving each to a GPU would cost more than it.
+    near = nearest_segments(ego_text, exo_text.select(members), k, torch.device("cpu"))
+    return np.where(near >= 0, members[near], -1)
 
 
 def actions(ego: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,8 @@ class Stream(enum.IntEnum):
     EXO_DROPOUT = 5
     TRIPLET = 6
     PAIR_SHUFFLE = 7
+    OTHER_EXO = 8
+    OTHER_EXO_CLIP = 9
 
 
 def generator(seed: int, epoch: int, index: int, stream: Stream) -> np.random.Generator:

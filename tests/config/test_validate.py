@@ -46,9 +46,12 @@ def test_value_outside_its_choices(empty: Path, key: str) -> None:
 
 @pytest.mark.parametrize("key", CHOICES)
 def test_each_choice_is_allowed(empty: Path, key: str) -> None:
-    extra = ["SOLVER.STEPS", "[0]", "SOLVER.LRS", "[1]"] if key == "SOLVER.LR_POLICY" else []
+    needed = {
+        "SOLVER.LR_POLICY": ["SOLVER.STEPS", "[0]", "SOLVER.LRS", "[1]"],
+        "SUML.ALIGN.KIND": ["SUML.PAIRS.MINING", "factors"],
+    }
     for choice in CHOICES[key]:
-        load_config(empty, [key, choice, *extra])
+        load_config(empty, [key, choice, *needed.get(key, [])])
 
 
 @pytest.mark.parametrize("key", AT_LEAST)
@@ -181,6 +184,27 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
             "SUML.QUEUE.SIZE 64 holds negatives of SUML.ALIGN.KIND dcl and dcl_weighted; it is"
             " soft, of SUML.WEIGHTS.ALIGN 0.02: set the size 0, or one of these kinds and a"
             " weight above 0",
+        ),
+        (
+            ["SUML.ALIGN.KIND", "factorised"],
+            "SUML.ALIGN.KIND factorised needs partners by verb and by noun, SUML.PAIRS.MINING is"
+            " text; set it to factors, and SUML.PAIRS.FILE to a table of its own",
+        ),
+        (
+            [
+                *("SUML.EXO_STREAM", "True", "SUML.ALIGN.KIND", "factorised"),
+                *("SUML.PAIRS.MINING", "factors"),
+            ],
+            "SUML.EXO_STREAM True and SUML.ALIGN.KIND factorised both ask for a second exo clip;"
+            " set the one False or the other dcl",
+        ),
+        (
+            [
+                *("SUML.EXO_STREAM", "True", "SUML.ALIGN.KIND", "soft"),
+                *("SUML.WEIGHTS.EXO_CLS", "0", "SUML.WEIGHTS.EXO_TEXT", "0"),
+            ],
+            "SUML.EXO_STREAM True, but no term of this config uses its clips; set"
+            " SUML.WEIGHTS.EXO_CLS or EXO_TEXT above 0, or SUML.EXO_STREAM False",
         ),
     ],
 )

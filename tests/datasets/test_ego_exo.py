@@ -26,7 +26,7 @@ TEXTS = [segment.narration for segment in (*EGO, *EXO)]
 def joined(make_dataset: Callable[..., SegmentDataset]) -> Callable[..., EgoExoDataset]:
     """The joined set of EGO and EXO: ego 0 and 1 have candidates 0 and 1, 2 has 2, 3 has none."""
 
-    def build(seed: int = 7) -> EgoExoDataset:
+    def build(seed: int = 7, **second_exo: bool) -> EgoExoDataset:
         indices = np.array([[0, 1], [0, 1], [2, -1], [-1, -1]], np.int32)
         pairs = PairTable(
             indices=indices,
@@ -40,7 +40,8 @@ def joined(make_dataset: Callable[..., SegmentDataset]) -> Callable[..., EgoExoD
         distinct = list(dict.fromkeys(TEXTS))
         narrations = NarrationTable(distinct, torch.eye(len(distinct)))
         exo = make_dataset(EXO, stream=Stream.EXO, multi_label=True, lighting_std=0.1, seed=seed)
-        return EgoExoDataset(make_dataset(EGO, seed=seed), exo, pairs, narrations, seed=seed)
+        ego = make_dataset(EGO, seed=seed)
+        return EgoExoDataset(ego, exo, pairs, narrations, seed=seed, **second_exo)
 
     return build
 
@@ -101,6 +102,53 @@ def test_one_exo_segment_gives_different_clips_in_one_epoch(
     assert clips[0].lighting is not None
     assert clips[1].lighting is not None
     assert not torch.equal(clips[0].lighting, clips[1].lighting)
+
+
+def test_an_independent_exo_clip(joined: Callable[..., EgoExoDataset]) -> None:
+    """Any exo segment; what the sample is without it does not change."""
+    plain, dataset = joined(), joined(exo_stream=True)
+    drawn = [[dataset.other_exo(SampleKey(e, row)) for e in range(40)] for row in range(4)]
+    assert [set(row) for row in drawn] == [{0, 1, 2}] * 4
+    assert len({tuple(row) for row in drawn}) == 4
+    for index in range(4):
+        key = SampleKey(5, index)
+        pair, bare = dataset[key], plain[key]
+        assert bare.other_exo is None
+        assert pair.other_exo is not None
+        assert pair.other_exo.index == dataset.other_exo(key)
+        assert pair.other_exo.text is not None
+        assert pair.other_exo.text.argmax() == 2 + pair.other_exo.index
+        assert pair.other_exo.shares_label is None
+        for ours, theirs in ((pair.ego, bare.ego), (pair.exo, bare.exo)):
+            assert torch.equal(ours.frames, theirs.frames)
+
+
+def test_one_exo_segment_twice_in_a_sample(joined: Callable[..., EgoExoDataset]) -> None:
+    """The partner and the independent clip are two different clips of it."""
+    dataset = joined(exo_stream=True)
+    keys = (SampleKey(epoch, 2) for epoch in range(40))
+    pair = dataset[next(key for key in keys if dataset.other_exo(key) == dataset.partner(key))]
+    assert pair.other_exo is not None
+    assert pair.other_exo.index == pair.exo.index
+    assert pair.exo.lighting is not None
+    assert pair.other_exo.lighting is not None
+    assert not torch.equal(pair.exo.lighting, pair.other_exo.lighting)
+
+
+def test_partners_by_verb_and_by_noun(joined: Callable[..., EgoExoDataset]) -> None:
+    """The table's first half is by verb, its second by noun."""
+    dataset = joined(by_factor=True)
+    keys = [[SampleKey(epoch, row) for epoch in range(40)] for row in range(4)]
+    verb = [{dataset.partner(key) for key in row} for row in keys]
+    noun = [{dataset.other_exo(key) for key in row} for row in keys]
+    anything = {0, 1, 2}
+    assert verb == [{0}, {0}, {2}, anything]
+    assert noun == [{1}, {1}, anything, anything]
+    for index, shared in enumerate([(True, True), (True, True), (True, False), (False, False)]):
+        pair = dataset[SampleKey(1, index)]
+        assert pair.other_exo is not None
+        assert pair.ego.shares_label is None
+        assert (pair.exo.shares_label, pair.other_exo.shares_label) == shared
 
 
 def test_evaluated_as_the_ego_set(joined: Callable[..., EgoExoDataset]) -> None:

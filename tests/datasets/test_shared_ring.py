@@ -25,9 +25,8 @@ def ego(make_dataset):
     return make_dataset(segments, resize_on_device=True)
 
 
-@pytest.fixture
-def pairs(ego, make_dataset):
-    """The ego data set joined with clips of another shape."""
+def joined(ego, make_dataset, exo_stream=False):
+    """The ego data set joined with clips of another shape, one or two."""
 
     exo = make_dataset(
         [make_segment(20, 40)], stream=Stream.EXO, sampling=ClipSampling(4, 2), lighting_std=0.1
@@ -42,7 +41,8 @@ def pairs(ego, make_dataset):
         "",
         1,
     )
-    return EgoExoDataset(ego, exo, table, NarrationTable(["open door"], torch.ones(1, 4)), seed=1)
+    texts = NarrationTable(["open door"], torch.ones(1, 4))
+    return EgoExoDataset(ego, exo, table, texts, seed=1, exo_stream=exo_stream)
 
 
 def loader_of(dataset, ring, workers=WORKERS):
@@ -57,7 +57,7 @@ def loader_of(dataset, ring, workers=WORKERS):
 
 
 def clip_batches(batch):
-    return [batch] if isinstance(batch, ClipBatch) else [batch.ego, batch.exo]
+    return [batch] if isinstance(batch, ClipBatch) else batch.clips()
 
 
 def assert_equal(batch, expected):
@@ -70,10 +70,10 @@ def assert_equal(batch, expected):
             assert mine is None or mine.equal(other)
 
 
-@pytest.mark.parametrize("kind", ["ego", "pairs"])
-def test_batches_hold_until_the_next_one(request, kind):
+@pytest.mark.parametrize("clips", [1, 2, 3])
+def test_batches_hold_until_the_next_one(ego, make_dataset, clips):
     """Workers have time to run as far ahead as they may while each batch is looked at."""
-    dataset = request.getfixturevalue(kind)
+    dataset = ego if clips == 1 else joined(ego, make_dataset, exo_stream=clips == 3)
     alone, ring = loader_of(dataset, False, workers=0), loader_of(dataset, True)
     for epoch in (0, 1):
         alone.set_epoch(epoch)

@@ -18,14 +18,15 @@ def clip(value, side=3):
         (torch.tensor(value), torch.tensor([1.0, 0.0])),
         value,
         text=torch.full((4,), float(value)),
+        shares_label=torch.tensor(value % 2 == 0),
         resize=torch.full((9,), value),
         crop_size=2,
     )
 
 
 def small_tensors(batch):
-    tensors = [*batch.labels, batch.text, batch.lighting, batch.resize, batch.indices]
-    return [tensor for tensor in tensors if tensor is not None]
+    tensors = [*batch.labels, batch.text, batch.shares_label, batch.lighting, batch.resize]
+    return [batch.indices] + [tensor for tensor in tensors if tensor is not None]
 
 
 def assert_equal(batch, expected):
@@ -36,24 +37,29 @@ def assert_equal(batch, expected):
         assert ours.dtype == theirs.dtype
 
 
-@pytest.mark.parametrize("paired", [False, True])
-def test_a_batch_arrives_as_it_was(paired):
-    samples = [PairedSample(clip(i), clip(i + 5, 4)) if paired else clip(i) for i in range(3)]
-    parcel = pack(samples, None, 0)
-    assert len(parcel.views) == 1 + paired
+@pytest.mark.parametrize("clips", [1, 2, 3])
+def test_a_batch_arrives_as_it_was(clips):
+    def sample(number):
+        views = [clip(number + 5 * view, 3 + view) for view in range(clips)]
+        return PairedSample(*views) if clips > 1 else views[0]
+
+    parcel = pack([sample(number) for number in range(3)], None, 0)
+    assert len(parcel.views) == clips
     for view in parcel.views:
         assert view.frames.is_shared()
         # Plain pickling of a tensor, too, would work; what counts is that none is left.
         assert not any(isinstance(tensor, torch.Tensor) for tensor in small_tensors(view.batch))
         view.batch = pickle.loads(pickle.dumps(view.batch))
-    batch, expected = unpack(parcel, None), collate(samples)
-    if not paired:
+    batch = unpack(parcel, None)
+    expected = collate([sample(number) for number in range(3)])
+    if clips == 1:
         assert isinstance(batch, ClipBatch)
         assert_equal(batch, expected)
     else:
         assert isinstance(batch, PairedBatch)
-        assert_equal(batch.ego, expected.ego)
-        assert_equal(batch.exo, expected.exo)
+        assert len(batch.clips()) == clips
+        for ours, theirs in zip(batch.clips(), expected.clips(), strict=True):
+            assert_equal(ours, theirs)
 
 
 def test_a_segment_arrives_as_it_was(make_dataset):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from slowfast.datasets.ego_exo import has_second_exo
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.models.build import build_model
 from slowfast.models.slowfast import NUM_BLOCKS
@@ -23,8 +24,10 @@ _EXO_NOUNS = [[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [1, 0, 0, 1], [0, 0, 0
 TERMS = ("ego_verb", "ego_noun", "exo_verb", "exo_noun", "align", "ego_text", "exo_text")
 
 
-def _joined_batch(lonely_rank: bool) -> PairedBatch:
+def _joined_batch(lonely_rank: bool, second_exo: bool) -> PairedBatch:
     """Two ranks' pairs; with `lonely_rank`, those of the second are all below the threshold.
+
+    second_exo: with further exo clips, some of which share the ego clip's noun.
 
     Pairs that share a label, or a narration, are of one rank and of both.
     """
@@ -39,6 +42,10 @@ def _joined_batch(lonely_rank: bool) -> PairedBatch:
     batch.exo.text[5] = batch.exo.text[0]
     if lonely_rank:
         batch.ego.text[PAIRS:] *= -1
+    if second_exo:
+        batch.other_exo = paired_batch(1, pairs=2 * PAIRS).exo
+        batch.exo.shares_label = torch.tensor([1, 1, 0, 1, 1, 1], dtype=torch.bool)
+        batch.other_exo.shares_label = torch.tensor([1, 0, 1, 0, 1, 0], dtype=torch.bool)
     return batch
 
 
@@ -50,9 +57,10 @@ def _part(batch: PairedBatch, rows: slice) -> PairedBatch:
             [label[rows] for label in clips.labels],
             clips.indices[rows],
             clips.text[rows].double(),
+            None if clips.shares_label is None else clips.shares_label[rows],
         )
 
-    return PairedBatch(part(batch.ego), part(batch.exo))
+    return PairedBatch(*map(part, batch.clips()))
 
 
 def _step(
@@ -76,7 +84,8 @@ def _step(
     rows = slice(first, first + PAIRS) if world > 1 else slice(None)
     task = build_task(cfg)
     task._ego_transform = task._exo_transform = _Double(task._ego_transform)
-    output = task.step(stepped, _part(_joined_batch(lonely_rank), rows), 0, 0)
+    batch = _joined_batch(lonely_rank, has_second_exo(cfg))
+    output = task.step(stepped, _part(batch, rows), 0, 0)
     output.total.backward()
     losses = {n: float(distributed.all_reduce_sum(x) / world) for n, x in output.losses.items()}
     return losses, {name: p.grad for name, p in model.named_parameters()}
@@ -100,6 +109,12 @@ CASES = [
     (("dcl_weighted", False), {"NEGATIVES": "multi_positive", "TEXT_NEGATIVES": "video"}),
     (("dcl", False), {"TEXT_NEGATIVES": "video"}),
     *((("soft", False), {"ALIGN__RELEVANCE": relevance}) for relevance in ("text", "label")),
+    (("dcl", True), {"EXO_STREAM": "True"}),
+    (("dcl", False), {"EXO_STREAM": "True", "NEGATIVES": "drop_same_label"}),
+    *(
+        (("factorised", False), {"PAIRS__MINING": "factors", "NEGATIVES": negatives})
+        for negatives in ("all", "drop_same_label")
+    ),
 ]
 
 

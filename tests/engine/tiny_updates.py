@@ -61,7 +61,7 @@ def wrapped(model: nn.Module) -> nn.Module:
 
 def batch_of(pairs: int, seed: int = 0, double: bool = True) -> PairedBatch:
     batch = paired_batch(seed, pairs)
-    for clips in (batch.ego, batch.exo):
+    for clips in batch.clips():
         if double and clips.text is not None:
             clips.text = clips.text.double()
     return batch

@@ -65,7 +65,7 @@ def test_stopped_by_signals(sample_home, whole_run, monkeypatch, workers):
 OPTIONS = (
     *("SOLVER.EMA_DECAY", 0.9, "BN.USE_PRECISE_STATS", False, "SOLVER.FUSED", "always"),
     *("SOLVER.ACCUMULATE", 2, "SUML.GRAD_CACHE", True, "SOLVER.CLIP_GRAD_L2NORM", 5.0),
-    *("SUML.QUEUE.SIZE", 8, "SUML.QUEUE.MOMENTUM", 0.9),
+    *("SUML.QUEUE.SIZE", 8, "SUML.QUEUE.MOMENTUM", 0.9, "SUML.EXO_STREAM", True),
 )
 
 

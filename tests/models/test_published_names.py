@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from slowfast.engine.weight_names import is_ego, is_exo, stage_of
+from slowfast.engine.weights import load_weights
 from slowfast.models.published_names import (
     published_parameter_order,
     published_state_dict,
@@ -32,6 +34,29 @@ def test_round_trip(make_model, randomised, name):
     other.load_state_dict({ours[key]: value for key, value in stored.items()})
     for key, value in published_state_dict(other).items():
         assert torch.equal(value, stored[key]), key
+
+
+def test_projections_by_factor_belong_to_their_view(make_model, randomised):
+    """They come back from a file, and a test of the ego half does without them."""
+    factorised = {"SUML__ALIGN__KIND": "factorised", "SUML__PAIRS__MINING": "factors"}
+    model = randomised(make_model(**factorised))
+    state = published_state_dict(model)
+    added = set(state) - set(published_state_dict(make_model()))
+    assert added == {
+        f"global_con_head.{view}_{label}_proj.{leaf}"
+        for view in ("fpv", "tpv")
+        for label in ("verb", "noun")
+        for leaf in ("weight", "bias")
+    }
+    for name in added:
+        assert is_exo(name) == ("tpv" in name)
+        assert not is_ego(name)
+        assert stage_of(name) == ""
+    other = make_model(**factorised)
+    report = load_weights({name: value.clone() for name, value in state.items()}, other)
+    assert [*report.missing, *report.unexpected, *report.mismatched] == []
+    for name, value in published_state_dict(other).items():
+        assert torch.equal(value, state[name]), name
 
 
 def test_weights_are_not_copied(make_model):

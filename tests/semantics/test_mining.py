@@ -86,6 +86,26 @@ def test_tiers_text_equals_a_double_loop(world: dict) -> None:
     assert 0 < without < 30
 
 
+def test_factors_equal_a_double_loop(world: dict) -> None:
+    """The nearest of those with the verb, then of those with the noun; none where there is none."""
+    table = mine_pairs(**world, settings={"mining": "factors", "top_k": 3})
+    labels, exact = world["exo_labels"], similarities(world)
+    without = [0, 0]
+    for task, (half, has) in enumerate(
+        zip(table.by_factor, (labels.has_verb, labels.has_noun), strict=True)
+    ):
+        for row, segment in enumerate(world["ego"]):
+            allowed = np.flatnonzero(has[segment.labels[task][0]])
+            wanted = -np.sort(-exact[row, allowed])[:3]
+            chosen = half.indices[row][half.indices[row] >= 0]
+            without[task] += len(allowed) == 0
+            assert half.has_candidate(row) == (len(allowed) > 0)
+            assert set(chosen) <= set(allowed)
+            np.testing.assert_array_equal(exact[row, chosen], wanted)
+            assert half.similarity[row, : len(chosen)] == pytest.approx(wanted, abs=1e-6)
+    assert min(without) > 0
+
+
 @pytest.mark.parametrize("mining", ["text", "tiers", "tiers_text"])
 def test_table(world: dict, mining: str) -> None:
     settings = {"mining": mining, "top_k": 3, "encoder": "fake"}
