@@ -446,6 +446,15 @@ _LOSSES = {
 }
 
 
+_VERB_NOUN = ("action_top1", "verb_top1", "noun_top1", "verb_top5", "noun_top5")
+_VALIDATED = {
+    "SlowFast": ("top1", "top5"),
+    "MultiTaskSlowFast": _VERB_NOUN,
+    "ExoSlowFast": ("mAP", "verb_mAP", "noun_mAP"),
+    "EgoExoSlowFast": _VERB_NOUN,
+}
+
+
 def _something_to_do(cfg: CfgNode) -> str | None:
     if cfg.TRAIN.ENABLE or cfg.TEST.ENABLE:
         return None
@@ -543,6 +552,17 @@ def _loss_fits(cfg: CfgNode) -> str | None:
     return None
 
 
+def _best_metric(cfg: CfgNode) -> str | None:
+    asked, known = cfg.TRAIN.BEST_METRIC, _VALIDATED.get(cfg.MODEL.MODEL_NAME, ())
+    if not cfg.TRAIN.ENABLE or not asked or not known or asked in known:
+        return None
+    return (
+        f"TRAIN.BEST_METRIC is {asked}, which the validation of MODEL.MODEL_NAME"
+        f" {cfg.MODEL.MODEL_NAME} does not give; choose one of {', '.join(known)}, or leave"
+        " it empty"
+    )
+
+
 _RUN_RULES: tuple[Rule, ...] = (
     _something_to_do,
     _resumable,
@@ -553,4 +573,5 @@ _RUN_RULES: tuple[Rule, ...] = (
     _suml_enabled,
     _verbs_and_nouns,
     _loss_fits,
+    _best_metric,
 )

@@ -43,6 +43,15 @@ def setup_logging(output_dir: Path | None = None, *, quiet: bool = False) -> Non
         root.addHandler(handler)
 
 
+def log_to_file(text: str) -> None:
+    """An error into log.txt alone, for what the terminal is told in another way."""
+    root = logging.getLogger("slowfast")
+    record = root.makeRecord(root.name, logging.ERROR, "", 0, text, (), None)
+    for handler in root.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)
+
+
 def log_json_stats(logger: logging.Logger, stats: dict[str, Any]) -> None:
     """One line `json_stats: {...}`; floats keep six significant digits."""
 

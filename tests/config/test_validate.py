@@ -298,6 +298,10 @@ EXO = ["TRAIN.DATASET", "lemma", "MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_
             [*SUML, "TEST.ZERO_SHOT.VERB_PROMPTS", "['something']"],
             "TEST.ZERO_SHOT.VERB_PROMPTS is ['something']; give sentences with {}",
         ),
+        (
+            [*EXO, "TEST.DATASET", "lemma", "TRAIN.BEST_METRIC", "verb_top1"],
+            "does not give; choose one of mAP, verb_mAP, noun_mAP, or leave it empty",
+        ),
     ],
 )
 def test_run_that_does_not_fit_loads_but_may_not_start(
@@ -322,6 +326,8 @@ def test_run_that_does_not_fit_loads_but_may_not_start(
         # What is off is not judged.
         [*SUML, "TRAIN.DATASET", "epickitchen", "TRAIN.ENABLE", "False"],
         [*EXO, "TEST.ENABLE", "False"],
+        [*EXO, "TEST.ENABLE", "False", "TRAIN.BEST_METRIC", "noun_mAP"],
+        [*SUML, "TRAIN.BEST_METRIC", "noun_top5"],
         # Nor is what is registered elsewhere.
         ["MODEL.MODEL_NAME", "MyModel", "TRAIN.DATASET", "ego_exo", "SUML.ENABLE", "True"],
         ["MODEL.MODEL_NAME", "MultiTaskSlowFast", "TRAIN.DATASET", "my_kitchen"],

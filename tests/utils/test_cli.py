@@ -4,6 +4,7 @@ import pytest
 
 from slowfast.utils import cli
 from slowfast.utils.errors import UserError
+from slowfast.utils.logging import setup_logging
 
 
 def fail() -> None:
@@ -19,6 +20,20 @@ def ended(main) -> int:
 def test_a_users_mistake_is_one_line(capsys):
     assert ended(fail) == 2
     assert capsys.readouterr().err == "error: TRAIN.X is 3; set it to 2\n"
+
+
+def test_what_ends_a_command_is_in_its_log(tmp_path):
+    setup_logging(tmp_path)
+    try:
+        ended(fail)
+        with pytest.raises(ZeroDivisionError):
+            cli.run_command(lambda: 1 // 0)
+    finally:
+        setup_logging()
+    log = (tmp_path / "log.txt").read_text()
+    assert "ERROR slowfast] TRAIN.X is 3; set it to 2\n" in log
+    assert "ZeroDivisionError" in log
+    assert log.count("TRAIN.X") == 1
 
 
 def test_success_and_a_status_of_its_own():
