@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast.benchmark.timing import Clock
 from slowfast.config import get_cfg
-from slowfast.datasets.ego_exo import has_second_exo
+from slowfast.config.derived import has_second_exo
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.models.build import build_model
 

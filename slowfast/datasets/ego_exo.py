@@ -14,6 +14,7 @@ from fvcore.common.config import CfgNode
 from fvcore.common.registry import Registry
 from torch.utils.data import Dataset
 
+from slowfast.config.derived import aligns_by_factor, uses_exo
 from slowfast.datasets.device_transform import DeviceTransform
 from slowfast.datasets.epic import epickitchen
 from slowfast.datasets.narrations import NarrationTable
@@ -40,7 +41,7 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
     path = Path(cfg.SUML.PAIRS.FILE)
     pairs = PairTable.load(path)
     pairs.check(path, ego.segments, exo.segments, mining_settings(cfg))
-    by_factor = cfg.SUML.ALIGN.KIND == "factorised"
+    by_factor = aligns_by_factor(cfg)
     if by_factor and pairs.settings["mining"] == IMPORTED:
         raise UserError(
             "SUML.ALIGN.KIND factorised needs partners by verb and by noun, which the imported pair"
@@ -65,12 +66,8 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
         seed=cfg.RNG_SEED,
         by_factor=by_factor,
         exo_stream=cfg.SUML.EXO_STREAM,
+        exo_frames=uses_exo(cfg),
     )
-
-
-def has_second_exo(cfg: CfgNode) -> bool:
-    """Whether a training sample has two exo clips."""
-    return bool(cfg.SUML.EXO_STREAM or cfg.SUML.ALIGN.KIND == "factorised")
 
 
 def shuffled(pairs: PairTable, rng: np.random.Generator) -> PairTable:
@@ -115,6 +112,7 @@ class EgoExoDataset(Dataset[PairedSample]):
 
     by_factor: an item has two partners, by verb and by noun, which carry whether they were found.
     exo_stream: an item has a second exo clip, any one of the exo set.
+    exo_frames: False, where nothing looks at exo clips: they have no frames, and cost nothing.
     """
 
     def __init__(
@@ -127,6 +125,7 @@ class EgoExoDataset(Dataset[PairedSample]):
         seed: int,
         by_factor: bool = False,
         exo_stream: bool = False,
+        exo_frames: bool = True,
     ) -> None:
         """seed: of the draw; `ego` and `exo` have their own.
 
@@ -141,6 +140,7 @@ class EgoExoDataset(Dataset[PairedSample]):
         self._other = exo.drawing_from(Stream.OTHER_EXO_CLIP) if by_factor or exo_stream else None
         self._tables: Sequence[PairTable] = pairs.by_factor if by_factor else [pairs]
         self._by_factor = by_factor
+        self._exo_frames = exo_frames
         self._seed = seed
         self._vectors = narrations.vectors
         self._ego_rows = narrations.rows([segment.narration for segment in ego.segments])
@@ -194,6 +194,9 @@ class EgoExoDataset(Dataset[PairedSample]):
         # The exo clip's own randomness comes from this number, so that two ego segments that
         # draw the same exo segment in one epoch see different clips of it.
         draw = key.epoch * len(self) + key.index
-        clip = exo.train_clip(SampleKey(draw, segment))
+        if self._exo_frames:
+            clip = exo.train_clip(SampleKey(draw, segment))
+        else:
+            clip = exo.frameless_clip(segment)
         clip.text = self._vectors[self._exo_rows[segment]]
         return clip

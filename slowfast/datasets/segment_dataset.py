@@ -162,6 +162,10 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
             sample.lighting = draw_lighting(self._lighting_std, rng)
         return sample
 
+    def frameless_clip(self, index: int) -> ClipSample:
+        """What is known of one segment without its frames."""
+        return ClipSample(torch.empty(0, dtype=torch.uint8), self.labels(index), index)
+
     def validation_clip(self, key: SampleKey) -> ClipSample:
         """The validation view of one segment."""
         numbers = self.sampling.validation(self.segments[key.index])

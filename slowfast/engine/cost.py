@@ -15,7 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from slowfast.datasets.ego_exo import has_second_exo
+from slowfast.config.derived import has_second_exo
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.engine.precision import HALF
 from slowfast.engine.solver import build_optimizer

@@ -9,6 +9,7 @@ from fvcore.common.config import CfgNode
 from fvcore.common.registry import Registry
 from torch import nn
 
+from slowfast.config.derived import aligns, aligns_by_factor
 from slowfast.models import ego_exo
 from slowfast.models.backbone import Backbone
 from slowfast.models.convolution import use_2d_convolutions
@@ -99,9 +100,8 @@ def EgoExoSlowFast(cfg: CfgNode) -> ego_exo.EgoExoSlowFast:
     counts = cfg.EXO.NUM_CLASSES_LIST
     layers = _multi_task_layers(EXO_HEAD, counts)
     weights = cfg.SUML.WEIGHTS
-    aligns = cfg.SUML.ALIGN.KIND != "none" and weights.ALIGN > 0
-    by_factor = aligns and cfg.SUML.ALIGN.KIND == "factorised"
-    by_clip = aligns and not by_factor
+    by_factor = aligns_by_factor(cfg)
+    by_clip = aligns(cfg) and not by_factor
     ego = MultiTaskSlowFast(cfg)
     model = ego_exo.EgoExoSlowFast(
         ego,

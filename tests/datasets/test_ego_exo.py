@@ -151,6 +151,25 @@ def test_partners_by_verb_and_by_noun(joined: Callable[..., EgoExoDataset]) -> N
         assert (pair.exo.shares_label, pair.other_exo.shares_label) == shared
 
 
+def test_exo_clips_that_nothing_looks_at_are_not_read(
+    joined: Callable[..., EgoExoDataset],
+) -> None:
+    plain, dataset = joined(), joined(exo_frames=False)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("an exo video was opened")
+
+    dataset.exo.frames.open = fail  # type: ignore[method-assign,assignment]
+    for index in range(4):
+        ours, theirs = dataset[SampleKey(2, index)], plain[SampleKey(2, index)]
+        assert torch.equal(ours.ego.frames, theirs.ego.frames)
+        assert ours.exo.frames.numel() == 0
+        assert ours.exo.index == theirs.exo.index
+        assert ours.exo.labels[0].equal(theirs.exo.labels[0])
+        assert ours.exo.text is not None
+        assert ours.exo.text.equal(theirs.exo.text)  # type: ignore[arg-type]
+
+
 def test_evaluated_as_the_ego_set(joined: Callable[..., EgoExoDataset]) -> None:
     dataset = joined()
     assert dataset.segments is dataset.ego.segments

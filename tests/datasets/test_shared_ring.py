@@ -25,7 +25,7 @@ def ego(make_dataset):
     return make_dataset(segments, resize_on_device=True)
 
 
-def joined(ego, make_dataset, exo_stream=False):
+def joined(ego, make_dataset, **settings):
     """The ego data set joined with clips of another shape, one or two."""
 
     exo = make_dataset(
@@ -42,7 +42,7 @@ def joined(ego, make_dataset, exo_stream=False):
         1,
     )
     texts = NarrationTable(["open door"], torch.ones(1, 4))
-    return EgoExoDataset(ego, exo, table, texts, seed=1, exo_stream=exo_stream)
+    return EgoExoDataset(ego, exo, table, texts, seed=1, **settings)
 
 
 def loader_of(dataset, ring, workers=WORKERS):
@@ -70,10 +70,10 @@ def assert_equal(batch, expected):
             assert mine is None or mine.equal(other)
 
 
-@pytest.mark.parametrize("clips", [1, 2, 3])
-def test_batches_hold_until_the_next_one(ego, make_dataset, clips):
+@pytest.mark.parametrize("settings", [None, {}, {"exo_stream": True}, {"exo_frames": False}])
+def test_batches_hold_until_the_next_one(ego, make_dataset, settings):
     """Workers have time to run as far ahead as they may while each batch is looked at."""
-    dataset = ego if clips == 1 else joined(ego, make_dataset, exo_stream=clips == 3)
+    dataset = ego if settings is None else joined(ego, make_dataset, **settings)
     alone, ring = loader_of(dataset, False, workers=0), loader_of(dataset, True)
     for epoch in (0, 1):
         alone.set_epoch(epoch)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from slowfast.datasets.ego_exo import has_second_exo
+from slowfast.config.derived import has_second_exo
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.models.build import build_model
 from slowfast.models.slowfast import NUM_BLOCKS
