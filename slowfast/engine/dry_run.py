@@ -18,6 +18,7 @@ from slowfast.engine.checkpoint_names import BEST, checkpoint_path
 from slowfast.engine.compatible import check_resumable
 from slowfast.engine.cost import StepCost, step_cost, synthetic_batch, view_cost
 from slowfast.engine.device_checks import check_device
+from slowfast.engine.output_lock import lock_in
 from slowfast.engine.precision import set_precision
 from slowfast.engine.solver import build_optimizer
 from slowfast.engine.tester import checkpoint_to_test, plan_test
@@ -195,13 +196,17 @@ def _made_step(cfg: CfgNode, device: torch.device, clips: int) -> str:
 
 
 def _start(report: DryRun, cfg: CfgNode) -> None:
+    if holder := lock_in(cfg.OUTPUT_DIR):
+        report.say("start", f"refused while {holder}, trains into {cfg.OUTPUT_DIR}")
     newest = last_checkpoint(cfg.OUTPUT_DIR) if cfg.TRAIN.AUTO_RESUME else None
     given = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.CHECKPOINT_FILE_PATH else None
     resumed = newest or (given if cfg.TRAIN.RESUME else None)
     if resumed is not None:
         content = load_checkpoint_file(resumed, key="TRAIN.CHECKPOINT_FILE_PATH")
         check_resumable(content.get("cfg", ""), cfg, resumed)
-        report.say("start", f"resumes from {resumed}, {content.get('epoch', -1) + 1} epochs done")
+        done = content.get("epoch", -1) + 1
+        rest = "" if done < cfg.SOLVER.MAX_EPOCH else ", which is all: nothing is left to train"
+        report.say("start", f"resumes from {resumed}, {done} epochs done{rest}")
         return
     for key, path in (
         ("TRAIN.CHECKPOINT_FILE_PATH", cfg.TRAIN.CHECKPOINT_FILE_PATH),

@@ -71,6 +71,12 @@ def output_lock(folder: str | Path) -> Iterator[OutputLock]:
         lock.release()
 
 
+def lock_in(folder: str | Path) -> str:
+    """Who made the lock of a folder, which may have ended since; empty: there is none."""
+    text = _text(Path(folder) / LOCK_NAME)
+    return "" if text is None else _named(text)
+
+
 class OutputLock:
     """The lock file `path`, once taken; `output_lock` is the way to it."""
 
