@@ -35,7 +35,7 @@ class Outcomes:
     """arms: those with a finished run, by name. subsets: members (n,) bool, by name.
 
     A segment is seen where its verb-noun combination occurs in the training list of the arm that
-    the others are compared with, else unseen.
+    the others are compared with, else unseen. Where all are of one kind, there is `all` alone.
     """
 
     arms: dict[str, ArmOutcome]
@@ -50,11 +50,13 @@ def read_outcomes(plan: Plan, runs: Sequence[Run]) -> Outcomes:
     trained = _labelled(annotations / base.TRAIN.TRAIN_DATA_LIST, base)
     combinations = {_combination(segment) for segment in trained}
     seen = np.array([_combination(segment) in combinations for segment in segments])
-    subsets = {"all": np.ones(len(segments), dtype=bool), "seen": seen, "unseen": ~seen}
+    subsets = {"all": np.ones(len(segments), dtype=bool)}
+    if seen.any() and not seen.all():
+        subsets |= {"seen": seen, "unseen": ~seen}
     arms = dict(_arm_outcomes(plan.scored, runs, segments))
     if not arms:
         raise UserError("no run that tests has finished; there is nothing to compare")
-    return Outcomes(arms, {name: mask for name, mask in subsets.items() if mask.any()})
+    return Outcomes(arms, subsets)
 
 
 def _arm_outcomes(
