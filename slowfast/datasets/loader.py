@@ -9,6 +9,7 @@ import copy
 import signal
 import weakref
 from collections.abc import Iterator, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -217,13 +218,11 @@ class BatchLoader(Generic[BatchT]):
         batches = iter(self._loader)
         while True:
             try:
-                batch = next(batches, None)
-            except Exception as error:
+                with self.naming_lost_workers():
+                    batch = next(batches, None)
+            except Exception:
                 self.close()
-                lost_worker = self.lost_worker(error)
-                if lost_worker is None:
-                    raise
-                raise lost_worker from error
+                raise
             if isinstance(batch, _Failure):
                 self.close()
                 raise UserError(batch.message)
@@ -238,10 +237,17 @@ class BatchLoader(Generic[BatchT]):
         unpacked = unpack(batch, self._ring)
         return unpacked.pin_memory() if self._pin_memory else unpacked
 
-    def lost_worker(self, error: BaseException) -> UserError | None:
-        """What to tell the user where an error means a dead or late worker: torch raises it in the
-        main thread, wherever that is."""
-        return _lost_worker(str(error), self._num_workers)
+    @contextmanager
+    def naming_lost_workers(self) -> Iterator[None]:
+        """Around what is done with the batches: torch raises the death of a worker in the main
+        thread, wherever that is. Raises: UserError for it."""
+        try:
+            yield
+        except RuntimeError as error:
+            lost_worker = _lost_worker(str(error), self._num_workers)
+            if lost_worker is None:
+                raise
+            raise lost_worker from error
 
     def rebuild(self, epoch: int, batch: int) -> BatchT:
         """One batch of this rank as it was or will be, loaded in this process."""

@@ -71,8 +71,12 @@ class CheckpointWriter:
             self.newest = path
 
     def _retain(self) -> None:
+        found = numbered_checkpoints(self._output_dir)
+        if self.newest not in found.values():
+            # None of them is known to be of this training.
+            return
         numbered = {}
-        for place, path in numbered_checkpoints(self._output_dir).items():
+        for place, path in found.items():
             numbered[place] = path
             if path == self.newest:
                 # Files beyond are another training's.

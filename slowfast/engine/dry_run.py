@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 
@@ -118,12 +119,17 @@ def _test(report: DryRun, cfg: CfgNode) -> None:
         f"multiply-add is 2); {cost.weights / 1e6:.2f} M parameters",
     )
     with missing_collected() as missing:
-        plan = plan_test(cfg)
+        plan = plan_test(cfg, _not_encoded)
     for videos in missing:
         report.wrong("test", f"no frames for {videos}")
     views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
     for view, dataset in plan.datasets.items():
         report.say("test", f"{len(dataset)} {view} segments of {views} views")
+
+
+def _not_encoded(texts: Sequence[str], cfg: CfgNode) -> np.ndarray:
+    """In place of embeddings, which would be written into SUML.CACHE_DIR."""
+    return np.ones((len(texts), cfg.SUML.EMBED_DIM), np.float32)
 
 
 def _device_fits(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: int) -> None:
@@ -137,6 +143,9 @@ def _device_fits(report: DryRun, cfg: CfgNode, device: torch.device | None, proc
 
 def _step(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: int) -> None:
     clips = cfg.TRAIN.BATCH_SIZE // processes
+    if clips == 0:
+        report.say("step", f"not run: TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE} is no clip a process")
+        return
     cost = step_cost(cfg, clips)
     report.say(
         "model",

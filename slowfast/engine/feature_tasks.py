@@ -27,6 +27,7 @@ from slowfast.evaluation.tables import format_task
 from slowfast.models.build import build_model, build_test_model
 from slowfast.models.ego_exo import EgoExoSlowFast
 from slowfast.models.recognizer import Recognizer
+from slowfast.semantics.build import Encode
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_json
@@ -55,7 +56,7 @@ def feature_datasets(cfg: CfgNode) -> dict[str, VideoDataset]:
     return {view: build_dataset(name, cfg, "test") for view, name in names.items()}
 
 
-def plan_finish(cfg: CfgNode, datasets: Datasets) -> Finish | None:
+def plan_finish(cfg: CfgNode, datasets: Datasets, encode: Encode) -> Finish | None:
     """Read and encode, on rank 0, what the task compares the features with.
 
     None for the task features. Raises: UserError for input that does not fit.
@@ -64,10 +65,10 @@ def plan_finish(cfg: CfgNode, datasets: Datasets) -> Finish | None:
         return None
     ego = datasets["ego"].segments
     if cfg.TEST.TASK == "retrieval":
-        lists = read_retrieval_lists(cfg, ego)
+        lists = read_retrieval_lists(cfg, ego, encode)
         return lambda features: retrieval_results(lists, features["ego"].matrix("projected"))
     if cfg.TEST.TASK == "zero_shot":
-        classes = encode_class_names(cfg)
+        classes = encode_class_names(cfg, encode)
         return lambda features: zero_shot_results(
             cfg, classes, features["ego"].matrix("projected"), ego
         )

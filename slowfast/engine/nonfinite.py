@@ -39,12 +39,13 @@ class NonFiniteSteps:
             told = distributed.gather_objects((step.terms, self._narrations(step)))
             text = _sentence(step, told)
             if self.skipped <= self._limit:
-                logger.warning(
-                    "%s; the step was skipped (%d of SOLVER.SKIP_NONFINITE %d)",
-                    text,
-                    self.skipped,
-                    self._limit,
-                )
+                if distributed.is_main():
+                    logger.warning(
+                        "%s; the step was skipped (%d of SOLVER.SKIP_NONFINITE %d)",
+                        text,
+                        self.skipped,
+                        self._limit,
+                    )
                 continue
             saved = self._save(step) if step.terms or not any(terms for terms, _ in told) else None
             saved = next((path for path in distributed.gather_objects(saved) if path), None)
@@ -62,7 +63,8 @@ class NonFiniteSteps:
         """The file with this rank's batch of the step, loaded again as it was; or why not."""
         try:
             return str(self._rebuilt(step))
-        except (OSError, UserError) as error:
+        except (OSError, RuntimeError, UserError) as error:
+            # torch.save makes a RuntimeError of a full disk.
             return f"no file ({error})"
 
     def _rebuilt(self, step: BadStep) -> Path:

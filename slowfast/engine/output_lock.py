@@ -72,8 +72,11 @@ def output_lock(folder: str | Path) -> Iterator[OutputLock]:
 
 
 def lock_in(folder: str | Path) -> str:
-    """Who made the lock of a folder, which may have ended since; empty: there is none."""
-    text = _text(Path(folder) / LOCK_NAME)
+    """Who made the lock of a folder, which may have ended since; empty: none can be read."""
+    try:
+        text = _text(Path(folder) / LOCK_NAME)
+    except OSError:
+        return ""
     return "" if text is None else _named(text)
 
 

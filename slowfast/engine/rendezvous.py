@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -17,10 +18,13 @@ from slowfast.engine.launch import Place
 from slowfast.engine.restarts import Absent, store_of_this_start
 from slowfast.utils.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 # Processes that wait for the same one give up within this time of each other.
 _GIVING_UP_SEC = 5.0
-# Ranks to look at where the store is gone.
-_KEEPER = [0]
+# The store ends with the process that keeps it, which waits so long for the others to have read it.
+_READING_SEC = 15.0
+_KEEPER = 0
 
 
 @dataclass
@@ -46,7 +50,8 @@ class Meeting:
         except Absent as absent:
             missing = absent.ranks
         except RuntimeError:
-            missing = _KEEPER
+            # The store is gone.
+            missing = [_KEEPER]
         if missing:
             raise UserError(
                 f"{_processes(missing, place)} not arrived at {address(place)} within "
@@ -57,11 +62,23 @@ class Meeting:
     def gave_up(self) -> UserError:
         """Called where a collective call has timed out: the error that names who is missing."""
         missing = self._missing("gave up", _GIVING_UP_SEC)
+        self._let_others_read(missing)
         who = _processes(missing, self.place) if missing else "some processes have"
         return UserError(
             f"{who} not joined a collective call for {self.timeout_sec} s (DISTRIBUTED.TIMEOUT): "
             "hanging, stopped, or busy with something longer; look there, or raise the timeout"
         )
+
+    def _let_others_read(self, missing: Sequence[int]) -> None:
+        """Say that this process knows who is missing; the store's keeper waits for the others."""
+        store, place = PrefixStore("read", self.store), self.place
+        others = [str(rank) for rank in range(place.world_size) if rank not in missing]
+        try:
+            store.set(str(place.rank), "")
+            if place.rank == _KEEPER:
+                store.wait(others, datetime.timedelta(seconds=_READING_SEC))
+        except RuntimeError:
+            logger.debug("not all have read who is missing")
 
     def _missing(self, what: str, wait_sec: float) -> list[int]:
         """Ranks that have not said `what` within `wait_sec` of this process saying it."""
@@ -137,7 +154,7 @@ def _without(store: Store, keys: Sequence[str]) -> list[int]:
     try:
         return [position for position, key in enumerate(keys) if not store.check([key])]
     except RuntimeError:
-        return _KEEPER
+        return [_KEEPER]
 
 
 def _processes(ranks: Iterable[int], place: Place) -> str:

@@ -23,7 +23,7 @@ from slowfast.evaluation.retrieval import (
     chance_retrieval,
     multi_instance_retrieval,
 )
-from slowfast.semantics.build import encode_narrations
+from slowfast.semantics.build import Encode, encode_narrations
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class RetrievalLists:
     vectors: NDArray[np.float32]
 
 
-def read_retrieval_lists(cfg: CfgNode, segments: Sequence[Segment]) -> RetrievalLists:
+def read_retrieval_lists(
+    cfg: CfgNode, segments: Sequence[Segment], encode: Encode = encode_narrations
+) -> RetrievalLists:
     """Read what TEST.DATA_LIST and TEST.RETRIEVAL.SENTENCES say, and encode the sentences.
 
     Raises: UserError for lists that do not fit, or an encoder that is not there.
@@ -49,7 +51,7 @@ def read_retrieval_lists(cfg: CfgNode, segments: Sequence[Segment]) -> Retrieval
     return RetrievalLists(
         _classes(clips, num_nouns),
         _classes(sentences, num_nouns),
-        encode_narrations(sentences.texts, cfg),
+        encode(sentences.texts, cfg),
     )
 
 

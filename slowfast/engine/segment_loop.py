@@ -57,7 +57,10 @@ def run_segments(
         cfg, Selection(dataset, remaining), "test", distributed.rank(), distributed.world_size()
     )
     try:
-        with progress_line(title, len(loader), "segments") as line:
+        with (
+            loader.naming_lost_workers(),
+            progress_line(title, len(loader), "segments") as line,
+        ):
             for segment in loader:
                 record = score(segment)
                 writer.add(segment.index, record)

@@ -23,6 +23,7 @@ from slowfast.engine.segment_loop import run_segments
 from slowfast.engine.view_scoring import SegmentScorer, SegmentScores
 from slowfast.models.build import build_test_model
 from slowfast.models.recognizer import Recognizer
+from slowfast.semantics.build import Encode, encode_narrations
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
 
@@ -45,8 +46,11 @@ class TestPlan:
     finish: Finish | None = None
 
 
-def plan_test(cfg: CfgNode) -> TestPlan:
-    """Raises: UserError for lists, folders, files or sizes that do not fit."""
+def plan_test(cfg: CfgNode, encode: Encode = encode_narrations) -> TestPlan:
+    """encode: what embeds the sentences of TEST.TASK.
+
+    Raises: UserError for lists, folders, files or sizes that do not fit.
+    """
     named = _path(cfg.TEST.CHECKPOINT_FILE_PATH)
     if named is not None and not named.is_file():
         raise UserError(f"TEST.CHECKPOINT_FILE_PATH {named} is no file; correct the path")
@@ -55,7 +59,7 @@ def plan_test(cfg: CfgNode) -> TestPlan:
         view = "exo" if cfg.MODEL.MODEL_NAME == "ExoSlowFast" else "ego"
         return TestPlan({view: build_dataset(cfg.TEST.DATASET, cfg, "test")}, chunk_views)
     datasets = feature_datasets(cfg)
-    return TestPlan(datasets, chunk_views, plan_finish(cfg, datasets))
+    return TestPlan(datasets, chunk_views, plan_finish(cfg, datasets, encode))
 
 
 def test(cfg: CfgNode, device: torch.device, plan: TestPlan, trained: Path | None) -> None:

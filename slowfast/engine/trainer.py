@@ -94,16 +94,12 @@ def train(
         for end in (run.train_loader.close, run.val_loader.close, run.scalars.close):
             ending.callback(end)
         ending.callback(run.writer.wait)
+        ending.enter_context(run.train_loader.naming_lost_workers())
         try:
             while run.progress.epoch < cfg.SOLVER.MAX_EPOCH:
                 _run_epoch(run)
         except Interrupted as interrupted:
             _stop(run, interrupted)
-        except RuntimeError as error:
-            lost_worker = run.train_loader.lost_worker(error)
-            if lost_worker is None:
-                raise
-            raise lost_worker from error
     return _to_test(run)
 
 
@@ -143,44 +139,11 @@ def _prepare(
         cfg.TRAIN.BATCH_SIZE // world,
         cfg.TRAIN.BATCH_SIZE // distributed.machine_count(),
     )
-    model = build_model(cfg)
-    newest = newest_checkpoint(cfg) if cfg.TRAIN.AUTO_RESUME else None
-    given = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.RESUME else None
-    resumed = newest or given
-    if not cfg.TRAIN.AUTO_RESUME and numbered_checkpoints(cfg.OUTPUT_DIR):
-        logger.warning(
-            "OUTPUT_DIR %s holds checkpoints of an earlier training, which stay beside the new "
-            "ones and may be resumed from later; set another OUTPUT_DIR",
-            cfg.OUTPUT_DIR,
-        )
-    if resumed is None:
-        load_initial_weights(model, cfg)
-    model.to(device)
-    optimizer = build_optimizer(model, cfg)
-    set_precision(model, cfg.TRAIN.PRECISION, device)
-    update = Update(
-        model, _distributed(model, device), build_task(cfg), optimizer, update_options(cfg)
-    )
-    progress, extra = EpochProgress(0), dict[str, Any]()
+    resumed = _goes_on_from(cfg)
+    update = _build_update(cfg, device, with_initial_weights=resumed is None)
+    model, progress, extra = update.model, EpochProgress(0), dict[str, Any]()
     if resumed is not None:
-        epoch, extra = load_training_state(resumed, model, optimizer, cfg)
-        progress = EpochProgress(epoch)
-        if "progress" in extra:
-            progress.load_gathered_state(extra["progress"], device)
-        update.load_state_dict(extra.get("update", {}))
-        logger.info(
-            "resumed from %s: %d epoch(s) and %d step(s) are done",
-            resumed,
-            epoch,
-            progress.iteration,
-        )
-    if progress.epoch >= cfg.SOLVER.MAX_EPOCH:
-        logger.warning(
-            "%s has finished all SOLVER.MAX_EPOCH %d epochs: nothing is trained; set another "
-            "OUTPUT_DIR to start anew",
-            resumed,
-            cfg.SOLVER.MAX_EPOCH,
-        )
+        progress, extra = _load_state(cfg, device, update, resumed)
     keep, keep_every = cfg.TRAIN.CHECKPOINT_KEEP, cfg.TRAIN.CHECKPOINT_KEEP_EVERY
     run = Training(
         cfg=cfg,
@@ -207,6 +170,52 @@ def _prepare(
         run.steps,
     )
     return run
+
+
+def _goes_on_from(cfg: CfgNode) -> Path | None:
+    """The checkpoint whose training this one continues."""
+    newest = newest_checkpoint(cfg) if cfg.TRAIN.AUTO_RESUME else None
+    if not cfg.TRAIN.AUTO_RESUME and numbered_checkpoints(cfg.OUTPUT_DIR) and distributed.is_main():
+        logger.warning(
+            "OUTPUT_DIR %s holds checkpoints of an earlier training, which stay beside the new "
+            "ones and may be resumed from later; set another OUTPUT_DIR",
+            cfg.OUTPUT_DIR,
+        )
+    return newest or (Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.RESUME else None)
+
+
+def _build_update(cfg: CfgNode, device: torch.device, with_initial_weights: bool) -> Update:
+    model = build_model(cfg)
+    if with_initial_weights:
+        load_initial_weights(model, cfg)
+    model.to(device)
+    optimizer = build_optimizer(model, cfg)
+    set_precision(model, cfg.TRAIN.PRECISION, device)
+    return Update(
+        model, _distributed(model, device), build_task(cfg), optimizer, update_options(cfg)
+    )
+
+
+def _load_state(
+    cfg: CfgNode, device: torch.device, update: Update, path: Path
+) -> tuple[EpochProgress, dict[str, Any]]:
+    """How far the training at `path` is, and what else it holds, loaded into `update`."""
+    epoch, extra = load_training_state(path, update.model, update.optimizer, cfg)
+    progress = EpochProgress(epoch)
+    if "progress" in extra:
+        progress.load_gathered_state(extra["progress"], device)
+    update.load_state_dict(extra.get("update", {}))
+    logger.info(
+        "resumed from %s: %d epoch(s) and %d step(s) are done", path, epoch, progress.iteration
+    )
+    if epoch >= cfg.SOLVER.MAX_EPOCH and distributed.is_main():
+        logger.warning(
+            "%s has finished all SOLVER.MAX_EPOCH %d epochs: nothing is trained; set another "
+            "OUTPUT_DIR to start anew",
+            path,
+            cfg.SOLVER.MAX_EPOCH,
+        )
+    return progress, extra
 
 
 def _distributed(model: nn.Module, device: torch.device) -> nn.Module:
@@ -363,10 +372,11 @@ def _stop(run: Training, interrupted: Interrupted) -> None:
     if distributed.is_main():
         newest = run.writer.newest
         logger.warning(
-            "stopped by %s in epoch %d after step %d; the same command goes on from %s",
+            "stopped by %s in epoch %d after step %d; %s goes on from %s",
             interrupted,
             run.progress.epoch + 1,
             run.progress.iteration,
+            "the same command" if run.cfg.TRAIN.AUTO_RESUME else "with TRAIN.AUTO_RESUME True, it",
             path if newest == path else f"{newest}, as this step could not be saved",
         )
     sys.exit(exit_status(interrupted.signum))

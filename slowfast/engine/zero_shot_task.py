@@ -18,7 +18,7 @@ from slowfast.datasets.label_map import class_table_paths, read_class_table
 from slowfast.datasets.types import Segment
 from slowfast.evaluation.epic import read_many_shot, read_subsets
 from slowfast.evaluation.results import recognition_results
-from slowfast.semantics.build import encode_narrations
+from slowfast.semantics.build import Encode, encode_narrations
 from slowfast.utils.errors import UserError
 
 
@@ -29,7 +29,7 @@ class ClassSentences:
     vectors: tuple[NDArray[np.float32], ...]
 
 
-def encode_class_names(cfg: CfgNode) -> ClassSentences:
+def encode_class_names(cfg: CfgNode, encode: Encode = encode_narrations) -> ClassSentences:
     """The classes of the public tables in the sentences of TEST.ZERO_SHOT, encoded.
 
     Raises: UserError where a table is missing or has other classes than the model.
@@ -46,7 +46,7 @@ def encode_class_names(cfg: CfgNode) -> ClassSentences:
                 "what the table has"
             )
         texts = [template.replace("{}", name) for template in templates for name in names]
-        encoded = encode_narrations(texts, cfg).reshape(len(templates), count, -1).mean(axis=0)
+        encoded = encode(texts, cfg).reshape(len(templates), count, -1).mean(axis=0)
         vectors.append(encoded / np.linalg.norm(encoded, axis=1, keepdims=True))
     return ClassSentences(tuple(vectors))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,9 @@ from slowfast.semantics.text_search import Narrations, Search
 from slowfast.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
+
+# Sentences and a config -> (n, D) float32, rows of norm 1.
+Encode = Callable[[Sequence[str], CfgNode], np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fvcore.common.config import CfgNode
 
+from slowfast.config.derived import aligns, uses_exo
 from slowfast.datasets.common import device_transform
 from slowfast.losses.classification import cross_entropy, multilabel
 from slowfast.tasks.base import Task
@@ -45,6 +46,8 @@ def _alignment(cfg: CfgNode) -> AlignmentSettings:
         queue=queue.SIZE,
         queue_momentum=queue.MOMENTUM,
         gather=suml.GATHER,
+        aligns=aligns(cfg),
+        uses_exo=uses_exo(cfg),
         exo_cls=weights.EXO_CLS,
         align=weights.ALIGN,
         ego_text=weights.EGO_TEXT,

@@ -28,7 +28,10 @@ from slowfast.utils.seeding import Stream
 
 @dataclass(frozen=True)
 class AlignmentSettings:
-    """What SUM-L trains, and how strongly (SUML.* of the config)."""
+    """What SUM-L trains, and how strongly (SUML.* of the config).
+
+    aligns, uses_exo: whether any term ties the views, and looks at exo clips.
+    """
 
     temperature: float
     kind: str
@@ -41,6 +44,8 @@ class AlignmentSettings:
     queue: int
     queue_momentum: float
     gather: bool
+    aligns: bool
+    uses_exo: bool
     exo_cls: float
     align: float
     ego_text: float
@@ -101,8 +106,9 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
 
     def forward(self, model: nn.Module, batch: PairedBatch) -> EgoExoOutput:
         ego = self._ego_transform.clips(batch.ego)
-        exo = self._exo_transform.clips(batch.exo) if self._uses_exo else None
-        further = batch.other_exo if self._uses_exo else None
+        uses_exo = self._settings.uses_exo
+        exo = self._exo_transform.clips(batch.exo) if uses_exo else None
+        further = batch.other_exo if uses_exo else None
         other = self._exo_transform.clips(further) if further is not None else None
         output: EgoExoOutput = model(ego, exo, other)
         if self._queue and exo is not None:
@@ -115,7 +121,7 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
         losses = self._recognition(output, batch)
         text, counts = self._text(output, batch)
         losses.update(text)
-        if self._aligns:
+        if self._settings.aligns:
             losses["align"], kept = self._align(output, batch, epoch, iteration)
             counts.update(kept)
         return StepOutput(
@@ -140,14 +146,6 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
     def evaluate(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
         scores: list[Tensor] = model(self._ego_transform.clips(batch))
         return scores
-
-    @property
-    def _uses_exo(self) -> bool:
-        return self._aligns or self._settings.exo_cls > 0 or self._settings.exo_text > 0
-
-    @property
-    def _aligns(self) -> bool:
-        return self._settings.kind != "none" and self._settings.align > 0
 
     def _recognition(self, output: EgoExoOutput, batch: PairedBatch) -> dict[str, Tensor]:
         verb, noun = cross_entropy(output.ego_logits, batch.ego.labels)

@@ -33,10 +33,11 @@ class Peers:
         return self._negatives == "multi_positive"
 
     def gathered(self, rows: Tensor) -> Tensor:
+        """(n, ...) -> (M, ...), with gradients."""
         return distributed.all_gather(rows) if self._gather else rows
 
     def positions(self, rows: Tensor) -> Tensor:
-        """Where this process's rows stand among the gathered ones."""
+        """(n,) int64, where this process's rows stand among the gathered ones."""
         first = distributed.rank() * len(rows) if self._gather else 0
         return torch.arange(first, first + len(rows), device=rows.device)
 
@@ -66,5 +67,6 @@ class Peers:
 
 
 def text_of(batch: ClipBatch) -> Tensor:
+    """The embeddings of its narrations, (N, D)."""
     assert batch.text is not None, "the paired data set attaches narration embeddings"
     return batch.text

@@ -90,7 +90,7 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
 
 
 def all_reduce_and(flag: Tensor) -> Tensor:
-    """Whether `flag`, a bool scalar on the device, is true on every rank."""
+    """Which entries of `flag`, bool of any shape on the device, are true on every rank."""
     everywhere = flag.to(torch.int32)
     if world_size() > 1:
         dist.all_reduce(everywhere, op=dist.ReduceOp.MIN)

@@ -12,6 +12,10 @@ from slowfast.engine.checkpoint_names import checkpoint_path, numbered_checkpoin
 from slowfast.engine.checkpoint_writer import CheckpointWriter
 
 
+def full(descriptor):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def write(writer, folder, *places):
     for epochs, iteration in places:
         writer.write({"epoch": epochs}, checkpoint_path(folder, epochs, iteration))
@@ -34,6 +38,24 @@ def test_which_files_stay(tmp_path, keep_last, keep_every, kept):
     assert list(numbered_checkpoints(tmp_path)) == kept
     assert best.is_file()
     assert writer.newest == checkpoint_path(tmp_path, 4, 7)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_files_of_another_training_stay(tmp_path, monkeypatch, fails):
+    """Until a numbered file of this training is written: after the best one, or a full disk."""
+    places = [(1, 0), (2, 0), (2, 5), (3, 0), (4, 0), (4, 5), (5, 0)]
+    write(CheckpointWriter(str(tmp_path / "made"), 0, 0), tmp_path, *places)
+    before = list(numbered_checkpoints(tmp_path))
+    assert (2, 5) in before
+    writer = CheckpointWriter(str(tmp_path), 2, 0)
+    if fails:
+        monkeypatch.setattr(os, "fsync", full)
+        write(writer, tmp_path, (6, 0))
+        monkeypatch.undo()
+    else:
+        writer.write({}, checkpoint_path(tmp_path, "best"))
+        writer.wait()
+    assert list(numbered_checkpoints(tmp_path)) == before
 
 
 def test_the_last_two_files_inside_an_epoch_stay(tmp_path):
@@ -68,9 +90,6 @@ def test_the_caller_waits_for_the_copy_but_not_for_the_disk(tmp_path, monkeypatc
 def test_a_full_disk_is_told_and_changes_no_earlier_file(tmp_path, monkeypatch, caplog):
     writer = CheckpointWriter(str(tmp_path), 1, 0)
     write(writer, tmp_path, (1, 0))
-
-    def full(descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     write(writer, tmp_path, (2, 0))

@@ -16,6 +16,7 @@ from slowfast.datasets.types import Segment
 from slowfast.engine import dry_run as module
 from slowfast.engine.cost import StepCost, step_cost, synthetic_batch, view_cost
 from slowfast.engine.dry_run import dry_run
+from slowfast.engine.output_lock import lock_in
 from slowfast.engine.solver import build_optimizer
 from slowfast.models.build import build_model
 from slowfast.tasks.build import build_task
@@ -99,6 +100,31 @@ def test_missing_videos_are_all_named(tmp_path: Path) -> None:
     assert str(found) == "7 of 8 video(s): P01_00, P01_01, P01_03, P01_04, P01_05, ..."
     with pytest.raises(UserError, match=r"video P01_00 .* 7 of 8 video\(s\): P01_00, P01_01"):
         store().check(segments)
+
+
+@pytest.mark.parametrize("task", ["retrieval", "zero_shot", "cross_view", "features"])
+def test_no_task_of_a_test_writes(
+    sample_home: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    """Not even the embeddings of its sentences."""
+    monkeypatch.chdir(sample_home)
+    before = {path: path.stat().st_mtime_ns for path in sample_home.rglob("*")}
+    keys = ["TRAIN.ENABLE", False, "TEST.TASK", task, "SUML.CACHE_DIR", "no/cache"]
+    cfg = load_config(CONFIGS / "sample" / "SUML_tiny.yaml", [*keys, "NUM_GPUS", 0])
+    report = dry_run(cfg)
+    assert "10 ego segments" in str(report)
+    assert {path: path.stat().st_mtime_ns for path in sample_home.rglob("*")} == before
+
+
+def test_fewer_clips_than_processes() -> None:
+    report = module.DryRun()
+    module._step(report, tiny_cfg(TRAIN__BATCH_SIZE=2), torch.device("cpu"), 4)
+    assert "not run: TRAIN.BATCH_SIZE 2 is no clip a process" in str(report)
+
+
+def test_an_output_folder_that_cannot_be_one(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert lock_in(tmp_path / "file" / "run") == ""
 
 
 def test_everything_is_told_and_nothing_written(
