@@ -24,7 +24,7 @@ from slowfast.benchmark.report import Report
 from slowfast.benchmark.scale import scale_benchmark
 from slowfast.benchmark.step import step_benchmark
 from slowfast.benchmark.views import LENGTHS, views_benchmark
-from slowfast.benchmark.workload import made_cfg
+from slowfast.benchmark.workload import fitting_clips, made_cfg
 from slowfast.config import get_cfg, load_config
 from slowfast.datasets.build import build_dataset
 from slowfast.datasets.loader import build_loader
@@ -63,7 +63,9 @@ def parse_args() -> argparse.Namespace:
         "--model-clips-per-sec", type=float, help="loader: clips that one GPU's model trains on"
     )
     parser.add_argument(
-        "--clips", type=int, help="step, eval, scale: in a process (CPU: 2; GPU: 32; eval: 6, 30)"
+        "--clips",
+        type=int,
+        help="step, eval, scale: in a process (CPU: 2; GPU: what fits; eval: 6, 30)",
     )
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), help="step, eval, scale: cuda where there is one"
@@ -90,8 +92,10 @@ def measure_model(args: argparse.Namespace) -> Report:
     if args.what == "eval":
         views = args.clips or (30 if on_gpu else 6)
         return evaluation_benchmark(cfg, views, device, args.rounds)
-    clips = args.clips or (32 if on_gpu else 2)
+    clips = args.clips or (fitting_clips(cfg, device) if on_gpu else 2)
     if args.what == "scale":
+        # One process takes the clips of all, for strong scaling.
+        clips = args.clips or max(clips // args.processes, 1)
         return scale_benchmark(cfg, clips, args.rounds, args.processes, on_gpu)
     if not args.real_batches:
         return step_benchmark(cfg, clips, device, args.rounds)

@@ -66,8 +66,12 @@ def _list_of_run(folder: Path) -> Path | None:
     config = folder / "config.yaml"
     if not config.is_file():
         return None
-    content = yaml.safe_load(config.read_text(encoding="utf-8"))
-    path = Path(content["DATA"]["PATH_TO_DATA_DIR"]) / content["TEST"]["DATA_LIST"]
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+        path = Path(content["DATA"]["PATH_TO_DATA_DIR"]) / content["TEST"]["DATA_LIST"]
+    except (yaml.YAMLError, KeyError, TypeError):
+        # Not one of a run.
+        return None
     return path if path.is_file() else None
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from fvcore.common.config import CfgNode
-from torch import nn
 from torch.multiprocessing.spawn import start_processes
 
 from slowfast.benchmark.report import Report, Table
@@ -21,6 +20,7 @@ from slowfast.engine.solver import build_optimizer
 from slowfast.engine.update import Update, update_options
 from slowfast.models.build import build_model
 from slowfast.tasks.build import build_task
+from slowfast.utils import distributed
 
 
 def scale_benchmark(cfg: CfgNode, clips: int, steps: int, processes: int, cuda: bool) -> Report:
@@ -86,12 +86,15 @@ def _child(
 ) -> None:
     torch.set_num_threads(1)
     device = torch.device("cuda", rank) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
     if processes > 1:
         dist.init_process_group(
             "nccl" if cuda else "gloo",
             init_method=f"file://{folder}/rendezvous",
             rank=rank,
             world_size=processes,
+            device_id=device if cuda else None,
         )
     taken = _steps(cfg, made_batch(cfg, clips, seed=rank), steps, device)
     if rank == 0:
@@ -105,10 +108,7 @@ def _steps(cfg: CfgNode, batch: Any, steps: int, device: torch.device) -> list[f
     torch.manual_seed(0)
     model = build_model(cfg).to(device).train()
     set_precision(model, cfg.TRAIN.PRECISION, device)
-    stepped: nn.Module = model
-    if dist.is_initialized():
-        ids = [device.index] if device.type == "cuda" else None
-        stepped = nn.parallel.DistributedDataParallel(model, device_ids=ids)
+    stepped = distributed.data_parallel(model, device)
     optimizer = build_optimizer(model, cfg)
     update = Update(model, stepped, build_task(cfg), optimizer, update_options(cfg))
     batch, taken = batch.to(device), []

@@ -30,8 +30,8 @@ class _Reads(TorchFunctionMode):
 def count_waits(work: Callable[[], object], device: torch.device) -> dict[str, int]:
     """Kinds of waits of `work` and how often it did them.
 
-    CUDA: what torch itself reports as a synchronisation. CPU: operators and methods that would be
-    one on CUDA.
+    CUDA: what torch itself reports as one (not those of torch.distributed). CPU: operators and
+    methods that would be one on CUDA.
     """
     return _cuda_waits(work) if device.type == "cuda" else _cpu_waits(work)
 
@@ -45,7 +45,8 @@ def _cuda_waits(work: Callable[[], object]) -> dict[str, int]:
             work()
         finally:
             torch.cuda.set_sync_debug_mode(before)
-    count = sum("synchroniz" in str(warning.message) for warning in caught)
+    # Not the notice that this mode is a prototype.
+    count = sum("called a synchronizing" in str(warning.message) for warning in caught)
     return {"synchronisations": count} if count else {}
 
 

@@ -20,10 +20,13 @@ from slowfast.benchmark.timing import Clock
 from slowfast.config import get_cfg
 from slowfast.config.derived import has_second_exo
 from slowfast.datasets.types import ClipBatch, PairedBatch
+from slowfast.engine.cost import step_cost
 from slowfast.models.build import build_model
 
 PLAIN = "plain fp32"
 _SIDE = {"cpu": 1024, "cuda": 8192}
+# Of a GPU's free memory; the rest is for workspaces of single layers and fragments.
+_MEMORY_SHARE = 0.66
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,21 @@ def made_cfg(device: torch.device) -> CfgNode:
         cfg.RESNET.NUM_BLOCK_TEMP_KERNEL = [[3, 3], [4, 4], [23, 23], [3, 3]]
     cfg.DATA.TRAIN_CROP_SIZE = cfg.DATA.TEST_CROP_SIZE = size
     return cfg
+
+
+def fitting_clips(cfg: CfgNode, device: torch.device) -> int:
+    """Clips (pairs) of a step that every variant has memory for on a GPU: a power of two.
+
+    The plain fp32 step keeps most; the weights of all variants lie beside it.
+    """
+    one = step_cost(Variant(PLAIN).cfg(cfg), 1)
+    models = len(variants(device, has_bf16(device)))
+    free = torch.cuda.mem_get_info(device)[0]
+    room = _MEMORY_SHARE * free - models * (one.parameters + one.gradients + one.optimizer)
+    clips = 1
+    while 2 * clips * one.activations <= room:
+        clips *= 2
+    return clips
 
 
 def is_dual(cfg: CfgNode) -> bool:

@@ -35,8 +35,8 @@ _C.SHARD_ID = 0
 _C.TRAIN = CfgNode()
 # Train (before the test, if both are on).
 _C.TRAIN.ENABLE = True
-# Number format of the backbones: fp32, tf32 (CUDA), bf16, fp16 (CUDA; with a dynamic loss scale).
-# Weights, statistics, heads, losses and optimizer are float32 in all of them.
+# Number format of the backbones: fp32, tf32 (CUDA; the convolutions), bf16, fp16 (CUDA; with a
+# dynamic loss scale). Weights, statistics, heads, losses and optimizer are float32 in all of them.
 _C.TRAIN.PRECISION = "fp32"
 # Data set: epickitchen (ego), lemma (exo), ego_exo (ego joined with its exo pseudo-pairs).
 _C.TRAIN.DATASET = "epickitchen"
@@ -377,7 +377,8 @@ _C.SLOWFAST.FUSION_KERNEL_SZ = 5
 
 _C.BN = CfgNode()
 # batchnorm: statistics of the clips of one process and step. sync_batchnorm: of all processes (CUDA
-# only). frozen: the running statistics, which stay as loaded; scale and shift are trained.
+# only; PyTorch's makes the host wait for the device in every layer). frozen: the running
+# statistics, which stay as loaded; scale and shift are trained.
 _C.BN.NORM_TYPE = "batchnorm"
 # Measure the batch-norm statistics anew before each validation and each checkpoint of a whole
 # epoch.
@@ -441,7 +442,8 @@ _C.DATA_LOADER.NUM_WORKERS = 8
 _C.DATA_LOADER.PIN_MEMORY = True
 # Workers fill the same shared memory again and again, which spares page faults: as much of it as
 # batches may wait (2 per worker; in test 1 segment), and one more, for training, validation, test
-# each. What the loader gives out then holds until the next is asked for.
+# each, below /dev/shm (8 workers and 32 pairs of 32 x 256 x 256: 6.9 GB a process). What the
+# loader gives out then holds until the next is asked for.
 _C.DATA_LOADER.SHARED_RING = True
 # Seconds to wait for a batch before a dead or hanging worker is an error; 0: for ever.
 _C.DATA_LOADER.TIMEOUT = 300

@@ -23,7 +23,7 @@ from slowfast.datasets.bad_frames import BadFrames
 from slowfast.datasets.collate import collate
 from slowfast.datasets.shared_ring import SharedRing, clip_datasets, ring_for
 from slowfast.datasets.transport import Parcel, pack, unpack
-from slowfast.datasets.types import Batch, SampleKey
+from slowfast.datasets.types import SampleKey
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream, generator
 
@@ -189,13 +189,12 @@ class BatchLoader(Generic[BatchT]):
         self._num_workers = num_workers
         slots = num_workers * prefetch_batches + 1
         self._ring = ring_for(dataset, sampler.largest_batch, slots) if shared_ring else None
-        self._pin_memory = pin_memory
         self._loader = DataLoader(
             _Batches(dataset, self._ring),
             batch_sampler=cast("Any", _Orders(sampler, self._ring.slots if self._ring else 1)),
             num_workers=num_workers,
             collate_fn=_as_it_is,
-            pin_memory=pin_memory and self._ring is None,
+            pin_memory=pin_memory,
             timeout=timeout_sec if num_workers else 0,
             worker_init_fn=_start_worker,
             persistent_workers=num_workers > 0,
@@ -229,13 +228,7 @@ class BatchLoader(Generic[BatchT]):
             if batch is None:
                 _log_bad_frames(self.dataset)
                 return
-            yield cast("BatchT", self._unpacked(batch))
-
-    def _unpacked(self, batch: Parcel | Batch) -> Batch:
-        if not isinstance(batch, Parcel):
-            return batch
-        unpacked = unpack(batch, self._ring)
-        return unpacked.pin_memory() if self._pin_memory else unpacked
+            yield cast("BatchT", unpack(batch) if isinstance(batch, Parcel) else batch)
 
     @contextmanager
     def naming_lost_workers(self) -> Iterator[None]:

@@ -10,7 +10,9 @@ segment, H W their size.
 
 from __future__ import annotations
 
+import itertools
 import math
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -34,6 +36,11 @@ class SlotFrames(NamedTuple):
     shape: tuple[int, ...]
 
 
+# By number, for a parcel that is all that torch's page-locking thread is given.
+_RINGS: weakref.WeakValueDictionary[int, SharedRing] = weakref.WeakValueDictionary()
+_numbers = itertools.count()
+
+
 class SharedRing:
     """Slots for the frames of whole batches.
 
@@ -47,6 +54,8 @@ class SharedRing:
 
     def __init__(self, sizes: Sequence[int], slots: int) -> None:
         self.slots = slots
+        self.number = next(_numbers)
+        _RINGS[self.number] = self
         # One slot alone is for the process itself.
         new = shared_tensor if slots > 1 else torch.empty
         self._views = [new((slots, size), dtype=torch.uint8) for size in sizes]
@@ -87,6 +96,11 @@ class _Region:
             return new_frames(shape)
         taken, self._free = self._free[:size], self._free[size:]
         return taken.reshape(shape)
+
+
+def ring_numbered(number: int) -> SharedRing:
+    """A ring of this process that is in use."""
+    return _RINGS[number]
 
 
 def ring_for(dataset: Any, clips_per_batch: int, slots: int) -> SharedRing | None:

@@ -15,7 +15,12 @@ import torch
 from torch import Tensor
 
 from slowfast.datasets.collate import collate_clips
-from slowfast.datasets.shared_ring import SharedRing, SlotFrames, shared_tensor
+from slowfast.datasets.shared_ring import (
+    SharedRing,
+    SlotFrames,
+    ring_numbered,
+    shared_tensor,
+)
 from slowfast.datasets.types import Batch, ClipBatch, PairedBatch, PairedSample, SegmentViews
 
 
@@ -29,23 +34,29 @@ class _PackedView:
 
 @dataclass
 class Parcel:
-    """A batch on its way, one entry per view (ego, exo, other exo)."""
+    """A batch on its way, one entry per view (ego, exo, other exo).
+
+    ring: number of the ring that frames lie in; None: in none.
+    """
 
     views: list[_PackedView]
+    ring: int | None = None
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory; of frames that lie in no ring."""
-        return unpack(self, None).pin_memory()
+        """The batch in page-locked memory, out of its slot; torch calls it beside the training."""
+        return unpack(self).pin_memory()
 
 
 def pack(samples: Sequence[Any], ring: SharedRing | None, slot: int) -> Parcel:
     """The batch of `samples`, loaded into a slot of the ring where there is one."""
     views = enumerate(zip(*map(_views, samples), strict=True))
-    return Parcel([_pack_view(parts, ring, view, slot) for view, parts in views])
+    packed = [_pack_view(parts, ring, view, slot) for view, parts in views]
+    return Parcel(packed, ring.number if ring else None)
 
 
-def unpack(parcel: Parcel, ring: SharedRing | None) -> Batch:
+def unpack(parcel: Parcel) -> Batch:
     """The batch; frames that lie in a slot stay there."""
+    ring = None if parcel.ring is None else ring_numbered(parcel.ring)
     views = [_unpack_view(view, ring) for view in parcel.views]
     return PairedBatch(*views) if len(views) > 1 else views[0]
 

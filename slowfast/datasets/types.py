@@ -254,7 +254,9 @@ class SegmentViews:
     def batch(self, start: int, stop: int) -> ClipBatch:
         """Views start..stop-1: crops, or whole frames that are still to be resized."""
         views, device = self.views[start:stop], self.frames.device
-        positions = torch.tensor([view.frame_positions for view in views]).to(device)
+        positions = torch.tensor([view.frame_positions for view in views])
+        # From pageable memory, which is staged: no copy waits for the device.
+        positions = positions.to(device, non_blocking=True)
         indices = torch.full((len(views),), self.index)
         height, width = self.frames.shape[1:3]
         if self.resized in (None, (height, width)):
@@ -269,7 +271,7 @@ class SegmentViews:
             self.frames[positions],
             [],
             indices,
-            resize=torch.tensor(resize).to(device),
+            resize=torch.tensor(resize).to(device, non_blocking=True),
             crop_size=self.crop_size,
         )
 

@@ -32,8 +32,12 @@ class WeightAverage:
         towards = torch._foreach_sub([self._weights[name] for name in names], averages)
         torch._foreach_mul_(towards, (1.0 - self._decay) * made)
         torch._foreach_add_(averages, towards)
-        for name in self._weights.keys() - set(names):
-            self._average[name].copy_(self._weights[name])
+        counters = sorted(self._weights.keys() - set(names))
+        if counters:
+            torch._foreach_copy_(
+                [self._average[name] for name in counters],
+                [self._weights[name] for name in counters],
+            )
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:

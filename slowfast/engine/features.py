@@ -79,18 +79,18 @@ class FeatureExtractor:
             stop = min(start + self._chunk_views, len(segment.views))
             clips = transform.clips(segment.batch(start, stop))
             features = self._view.recognizer.features(clips)
-            pooled.append(features.cpu())
+            pooled.append(features)
             if self._view.projection is not None:
-                projected.append(self._view.projection(features).cpu())
+                projected.append(self._view.projection(features))
         weights = np.array([view.weight for view in segment.views], np.int64)
-        views = torch.cat(pooled)
+        views = torch.cat(pooled).cpu()
         record: dict[str, NDArray] = {
             "segment_id": np.array(self._view.dataset.segments[segment.index].segment_id),
             **{f"labels{task}": y.numpy().copy() for task, y in enumerate(segment.labels)},
             "pooled": _mean(views, weights).astype(np.float32),
         }
         if projected:
-            mean = _mean(torch.cat(projected), weights)
+            mean = _mean(torch.cat(projected).cpu(), weights)
             record["projected"] = (mean / np.linalg.norm(mean)).astype(np.float32)
         if self._per_view:
             record |= {"views": views.numpy(), "weights": weights}
@@ -131,7 +131,7 @@ class FeatureSet:
                 part = slice(start, start + chunk_views)
                 features = torch.from_numpy(record["views"][part]).to(device)
                 with torch.no_grad():
-                    scores = classify(features[:, None])
+                    scores = [head.cpu() for head in classify(features[:, None])]
                 joined.add(scores, record["weights"][part].tolist())
             labels = [record[name] for name in sorted(record) if name.startswith("labels")]
             scored[index] = joined.result(labels)

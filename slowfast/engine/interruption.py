@@ -42,6 +42,7 @@ class StopRequests:
         self._signum = 0
         self._since = 0.0
         self._deferring = False
+        self._ending = False
         self._exchange: Callable[[], int] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -68,6 +69,7 @@ class StopRequests:
             self._deferring = False
             self._exchange = None
         if agreed:
+            self._ending = True
             sys.exit(exit_status(agreed))
 
     def check(self) -> None:
@@ -84,9 +86,13 @@ class StopRequests:
             agreed = self._exchange() if self._exchange is not None else 0
             self._exchange = None if agreed else distributed.begin_host_max(self._signum)
         if agreed:
+            self._ending = True
             raise Interrupted(agreed)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self._ending and signum != signal.SIGINT:
+            # A launcher ends what is left of a run when the first process has ended.
+            return
         now = time.monotonic()
         impatient = (
             signum == signal.SIGINT

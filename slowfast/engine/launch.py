@@ -117,7 +117,8 @@ def _child(local_rank: int, dump: str, main: Callable[[CfgNode, Place], None], i
     cfg = CfgNode.load_cfg(dump)
     cfg.freeze()
     per_machine = max(cfg.NUM_GPUS, 1)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // per_machine))
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // per_machine))
     place = Place(
         rank=cfg.SHARD_ID * per_machine + local_rank,
         local_rank=local_rank,

@@ -115,7 +115,9 @@ class OutputLock:
             return
         self._ended.set()
         self._thread.join(BEAT_SEC)
-        os.close(self._file)
+        if not self._thread.is_alive():
+            # Else it hangs in the file system, and may still write to what it has open.
+            os.close(self._file)
         text = _text(self.path)
         if text is not None and _token(text) == self.holder.token:
             with suppress(OSError):
@@ -142,6 +144,8 @@ class OutputLock:
     def _beat(self) -> None:
         """Count on in the file, in place: a file that has become another's is not touched."""
         text = _text(self.path)
+        if self._ended.is_set():
+            return
         if text is None and _make(self.path, self.holder):
             os.close(self._file)
             self._file = os.open(self.path, os.O_WRONLY)

@@ -18,8 +18,10 @@ from slowfast.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# Older ones have slow or wrong 3-D convolutions in bf16: 9.15.0 as cuDNN counts.
-_CUDNN_FOR_BF16 = 91500
+# From 9.8 on and before 9.15 (as cuDNN counts), PyTorch does 3-D convolutions of half precision
+# without it, slowly and with more memory, unless the channels are innermost; before, they may be
+# wrong in bf16.
+_CUDNN_WITHOUT, _CUDNN_AGAIN = 90800, 91500
 _SMALLEST_SCALE, _LARGEST_SCALE = 2.0**-14, 2.0**24
 _NEEDS_CUDA = ("tf32", "fp16")
 
@@ -36,28 +38,43 @@ def check_precision(key: str, name: str, device: torch.device) -> None:
 def set_precision(model: nn.Module, name: str, device: torch.device) -> None:
     """Let the backbones of the model compute in `name` on `device`, which can (`check_precision`).
 
-    TF32 is a switch of the whole process: every call sets it.
+    TF32 is a switch of the whole process, which every call sets: of convolutions, which only
+    backbones have.
     """
     torch.backends.cudnn.allow_tf32 = name == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = False
     for module in model.modules():
         if isinstance(module, Recognizer):
             module.autocast_backbone(HALF.get(name))
-    if name == "bf16":
-        _warn_of_slow_bf16(device)
+    if name in HALF:
+        _warn_of_slow_half(name, device, channels_last=_has_channels_last(model))
 
 
-def _warn_of_slow_bf16(device: torch.device) -> None:
+def _has_channels_last(model: nn.Module) -> bool:
+    """Of the first convolution whose layout tells."""
+    layout = torch.channels_last_3d
+    for weight in model.parameters():
+        if weight.dim() == 5 and weight.shape[1] > 1 and weight[0, 0].numel() > 1:
+            return weight.is_contiguous(memory_format=layout)
+    return False
+
+
+def _warn_of_slow_half(name: str, device: torch.device, channels_last: bool) -> None:
     if device.type == "cuda":
         version = torch.backends.cudnn.version() or 0
-        if version < _CUDNN_FOR_BF16:
+        if version >= _CUDNN_AGAIN or (version >= _CUDNN_WITHOUT and channels_last):
+            return
+        if version >= _CUDNN_WITHOUT or name == "bf16":
+            skipped = version >= _CUDNN_WITHOUT
             logger.warning(
-                "cuDNN %d.%d has slow or wrong 3-D convolutions in bf16; install 9.15 or newer, "
-                "or set the precision to fp32",
+                "cuDNN %d.%d makes 3-D convolutions in %s slow or wrong; install 9.15 or newer, or "
+                "set %s",
                 version // 10000,
                 version // 100 % 100,
+                name,
+                "MODEL.CHANNELS_LAST True" if skipped else "the precision to fp32",
             )
-    elif not _cpu_has_bf16():
+    elif name == "bf16" and not _cpu_has_bf16():
         logger.warning("this processor has no bf16 arithmetic: bf16 is slower than fp32 on it")
 
 

@@ -101,18 +101,24 @@ def _device(model: nn.Module) -> torch.device:
 
 def _fused(choice: str, device: torch.device) -> bool | None:
     """None leaves the kernel to torch."""
-    if choice == "auto":
-        return True if device.type == "cuda" else None
-    return choice == "always"
+    if choice == "always" or (choice == "auto" and device.type == "cuda"):
+        return True
+    # Not False, which would mean a loop over the weights on CUDA too.
+    return None
 
 
 def _fit_state(optimizer: torch.optim.Optimizer, fused: bool | None) -> None:
-    """Fused kernels read weights, gradients and states side by side, in one layout."""
+    """Fused kernels read weights, gradients and states side by side, in one layout; Adam's count of
+    steps lies on the device for them alone."""
     for group in optimizer.param_groups:
         group["fused"] = fused
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
+            if not isinstance(value, Tensor):
+                continue
+            if name == "step":
+                state[name] = value.to(parameter.device if fused else "cpu", torch.float32)
+            elif value.shape == parameter.shape:
                 state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 

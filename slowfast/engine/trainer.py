@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from slowfast.datasets.build import build_dataset
 from slowfast.datasets.loader import BatchLoader, build_loader
@@ -61,6 +59,7 @@ class Training:
     cfg: CfgNode
     device: torch.device
     update: Update
+    to_device: DeviceCopies
     train_loader: BatchLoader[Any]
     val_loader: BatchLoader[Any]
     scalars: ScalarWriter
@@ -149,6 +148,7 @@ def _prepare(
         cfg=cfg,
         device=device,
         update=update,
+        to_device=DeviceCopies(device),
         train_loader=train_loader,
         val_loader=val_loader,
         scalars=ScalarWriter(cfg),
@@ -191,9 +191,8 @@ def _build_update(cfg: CfgNode, device: torch.device, with_initial_weights: bool
     model.to(device)
     optimizer = build_optimizer(model, cfg)
     set_precision(model, cfg.TRAIN.PRECISION, device)
-    return Update(
-        model, _distributed(model, device), build_task(cfg), optimizer, update_options(cfg)
-    )
+    stepped = distributed.data_parallel(model, device)
+    return Update(model, stepped, build_task(cfg), optimizer, update_options(cfg))
 
 
 def _load_state(
@@ -218,19 +217,10 @@ def _load_state(
     return progress, extra
 
 
-def _distributed(model: nn.Module, device: torch.device) -> nn.Module:
-    if distributed.world_size() == 1:
-        return model
-    return DistributedDataParallel(
-        model, device_ids=[device.index] if device.type == "cuda" else None
-    )
-
-
 def _train_epoch(run: Training) -> None:
     cfg, progress, steps = run.cfg, run.progress, run.steps
     run.update.stepped.train()
     run.train_loader.set_epoch(progress.epoch, progress.iteration)
-    to_device = DeviceCopies(run.device)
     clock, epoch_clock = StepClock(), StepClock()
     with progress_line(f"epoch {run.epoch_of_all}", steps, "steps") as line:
         line.advance(progress.iteration)
@@ -239,7 +229,7 @@ def _train_epoch(run: Training) -> None:
             epoch_clock.data_arrived()
             iteration = progress.iteration
             set_lr(run.update.optimizer, lr_at_epoch(cfg, progress.epoch + iteration / steps))
-            output, finite = run.update(to_device(batch), progress.epoch, iteration)
+            output, finite = run.update(run.to_device(batch), progress.epoch, iteration)
             scalars = {"loss": output.total, **output.losses, **output.counts}
             progress.window.add(scalars, finite)
             progress.counts.add(output.logits, output.labels, finite)

@@ -10,7 +10,10 @@ from slowfast.engine.chunks import tensors
 
 
 class DeviceCopies:
-    """Copies on a stream of their own: from page-locked memory they overlap with compute."""
+    """Copies on a stream of their own: from page-locked memory they overlap with compute.
+
+    One for a whole training: memory is used again on the stream that it was first taken for.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

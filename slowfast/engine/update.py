@@ -193,9 +193,11 @@ class Update:
         return loss * self.loss_scale.value if self.loss_scale else loss
 
     def _step_if(self, made: Tensor) -> None:
-        """Fused optimizers obey a flag on the device, once they have a state; others need the host
-        to read it."""
-        if self._fused and self.optimizer.state:
+        """Fused optimizers obey a flag on the device, once they have the state they need; others
+        need the host to read it."""
+        groups = self.optimizer.param_groups
+        stateless = all(group.get("momentum", 1) == 0 for group in groups)
+        if self._fused and (self.optimizer.state or stateless):
             self.optimizer.found_inf = (~made).float()  # type: ignore[attr-defined]
             self.optimizer.step()
         elif made:

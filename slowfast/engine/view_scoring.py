@@ -97,10 +97,21 @@ class SegmentScorer:
     def __call__(self, segment: SegmentViews) -> SegmentScores:
         joined = ViewScores(self._method, logits=self._logits)
         segment = segment.to(self._device)
-        for start in range(0, len(segment.views), self.chunk_views):
+        starts = range(0, len(segment.views), self.chunk_views)
+        chunks: list[list[Tensor]] = [
+            self._model(self._transform.clips(segment.batch(start, start + self.chunk_views)))
+            for start in starts
+        ]
+        for start, scores in zip(starts, _on_host(chunks), strict=True):
             views = segment.views[start : start + self.chunk_views]
-            clips = segment.batch(start, start + len(views))
-            scores: list[Tensor] = self._model(self._transform.clips(clips))
             joined.add(scores, [view.weight for view in views])
         # Copies: a label may lie in memory that a worker shares.
         return joined.result([label.numpy().copy() for label in segment.labels])
+
+
+def _on_host(chunks: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+    """Scores [(V, K) per head] of every chunk, which wait for the device once for all of them."""
+    widths = [scores.shape[1] for scores in chunks[0]]
+    rows = [len(scores[0]) for scores in chunks]
+    together = torch.cat([torch.cat(list(scores), dim=1) for scores in chunks]).cpu()
+    return [list(part.split(widths, dim=1)) for part in together.split(rows)]

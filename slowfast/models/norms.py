@@ -52,7 +52,9 @@ def kept_statistics(model: nn.Module) -> Iterator[None]:
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+        count = norm.num_batches_tracked
+        # One to throw away: SyncBatchNorm insists on a counter.
+        norm.momentum, norm.num_batches_tracked = 0.0, None if count is None else count.clone()
     try:
         yield
     finally:
@@ -96,15 +98,18 @@ class RunningStatistics:
         self._values = [x for x in pairs if x is not None]
         counts = [norm.num_batches_tracked for norm in norms]
         self._counts = [x for x in counts if x is not None]
-        self._kept = [x.clone() for x in (*self._values, *self._counts)]
+        self._kept = [x.clone() for x in self._values]
+        self._kept_counts = [x.clone() for x in self._counts]
         self._total: list[Tensor] | None = None
         self._passes = 0
 
     @torch.no_grad()
     def restore(self) -> None:
         """As they were at first."""
-        if self._kept:
-            torch._foreach_copy_([*self._values, *self._counts], self._kept)
+        # Apart: tensors of two types are copied one by one.
+        for tensors, kept in ((self._values, self._kept), (self._counts, self._kept_counts)):
+            if tensors:
+                torch._foreach_copy_(tensors, kept)
 
     @torch.no_grad()
     def take_pass(self) -> None:

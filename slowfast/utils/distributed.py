@@ -34,10 +34,27 @@ def join_group(
         store=store,
         rank=rank,
         world_size=world_size,
-        timeout=timeout,
+        # nccl ends the process without a word on who is missing: gloo, which tells, comes first.
+        timeout=2 * timeout if on_cuda else timeout,
         device_id=device if on_cuda else None,
     )
     _timeout = timeout
+
+
+def data_parallel(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model with gradients that are means over ranks; the model itself in one process.
+
+    Batch-norm statistics stay each rank's own: rank 0's are saved, and `broadcast_buffers` hands
+    them out where they are used.
+    """
+    if world_size() == 1:
+        return model
+    wrapped = nn.parallel.DistributedDataParallel(
+        model, device_ids=[device.index] if device.type == "cuda" else None
+    )
+    # Not as an argument, which newer versions warn of.
+    wrapped.broadcast_buffers = False
+    return wrapped
 
 
 def rank() -> int:

@@ -1,5 +1,6 @@
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -205,9 +206,25 @@ class Stuck(torch.utils.data.Dataset):
     [(True, r"worker has died.*DATA_LOADER\.NUM_WORKERS"), (False, r"DATA_LOADER\.TIMEOUT")],
 )
 def test_dead_or_hanging_workers_are_an_error(dies, message):
-    loader = BatchLoader(Stuck(dies), GlobalBatchSampler(4, 2), num_workers=1, timeout_sec=1)
+    # A worker that dies must not be taken for one that is slow to start.
+    seconds = 60 if dies else 1
+    loader = BatchLoader(Stuck(dies), GlobalBatchSampler(4, 2), num_workers=1, timeout_sec=seconds)
     with pytest.raises(UserError, match=message):
         list(loader)
+
+
+def test_a_worker_that_dies_while_its_batch_is_worked_on():
+    """torch tells of it wherever the main thread is."""
+    loader = BatchLoader(Numbers(), GlobalBatchSampler(8, 2), num_workers=1, prefetch_batches=1)
+
+    def work():
+        with loader.naming_lost_workers():
+            next(iter(loader))
+            os.kill(loader._loader._iterator._workers[0].pid, signal.SIGKILL)
+            time.sleep(60)
+
+    with pytest.raises(UserError, match=r"worker has died"):
+        work()
 
 
 def test_clips_of_different_shape_do_not_stack():
@@ -244,7 +261,7 @@ def test_workers_of_a_loader_that_nobody_closed_end_with_the_process():
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=60,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "begun\n", "")
 

@@ -50,7 +50,7 @@ def test_a_batch_arrives_as_it_was(clips):
         # Plain pickling of a tensor, too, would work; what counts is that none is left.
         assert not any(isinstance(tensor, torch.Tensor) for tensor in small_tensors(view.batch))
         view.batch = pickle.loads(pickle.dumps(view.batch))
-    batch = unpack(parcel, None)
+    batch = unpack(parcel)
     expected = collate([sample(number) for number in range(3)])
     if clips == 1:
         assert isinstance(batch, ClipBatch)
@@ -68,11 +68,25 @@ def test_a_segment_arrives_as_it_was(make_dataset):
     for slot in (0, 1):
         parcel = pack(ring.load(dataset, [0], slot), ring, slot)
         assert isinstance(parcel.views[0].frames, SlotFrames)
-        segment, expected = unpack(parcel, ring), dataset[0]
+        segment, expected = unpack(parcel), dataset[0]
         assert isinstance(segment, SegmentViews)
         assert segment.frames.equal(expected.frames)
         assert segment.views == expected.views
         assert [int(label) for label in segment.labels] == [1, 2]
+
+
+def test_a_pinned_batch_is_out_of_its_slot(make_dataset, monkeypatch):
+    """Without a GPU nothing is page-locked; what counts is that the slot may be filled again."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    dataset = make_dataset()
+    ring = ring_for(dataset, 2, 2)
+    parcel = pack(ring.load(dataset, [0, 1], 1), ring, 1)
+    assert isinstance(parcel.views[0].frames, SlotFrames)
+    batch = pickle.loads(pickle.dumps(parcel)).pin_memory()
+    assert unpack(parcel).frames.equal(batch.frames)
+    ring.load(dataset, [1, 0], 1)
+    assert not unpack(parcel).frames.equal(batch.frames)
+    assert batch.frames.equal(collate([dataset[0], dataset[1]]).frames)
 
 
 def test_segments_larger_than_the_slot_bring_their_frames(make_dataset):
@@ -82,7 +96,7 @@ def test_segments_larger_than_the_slot_bring_their_frames(make_dataset):
     ring._views = [view[:, :1000].contiguous() for view in ring._views]
     parcel = pack(ring.load(dataset, [0], 1), ring, 1)
     assert isinstance(parcel.views[0].frames, torch.Tensor)
-    assert unpack(parcel, ring).frames.equal(dataset[0].frames)
+    assert unpack(parcel).frames.equal(dataset[0].frames)
 
 
 def test_memory_of_the_data_set_is_its_own_behind_a_load(make_dataset):

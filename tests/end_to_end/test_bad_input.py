@@ -62,7 +62,7 @@ def test_batch_size_that_does_not_divide(home):
     args = ("--cfg", EGO_TINY, *SHORT_RUN, "TRAIN.BATCH_SIZE", "9")
     ended = launch_tool("run_net.py", *args, processes=2, cwd=home)
     assert ended.returncode != 0
-    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    (line,) = {line for line in ended.stderr.splitlines() if line.startswith("error: ")}
     assert "TRAIN.BATCH_SIZE 9" in line
 
 

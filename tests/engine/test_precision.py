@@ -52,27 +52,38 @@ def test_bf16_needs_a_gpu_that_has_it(monkeypatch):
         ("fp16", False, torch.float16),
     ],
 )
-def test_precision_reaches_all_backbones_and_both_libraries(name, tf32, dtype, monkeypatch):
+def test_precision_reaches_all_backbones_and_convolutions_alone(name, tf32, dtype, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91500)
     model = build_model(tiny_cfg("EgoExoSlowFast"))
     set_precision(model, "tf32", CUDA)
     set_precision(model, name, CUDA)
     assert torch.backends.cudnn.allow_tf32 == tf32
-    assert torch.backends.cuda.matmul.allow_tf32 == tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
     assert model.ego._autocast_to == model.exo._autocast_to == dtype
 
 
-@pytest.mark.parametrize(("version", "warned"), [(91499, True), (90100, True), (91500, False)])
-def test_an_old_cudnn_is_warned_of(version, warned, monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("version", "precision", "channels_last", "mend"),
+    [
+        (91499, "bf16", False, "MODEL.CHANNELS_LAST True"),
+        (90800, "fp16", False, "MODEL.CHANNELS_LAST True"),
+        (91499, "bf16", True, ""),
+        (90100, "bf16", False, "the precision to fp32"),
+        (90100, "bf16", True, "the precision to fp32"),
+        (90100, "fp16", False, ""),
+        (91500, "bf16", False, ""),
+    ],
+)
+def test_an_old_cudnn_is_warned_of(version, precision, channels_last, mend, monkeypatch, caplog):
     logging.getLogger("slowfast").propagate = True
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: version)
-    model = build_model(tiny_cfg())
+    model = build_model(tiny_cfg(MODEL__CHANNELS_LAST=channels_last))
     set_precision(model, "fp32", CUDA)
     assert not caplog.records
-    set_precision(model, "bf16", CUDA)
-    assert ["cuDNN 9." in r.message and "9.15" in r.message for r in caplog.records] == (
-        [True] if warned else []
-    )
+    set_precision(model, precision, CUDA)
+    told = [r.getMessage() for r in caplog.records]
+    assert len(told) == bool(mend)
+    assert all(text.startswith("cuDNN 9.") and text.endswith(f"set {mend}") for text in told)
 
 
 @pytest.mark.parametrize("supported", [True, False])

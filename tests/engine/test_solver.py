@@ -1,12 +1,13 @@
 """Optimizer kernels, their state in other layouts, and scaled learning rates."""
 
 import copy
+from collections import defaultdict
 
 import pytest
 import torch
 from torch import nn
 
-from slowfast.engine.solver import build_optimizer, lr_at_epoch
+from slowfast.engine.solver import _fit_state, build_optimizer, lr_at_epoch
 from tests.engine.tiny_models import tiny_cfg
 
 METHODS = ("sgd", "adam", "adamw")
@@ -41,7 +42,7 @@ def test_the_fused_kernel_gives_the_same_update(conv, method):
     ("choice", "device", "fused"),
     [
         *(("auto", "cpu", None), ("auto", "cuda", True)),
-        *(("always", "cpu", True), ("never", "cuda", False)),
+        *(("always", "cpu", True), ("never", "cuda", None)),
     ],
 )
 def test_auto_is_fused_on_cuda(choice, device, fused, conv, monkeypatch):
@@ -61,7 +62,9 @@ def test_a_state_of_another_layout_and_kernel_is_gone_on_with(conv, method, fuse
     other.to(memory_format=torch.channels_last_3d)
     second = build_optimizer(other, cfg)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
-    assert {group["fused"] for group in second.param_groups} == {fused == "always"}
+    assert {group["fused"] for group in second.param_groups} == {
+        True if fused == "always" else None
+    }
     for parameter, state in second.state.items():
         for value in state.values():
             if value is not None and value.shape == parameter.shape:
@@ -69,6 +72,24 @@ def test_a_state_of_another_layout_and_kernel_is_gone_on_with(conv, method, fuse
     run(conv, plain, optimizer=first)
     run(other, cfg, optimizer=second)
     torch.testing.assert_close(other.weight, conv.weight, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["adam", "adamw"])
+@pytest.mark.parametrize(("fused", "place"), [(True, "meta"), (None, "cpu")])
+def test_the_count_of_steps_lies_where_the_kernel_reads_it(conv, method, fused, place):
+    """On the weights' device for a fused kernel, which is handed its address; else on the host.
+    The meta device stands for a GPU."""
+    state = run(conv, tiny_cfg(SOLVER__OPTIMIZING_METHOD=method)).state_dict()
+    optimizer = build_optimizer(conv, tiny_cfg(SOLVER__OPTIMIZING_METHOD=method))
+    optimizer.load_state_dict(state)
+    moved = {nn.Parameter(p.to("meta")): dict(s) for p, s in optimizer.state.items()}
+    optimizer.state = defaultdict(dict, moved)
+    _fit_state(optimizer, fused)
+    assert moved
+    for parameter, entries in optimizer.state.items():
+        assert parameter.device.type == "meta"
+        assert entries["step"].device.type == place
+        assert entries["exp_avg"].device.type == "meta"
 
 
 @pytest.mark.parametrize("epoch", [0.0, 0.5, 3.0, 29.9])

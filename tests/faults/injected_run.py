@@ -1,7 +1,9 @@
 """tools/run_net.py with a fault in it: `injected_run.py FAULT ARGS...`, in whichever process.
 
 FAULT: `none`; `kill:RANK:EPOCH:STEP` (SIGKILL in that step, in the first life of the job);
-`nan:RANK:EPOCH:STEP` (the loss of that rank is not a number). NUM_GPUS counts processes on the CPU.
+`nan:RANK:EPOCH:STEP` (the loss of that rank is not a number); `command:RANK:EPOCH:STEP:SIGNAL` and
+`group:RANK:EPOCH:STEP:SIGNAL` (that rank sends a signal, in that step, to the command that started
+it, or to the whole process group). NUM_GPUS counts processes on the CPU.
 """
 
 from __future__ import annotations
@@ -25,14 +27,23 @@ from slowfast.utils import distributed  # noqa: E402
 launch._check_devices = lambda cfg, processes_here: None
 launch._device = lambda cfg, local_rank: torch.device("cpu")
 
-_kind, *_place = FAULT.split(":")
-_place = tuple(map(int, _place))
+_kind, *_numbers = FAULT.split(":")
+_place, _signal = tuple(map(int, _numbers[:3])), int(*_numbers[3:])
 
 
 def _kill(self, batch, epoch, iteration, call=Update.__call__):
     first_life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
     if first_life and (distributed.rank(), epoch, iteration) == _place:
         os.kill(os.getpid(), signal.SIGKILL)
+    return call(self, batch, epoch, iteration)
+
+
+def _send_signal(self, batch, epoch, iteration, call=Update.__call__):
+    if (distributed.rank(), epoch, iteration) == _place:
+        if _kind == "group":
+            os.killpg(os.getpgrp(), _signal)
+        else:
+            os.kill(os.getppid(), _signal)
     return call(self, batch, epoch, iteration)
 
 
@@ -46,6 +57,8 @@ def _not_a_number(self, output, batch, epoch, iteration, losses=EgoExoAlignmentT
 
 if _kind == "kill":
     Update.__call__ = _kill
+elif _kind in ("command", "group"):
+    Update.__call__ = _send_signal
 elif _kind == "nan":
     EgoExoAlignmentTask.losses = _not_a_number
 

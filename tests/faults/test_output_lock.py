@@ -95,7 +95,10 @@ def write_foreign(folder: Path, beats: int = 7) -> Path:
         "since": "2020-01-01 00:00:00 +0000",
         "token": "b5",
     }
-    path.write_text(json.dumps(holder) + f"\n{beats:020d}\n")
+    # Whole at every moment, as in the beats of a real one.
+    beside = path.with_name("beside")
+    beside.write_text(json.dumps(holder) + f"\n{beats:020d}\n")
+    beside.replace(path)
     return path
 
 

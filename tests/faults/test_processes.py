@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,15 +48,6 @@ def finish(home: Path, output: str, *overrides: object, **how: object) -> tuple[
     return status, (home / f"{Path(output).name}.stderr").read_text()
 
 
-def wait_for(log: Path, text: str) -> None:
-    end = time.monotonic() + WAIT_SEC
-    while time.monotonic() < end:
-        if log.is_file() and text in log.read_text():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{text} is not in {log}")
-
-
 @pytest.fixture(scope="module")
 def whole_pair(sample_home) -> Path:
     """OUTPUT_DIR of a training that was left alone, in two processes."""
@@ -97,12 +87,9 @@ def test_a_signal_to_the_whole_group(sample_home, whole_pair):
 def stopped(
     home: Path, output: str, *overrides: object, signum: signal.Signals, to_group: bool
 ) -> int:
-    """The exit status of a training that is sent a signal in its first epoch."""
-    with started(home, output, *overrides) as process:
-        wait_for(home / output / "log.txt", '"iter": "3/4"')
-        (os.killpg if to_group else os.kill)(process.pid, signum)
-        status = process.wait(WAIT_SEC)
-    stderr = (home / f"{Path(output).name}.stderr").read_text()
+    """The exit status of a training that is sent a signal in the second step of its first epoch."""
+    target = "group" if to_group else "command"
+    status, stderr = finish(home, output, *overrides, fault=f"{target}:0:0:1:{int(signum)}")
     assert "the same command goes on from" in stderr
     assert "Traceback" not in stderr
     return status

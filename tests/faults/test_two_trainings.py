@@ -53,7 +53,7 @@ def test_the_second_of_two_processes_is_refused_and_changes_nothing(tmp_path: Pa
         args = ("--cfg", EGO_TINY, "NUM_GPUS", 0, "OUTPUT_DIR", folder)
         ended = launch_tool("run_net.py", *args, processes=2, cwd=tmp_path)
         assert ended.returncode != 0
-        (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+        (line,) = {line for line in ended.stderr.splitlines() if line.startswith("error: ")}
         assert f"OUTPUT_DIR {folder} belongs to another training, {lock.holder}" in line
         assert {path.name for path in folder.iterdir()} == {LOCK_NAME, "config.yaml"}
         assert (folder / "config.yaml").read_text() == "of the first\n"

@@ -3,6 +3,10 @@
 import pytest
 import torch
 
+from tests.datasets.conftest import make_dataset, video_root
+
+__all__ = ["make_dataset", "video_root"]
+
 
 def pytest_collection_modifyitems(items):
     if torch.cuda.is_available():

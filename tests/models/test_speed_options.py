@@ -9,7 +9,12 @@ from torch import nn
 from slowfast.models.backbone import Backbone
 from slowfast.models.convolution import Conv3d
 from slowfast.models.dropout import SeededDropout
-from slowfast.models.norms import FrozenBatchNorm3d, RunningStatistics, fold_batch_norms
+from slowfast.models.norms import (
+    FrozenBatchNorm3d,
+    RunningStatistics,
+    fold_batch_norms,
+    kept_statistics,
+)
 from slowfast.models.published_names import published_state_dict
 from slowfast.models.recompute import recomputed
 from slowfast.models.slowfast import NUM_BLOCKS
@@ -128,6 +133,21 @@ def test_recomputed_stages_give_the_same_step(make_model, make_clip):
         model(clip)
     model.eval()(clip)
     assert passes == ["s2", "s3"] * 2
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm3d, nn.SyncBatchNorm])
+def test_kept_statistics(norm):
+    """Of a synchronised batch norm, too, which insists on its counter of batches."""
+    layer = norm(3).train()
+    layer(torch.rand(2, 3, 2, 2, 2))
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    with kept_statistics(layer):
+        layer(torch.rand(2, 3, 2, 2, 2))
+    for name, value in layer.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert layer.momentum == 0.1
+    layer(torch.rand(2, 3, 2, 2, 2))
+    assert layer.num_batches_tracked == 2
 
 
 def test_a_recomputed_stage_draws_the_same_dropout():

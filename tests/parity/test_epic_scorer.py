@@ -130,7 +130,7 @@ def test_results_of_all_segments(
     validation: Validation, stored: dict[str, dict[str, float]]
 ) -> None:
     scores = _file(validation, "outlier_logits")
-    begun = time.perf_counter()
+    begun = time.process_time()
     results = recognition_results(
         scores,
         [validation.verbs, validation.nouns],
@@ -138,8 +138,8 @@ def test_results_of_all_segments(
         subsets=validation.subsets,
         scorer_compat=True,
     )
-    # The promise is 10 s on a free core; a busy machine gets three times that.
-    assert time.perf_counter() - begun < 30
+    # The promise is 10 s on a free core; processor time, of which a shared core takes more.
+    assert time.process_time() - begun < 30
     assert results["segments"] == {
         "all": 9668,
         "unseen": 1065,
