@@ -14,7 +14,8 @@ from fvcore.common.config import CfgNode
 from torch.multiprocessing.spawn import start_processes
 
 from slowfast.benchmark.report import Report, Table
-from slowfast.benchmark.workload import is_dual, made_batch
+from slowfast.benchmark.workload import is_dual
+from slowfast.engine.cost import synthetic_batch
 from slowfast.engine.precision import set_precision
 from slowfast.engine.solver import build_optimizer
 from slowfast.engine.update import Update, update_options
@@ -96,7 +97,7 @@ def _child(
             world_size=processes,
             device_id=device if cuda else None,
         )
-    taken = _steps(cfg, made_batch(cfg, clips, seed=rank), steps, device)
+    taken = _steps(cfg, synthetic_batch(cfg, clips, seed=rank), steps, device)
     if rank == 0:
         torch.save(taken, Path(folder) / "seconds.pt")
     if processes > 1:

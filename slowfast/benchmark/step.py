@@ -18,12 +18,12 @@ from slowfast.benchmark.workload import (
     gflop,
     has_bf16,
     kept_activations_gib,
-    made_batch,
     matrix_product,
     peak_memory_gib,
     synchronised,
     variants,
 )
+from slowfast.engine.cost import synthetic_batch
 from slowfast.engine.meters import StepClock
 from slowfast.engine.precision import set_precision
 from slowfast.engine.solver import build_optimizer
@@ -94,7 +94,7 @@ def step_benchmark(
     """
     chosen = chosen or variants(device, has_bf16(device))
     report = Report("step")
-    batch = made_batch(cfg, clips)
+    batch = synthetic_batch(cfg, clips)
     with one_thread():
         trainers = {v.name: _Trainer(v, cfg, batch, device) for v in chosen}
         parts: dict[str, Callable[[], object]] = {

@@ -1,4 +1,4 @@
-"""The same work computed in several ways: made batches, variants of a config, operations counted.
+"""The same work computed in several ways: variants of a config, operations counted.
 
 Legend: N clips, T frames, S pixels, K classes, D embedding width.
 """
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,7 +18,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from slowfast.benchmark.timing import Clock
 from slowfast.config import get_cfg
 from slowfast.config.derived import has_second_exo
-from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.engine.cost import step_cost
 from slowfast.models.build import build_model
 
@@ -107,34 +105,6 @@ def fitting_clips(cfg: CfgNode, device: torch.device) -> int:
 
 def is_dual(cfg: CfgNode) -> bool:
     return bool(cfg.MODEL.MODEL_NAME == "EgoExoSlowFast")
-
-
-def made_batch(cfg: CfgNode, clips: int, seed: int = 0) -> Any:
-    """`clips` training clips of noise with labels: pairs for the dual model."""
-    draw = torch.Generator().manual_seed(seed)
-    size = cfg.DATA.TRAIN_CROP_SIZE
-
-    def view(frames: int, labels: list[Tensor]) -> ClipBatch:
-        shape = (clips, frames, size, size, 3)
-        pixels = torch.randint(0, 256, shape, generator=draw, dtype=torch.uint8)
-        text = torch.randn(clips, cfg.SUML.EMBED_DIM, generator=draw)
-        return ClipBatch(pixels, labels, torch.arange(clips), F.normalize(text, dim=1))
-
-    if cfg.MODEL.MODEL_NAME == "SlowFast":
-        counts = [cfg.MODEL.NUM_CLASSES]
-    else:
-        counts = cfg.MODEL.NUM_CLASSES_LIST
-    single = [torch.randint(0, k, (clips,), generator=draw) for k in counts]
-    multiple = [
-        torch.randint(0, 2, (clips, k), generator=draw).float() for k in cfg.EXO.NUM_CLASSES_LIST
-    ]
-    if is_dual(cfg):
-        ego = view(cfg.DATA.NUM_FRAMES, single)
-        exo = [view(cfg.EXO.NUM_FRAMES, multiple) for _ in range(2 if has_second_exo(cfg) else 1)]
-        return PairedBatch(ego, *exo)
-    if cfg.MODEL.MODEL_NAME == "ExoSlowFast":
-        return view(cfg.EXO.NUM_FRAMES, multiple)
-    return view(cfg.DATA.NUM_FRAMES, single)
 
 
 def gflop(cfg: CfgNode, size: int, training: bool) -> float:

@@ -15,7 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from slowfast.config.derived import has_second_exo
+from slowfast.config.derived import aligns_by_factor, has_second_exo
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.engine.precision import HALF
 from slowfast.engine.solver import build_optimizer
@@ -111,28 +111,39 @@ def step_cost(cfg: CfgNode, clips: int) -> StepCost:
         )
 
 
-def synthetic_batch(cfg: CfgNode, clips: int) -> ClipBatch | PairedBatch:
-    """A training batch of the true sizes: random frames and text, and the first class each."""
-    name, side = cfg.MODEL.MODEL_NAME, cfg.DATA.TRAIN_CROP_SIZE
+def synthetic_batch(cfg: CfgNode, clips: int, seed: int = 0) -> ClipBatch | PairedBatch:
+    """A training batch of the true sizes: frames, labels and text at random."""
+    draw, side = torch.Generator().manual_seed(seed), cfg.DATA.TRAIN_CROP_SIZE
+    dual = cfg.MODEL.MODEL_NAME == "EgoExoSlowFast"
 
     def view(frames: int, classes: list[int], multi_label: bool) -> ClipBatch:
-        text = torch.rand(clips, cfg.SUML.EMBED_DIM)
+        shape = (clips, frames, side, side, 3)
+        labels = [
+            torch.randint(0, 2, (clips, count), generator=draw).float()
+            if multi_label
+            else torch.randint(0, count, (clips,), generator=draw)
+            for count in classes
+        ]
+        text = torch.randn(clips, cfg.SUML.EMBED_DIM, generator=draw)
         return ClipBatch(
-            frames=torch.randint(0, 256, (clips, frames, side, side, 3), dtype=torch.uint8),
-            labels=[
-                torch.zeros(clips, count) if multi_label else torch.zeros(clips, dtype=torch.int64)
-                for count in classes
-            ],
+            frames=torch.randint(0, 256, shape, generator=draw, dtype=torch.uint8),
+            labels=labels,
             indices=torch.arange(clips),
-            text=nn.functional.normalize(text, dim=1) if name == "EgoExoSlowFast" else None,
+            text=nn.functional.normalize(text, dim=1) if dual else None,
+            shares_label=torch.ones(clips, dtype=torch.bool) if aligns_by_factor(cfg) else None,
         )
 
-    ego_classes = [cfg.MODEL.NUM_CLASSES] if name == "SlowFast" else cfg.MODEL.NUM_CLASSES_LIST
-    ego = view(cfg.DATA.NUM_FRAMES, ego_classes, cfg.MODEL.LOSS_FUNC == "bce_logit")
-    exo = view(cfg.EXO.NUM_FRAMES, cfg.EXO.NUM_CLASSES_LIST, True)
-    if name == "EgoExoSlowFast":
-        return PairedBatch(ego, exo, exo if has_second_exo(cfg) else None)
-    return exo if name == "ExoSlowFast" else ego
+    def exo() -> ClipBatch:
+        return view(cfg.EXO.NUM_FRAMES, cfg.EXO.NUM_CLASSES_LIST, True)
+
+    if cfg.MODEL.MODEL_NAME == "ExoSlowFast":
+        return exo()
+    one_head = cfg.MODEL.MODEL_NAME == "SlowFast"
+    classes = [cfg.MODEL.NUM_CLASSES] if one_head else cfg.MODEL.NUM_CLASSES_LIST
+    ego = view(cfg.DATA.NUM_FRAMES, classes, cfg.MODEL.LOSS_FUNC == "bce_logit")
+    if not dual:
+        return ego
+    return PairedBatch(ego, exo(), exo() if has_second_exo(cfg) else None)
 
 
 def _state_per_gradient(optimizer: torch.optim.Optimizer) -> float:

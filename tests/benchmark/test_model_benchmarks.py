@@ -13,10 +13,10 @@ from slowfast.benchmark.workload import (
     Variant,
     gflop,
     kept_activations_gib,
-    made_batch,
     made_cfg,
     variants,
 )
+from slowfast.engine.cost import synthetic_batch
 from slowfast.models.slowfast import NUM_BLOCKS
 from tests.commands import run_tool
 
@@ -40,7 +40,7 @@ def dual(cfg):
 
 
 def test_step(cfg, tmp_path):
-    batches = [made_batch(cfg, 2, seed) for seed in range(3)]
+    batches = [synthetic_batch(cfg, 2, seed) for seed in range(3)]
     report = step.step_benchmark(cfg, 2, CPU, 1, batches, [Variant(PLAIN), OURS])
     assert report.holds, report.lines()
     assert set(report.tables[0].milliseconds) == {PLAIN, "ours"}

@@ -72,6 +72,22 @@ def test_activations_follow_what_goes_through_at_once() -> None:
     assert less.backward_flops > one.backward_flops
 
 
+@pytest.mark.parametrize(
+    "suml",
+    [
+        {"SUML__EXO_STREAM": True},
+        {"SUML__ALIGN__KIND": "factorised", "SUML__PAIRS__MINING": "factors"},
+    ],
+    ids=str,
+)
+def test_a_second_exo_clip_costs_its_pass(suml: dict[str, object]) -> None:
+    cfg = tiny_cfg("EgoExoSlowFast", **SMALL, **suml)
+    plain = step_cost(tiny_cfg("EgoExoSlowFast", **SMALL), 1)
+    # Two halves of one size; projections are small.
+    assert step_cost(cfg, 1).forward_flops == pytest.approx(1.5 * plain.forward_flops, rel=0.01)
+    assert "align" in module._made_step(cfg, torch.device("cpu"), 2)
+
+
 def test_when_a_step_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     cost = StepCost(2, 1, 1, forward_flops=1e9, backward_flops=2e9, parameters=2**30,
                     gradients=2**30, optimizer=2**30, activations=2**30)  # fmt: skip
