@@ -105,8 +105,16 @@ def test_the_experiment_differs_by_what_it_says():
     assert plan.arm("f").after == "exo"
 
 
-def test_the_text_weight_is_chosen_off_the_test_list():
-    plan = read_plan(CONFIGS / "ablation" / "sample_text_weight.yaml")
+def test_both_plans_have_the_same_arms_under_the_same_names():
+    plan, beyond = (read_plan(CONFIGS / "ablation" / f"{n}.yaml") for n in ("sample", "beyond"))
+    for name in ("exo", "b", "d", "f"):
+        assert beyond.arm(name).cfg == plan.arm(name).cfg
+    assert set(beyond.seeds) <= set(plan.seeds)
+
+
+@pytest.mark.parametrize("choice", ["text", "align"])
+def test_a_weight_is_chosen_off_the_test_list(choice):
+    plan = read_plan(CONFIGS / "ablation" / f"sample_{choice}_weight.yaml")
     experiment = read_plan(CONFIGS / "ablation" / "sample.yaml")
     part = {item.name: item for item in plan.lists}
     for arm in plan.arms:
