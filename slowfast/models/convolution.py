@@ -5,6 +5,9 @@ Legend: N clips, C channels, T frames, H W positions.
 
 from __future__ import annotations
 
+from operator import gt
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,7 +26,23 @@ class Conv3d(nn.Conv3d):
             return self._over_space(x)
         if self.as_2d and self._leaves_alone(1) and self._leaves_alone(2):
             return self._over_time(x)
+        if self._is_short_in_bf16(x):
+            return self._of_padded(x)
         return super().forward(x)
+
+    def _is_short_in_bf16(self, x: Tensor) -> bool:
+        """torch 2.13 on a CPU with bf16 instructions: an input that is shorter than the kernel
+        along an axis gets wrong weight gradients, and memory beyond them is written to."""
+        if x.device.type != "cpu" or not any(map(gt, self.kernel_size, x.shape[2:])):
+            return False
+        return x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
+
+    def _of_padded(self, x: Tensor) -> Tensor:
+        """The same values, the zeros laid around the input beforehand."""
+        assert not isinstance(self.padding, str)
+        time, height, width = self.padding
+        x = F.pad(x, (width, width, height, height, time, time))
+        return F.conv3d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
     def _leaves_alone(self, axis: int) -> bool:
         return (self.kernel_size[axis], self.stride[axis], self.padding[axis]) == (1, 1, 0)

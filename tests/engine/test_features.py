@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from slowfast.engine.features import features_folder
 from slowfast.evaluation.predictions import read_predictions
 from slowfast.models import build_model
 from slowfast.utils.errors import UserError
+from tests.engine import tiny_run
 from tests.engine.tiny_run import SEGMENTS, make_home, run_test, tiny_run_cfg
 
 
@@ -230,8 +232,8 @@ def word_vectors(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], np.ndarray]
     def encode(texts: list[str], cfg: CfgNode) -> np.ndarray:
         return np.stack([vector(text) for text in texts])
 
-    for name in ("retrieval_task", "zero_shot_task"):
-        monkeypatch.setattr(f"slowfast.engine.{name}.encode_narrations", encode)
+    planned = functools.partial(tiny_run.plan_test, encode=encode)
+    monkeypatch.setattr(tiny_run, "plan_test", planned)
     return vector
 
 

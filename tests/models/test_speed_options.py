@@ -118,6 +118,30 @@ def test_compiled_backbones_compute_the_same(make_model, make_clip, monkeypatch)
     assert_close(gradients_and_statistics(make_model(EGO, MODEL__COMPILE=True), clip), expected, 0)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "size"),
+    [
+        ((3, 1, 1), 1, (2, 4, 4)),
+        ((5, 1, 1), (2, 1, 1), (4, 4, 4)),
+        ((5, 1, 1), 1, (3, 4, 4)),
+        ((1, 3, 3), (1, 2, 2), (4, 1, 1)),
+        ((3, 1, 1), 1, (8, 4, 4)),
+    ],
+)
+def test_bf16_gradients_of_short_inputs(kernel, stride, size):
+    """Shorter than the kernel along an axis; the last one is not."""
+    padding = tuple(k // 2 for k in kernel)
+    torch.manual_seed(0)
+    conv = Conv3d(48, 16, kernel, stride=stride, padding=padding, bias=False)
+    x = torch.randn(4, 48, *size)
+    expected = torch.autograd.grad(conv(x).square().sum(), conv.weight)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        y = conv(x)
+    found = torch.autograd.grad(y.float().square().sum(), conv.weight)[0]
+    # 8 bits in inputs, weights and outputs, summed over hundreds of positions.
+    assert float((found - expected).norm() / expected.norm()) < 0.02
+
+
 def test_recomputed_stages_give_the_same_step(make_model, make_clip):
     clip = make_clip()
     expected = gradients_and_statistics(make_model(EGO), clip)
