@@ -164,7 +164,8 @@ def _value(cfg: CfgNode, key: str) -> Any:
 def _choices(cfg: CfgNode) -> str | None:
     for key, choices in CHOICES.items():
         if (value := _value(cfg, key)) not in choices:
-            return f"{key} is {value!r}; choose one of {', '.join(map(str, choices))}"
+            named = ", ".join(str(choice) if choice != "" else "'' (none)" for choice in choices)
+            return f"{key} is {value!r}; choose one of {named}"
     return None
 
 

@@ -172,7 +172,7 @@ class PairTable:
             if found != wanted:
                 raise UserError(
                     f"pair table {path} was mined with {name} {found!r}, the config says "
-                    f"{wanted!r}; {_REMEDY}, or set SUML.PAIRS.FILE"
+                    f"{wanted!r}; set SUML.PAIRS.FILE to another file and {_REMEDY}"
                 )
 
 

@@ -102,9 +102,20 @@ def last_checkpoint(output_dir: str | Path) -> Path | None:
 
 
 def newest_checkpoint(cfg: CfgNode) -> Path | None:
-    """`last_checkpoint` of OUTPUT_DIR, looked for by rank 0 and the same on every rank."""
-    found = last_checkpoint(cfg.OUTPUT_DIR) if distributed.is_main() else None
-    newest: Path | None = distributed.broadcast_object(found)
+    """`last_checkpoint` of OUTPUT_DIR, looked for by rank 0 and the same on every rank.
+
+    Raises: UserError where there are checkpoints and all of them are damaged.
+    """
+    found = None
+    if distributed.is_main():
+        newest = last_checkpoint(cfg.OUTPUT_DIR)
+        found = newest, 0 if newest else len(numbered_checkpoints(cfg.OUTPUT_DIR))
+    newest, damaged = distributed.broadcast_object(found)
+    if damaged:
+        raise UserError(
+            f"all {damaged} checkpoint(s) in OUTPUT_DIR {cfg.OUTPUT_DIR} are damaged (the log says "
+            "how); move them away to start anew, or set another OUTPUT_DIR"
+        )
     return newest
 
 

@@ -95,6 +95,8 @@ def _table_pairs(
     if not cfg.TEST.CROSS_VIEW.PAIRS:
         return None
     path = Path(cfg.TEST.CROSS_VIEW.PAIRS)
+    if not path.is_file():
+        raise UserError(f"TEST.CROSS_VIEW.PAIRS {path} does not exist; correct the path")
     table = PairTable.load(path)
     # However it was mined: only the lists must be those that are tested.
     table.check(path, ego, exo, table.settings)

@@ -14,7 +14,7 @@ from fvcore.common.config import CfgNode
 from slowfast.datasets.build import build_dataset
 from slowfast.datasets.loader import build_loader
 from slowfast.datasets.missing import missing_collected
-from slowfast.engine.checkpoint import last_checkpoint, load_checkpoint_file
+from slowfast.engine.checkpoint import load_checkpoint_file, newest_checkpoint
 from slowfast.engine.checkpoint_names import BEST, checkpoint_path
 from slowfast.engine.compatible import check_resumable
 from slowfast.engine.cost import StepCost, step_cost, synthetic_batch, view_cost
@@ -207,7 +207,7 @@ def _made_step(cfg: CfgNode, device: torch.device, clips: int) -> str:
 def _start(report: DryRun, cfg: CfgNode) -> None:
     if holder := lock_in(cfg.OUTPUT_DIR):
         report.say("start", f"refused while {holder}, trains into {cfg.OUTPUT_DIR}")
-    newest = last_checkpoint(cfg.OUTPUT_DIR) if cfg.TRAIN.AUTO_RESUME else None
+    newest = newest_checkpoint(cfg) if cfg.TRAIN.AUTO_RESUME else None
     given = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.CHECKPOINT_FILE_PATH else None
     resumed = newest or (given if cfg.TRAIN.RESUME else None)
     if resumed is not None:
@@ -224,6 +224,8 @@ def _start(report: DryRun, cfg: CfgNode) -> None:
         if path and not Path(path).is_file():
             raise UserError(f"{key} {path} is no file; correct the path")
         if path:
+            section = cfg[key.split(".")[0]]
+            load_checkpoint_file(path, section.get("CHECKPOINT_TYPE", "pytorch"), key=key)
             report.say("start", f"weights of {key} {path}")
     if given is None:
         report.say("start", "random weights (TRAIN.CHECKPOINT_FILE_PATH is empty)")
@@ -241,6 +243,9 @@ def _files(report: DryRun, cfg: CfgNode) -> None:
     path = checkpoint_to_test(cfg, None)
     if not path.is_file() and not cfg.TEST.CHECKPOINT_FILE_PATH:
         raise UserError(f"the checkpoint to test {path} is no file; correct the path")
+    if path.is_file():
+        section = cfg.TEST if cfg.TEST.CHECKPOINT_FILE_PATH else cfg.TRAIN
+        load_checkpoint_file(path, section.CHECKPOINT_TYPE)
     report.say("tested", str(path))
 
 

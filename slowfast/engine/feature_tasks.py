@@ -26,6 +26,7 @@ from slowfast.engine.zero_shot_task import encode_class_names, zero_shot_results
 from slowfast.evaluation.tables import format_task
 from slowfast.models.build import build_model, build_test_model
 from slowfast.models.ego_exo import EgoExoSlowFast
+from slowfast.models.published_names import PROJECTIONS
 from slowfast.models.recognizer import Recognizer
 from slowfast.semantics.build import Encode
 from slowfast.utils import distributed
@@ -34,6 +35,9 @@ from slowfast.utils.files import write_json
 from slowfast.utils.logging import log_json_stats
 
 logger = logging.getLogger(__name__)
+
+# In checkpoints whose alignment was factorised.
+_BY_VERB = PROJECTIONS["ego_verb_projection"]
 
 Datasets = Mapping[str, VideoDataset]
 # What rank 0 makes of the features of each view.
@@ -112,8 +116,15 @@ def tested_views(
     """The views with the parts of the model that they need, with the weights of the checkpoint."""
     is_dual = cfg.MODEL.MODEL_NAME == "EgoExoSlowFast"
     model = build_model(cfg) if is_dual else build_test_model(cfg)
-    load_test_weights(model, checkpoint, cfg)
+    report = load_test_weights(model, checkpoint, cfg)
     if isinstance(model, EgoExoSlowFast):
+        others = [name for name in report.unexpected if name.startswith(_BY_VERB)]
+        if cfg.TEST.TASK == "cross_view" and (model.by_factor or others):
+            logger.warning(
+                "%s was aligned by verb and by noun (SUML.ALIGN.KIND factorised); what is measured "
+                "here are not those projections, but the ones of the text terms",
+                checkpoint,
+            )
         views = [_dual_view(model, name, dataset) for name, dataset in datasets.items()]
     elif isinstance(model, Recognizer):
         weights = weights_digest(model)

@@ -361,12 +361,15 @@ def _stop(run: Training, interrupted: Interrupted) -> None:
     distributed.barrier()
     if distributed.is_main():
         newest = run.writer.newest
+        how = "the same command goes on from"
+        if not run.cfg.TRAIN.AUTO_RESUME:
+            how = "with TRAIN.RESUME True, TRAIN.CHECKPOINT_FILE_PATH goes on from"
         logger.warning(
-            "stopped by %s in epoch %d after step %d; %s goes on from %s",
+            "stopped by %s in epoch %d after step %d; %s %s",
             interrupted,
             run.progress.epoch + 1,
             run.progress.iteration,
-            "the same command" if run.cfg.TRAIN.AUTO_RESUME else "with TRAIN.AUTO_RESUME True, it",
+            how,
             path if newest == path else f"{newest}, as this step could not be saved",
         )
     sys.exit(exit_status(interrupted.signum))

@@ -12,6 +12,7 @@ from slowfast.engine.checkpoint import (
     last_checkpoint,
     load_training_state,
     load_weights,
+    newest_checkpoint,
     published_state_dict,
     save_checkpoint,
 )
@@ -181,3 +182,16 @@ class TestLastCheckpoint:
         for path in (folder / "checkpoints").iterdir():
             path.write_bytes(b"x")
         assert last_checkpoint(folder) is None
+
+
+def test_damaged_checkpoints_alone_are_an_error(tmp_path: Path) -> None:
+    """Neither a training from the beginning nor a test of nothing."""
+    cfg = tiny_cfg()
+    cfg.OUTPUT_DIR = str(tmp_path)
+    assert newest_checkpoint(cfg) is None
+    for epochs in (1, 2):
+        path = checkpoint_path(tmp_path, epochs)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"cut short")
+    with pytest.raises(UserError, match=r"all 2 checkpoint\(s\) in OUTPUT_DIR .* are damaged"):
+        newest_checkpoint(cfg)

@@ -163,6 +163,18 @@ def test_everything_is_told_and_nothing_written(
     assert {path: path.stat().st_mtime_ns for path in sample_home.rglob("*")} == before
 
 
+@pytest.mark.parametrize("key", ["TRAIN.CHECKPOINT_FILE_PATH", "TEST.CHECKPOINT_FILE_PATH"])
+def test_a_checkpoint_that_is_none(tmp_path: Path, key: str) -> None:
+    (tmp_path / "text.pyth").write_text("no checkpoint")
+    cfg = tiny_cfg(OUTPUT_DIR=str(tmp_path / "run"), TRAIN__ENABLE=key.startswith("TRAIN"))
+    cfg.merge_from_list([key, str(tmp_path / "text.pyth")])
+    report = module.DryRun()
+    part = module._start if cfg.TRAIN.ENABLE else module._files
+    report.look("start", lambda: part(report, cfg))
+    (mistake,) = report.mistakes
+    assert "text.pyth cannot be read as a PyTorch checkpoint" in mistake
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     """By the command, in one line, behind what there is to tell."""
     args = ("NUM_GPUS", 0, "TRAIN.CHECKPOINT_FILE_PATH", "no.pyth", "TRAIN.BATCH_SIZE", 2)

@@ -17,9 +17,11 @@ from slowfast.datasets.build import build_dataset, load_clip
 from slowfast.engine import features as features_module
 from slowfast.engine import shards, tester
 from slowfast.engine.checkpoint import load_test_weights
+from slowfast.engine.feature_tasks import tested_views
 from slowfast.engine.features import features_folder
 from slowfast.evaluation.predictions import read_predictions
 from slowfast.models import build_model
+from slowfast.models.published_names import published_state_dict
 from slowfast.utils.errors import UserError
 from tests.engine import tiny_run
 from tests.engine.tiny_run import SEGMENTS, make_home, run_test, tiny_run_cfg
@@ -308,6 +310,24 @@ def test_cross_view_by_the_label_map(home: Path, both: Path, no_model: None) -> 
     assert results["num_label_pairs"] == agrees.sum()
     assert results["label_pairs_positive"] == pytest.approx(similarity[agrees].mean(), abs=1e-5)
     assert "table_pairs_positive" not in results
+
+
+def test_cross_view_of_a_factorised_alignment_is_warned_of(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Judged by the checkpoint, whatever the config of the test says."""
+    cfg = tiny_run_cfg(home, "by_factor", TEST__TASK="cross_view")
+    plain = cfg.clone()
+    for key, value in (("ALIGN.KIND", "factorised"), ("PAIRS.MINING", "factors")):
+        cfg.merge_from_list([f"SUML.{key}", value])
+    state = {"model_state": published_state_dict(build_model(cfg))}
+    path = Path(cfg.OUTPUT_DIR) / "by_factor.pyth"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path)
+    for asked in (plain, cfg):
+        caplog.clear()
+        tested_views(asked, {}, path, torch.device("cpu"))
+        assert "aligned by verb and by noun" in caplog.text
 
 
 def test_cross_view_of_a_pair_table(home: Path, both: Path, no_model: None) -> None:
