@@ -87,9 +87,19 @@ def _other_narration(listed: list[Segment]) -> list[Segment]:
         (_other_narration(EGO), EXO, {}, r"for other ego segments.*run tools/mine_pairs"),
         (EGO, _other_narration(EXO), {}, r"for other exo segments.*run tools/mine_pairs"),
         (EGO[::-1], EXO, {}, r"for other ego segments"),
-        (EGO, EXO, {"mining": "tiers"}, r"mining 'text', the config says 'tiers'; run tools"),
-        (EGO, EXO, {"top_k": 5}, r"top_k 3, the config says 5; run tools"),
-        (EGO, EXO, {"encoder": "other"}, r"encoder 'fake', the config says 'other'; run tools"),
+        (
+            EGO,
+            EXO,
+            {"mining": "tiers"},
+            r"mining 'text', the config says 'tiers'; set SUML.PAIRS.FILE",
+        ),
+        (EGO, EXO, {"top_k": 5}, r"top_k 3, the config says 5; set SUML.PAIRS.FILE"),
+        (
+            EGO,
+            EXO,
+            {"encoder": "other"},
+            r"encoder 'fake', the config says 'other'; set SUML.PAIRS.FILE",
+        ),
     ],
 )
 def test_a_table_for_other_data_is_refused(

@@ -14,10 +14,9 @@ import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.datasets.build import build_dataset, load_clip
+from slowfast.engine import feature_tasks, shards, tester
 from slowfast.engine import features as features_module
-from slowfast.engine import shards, tester
 from slowfast.engine.checkpoint import load_test_weights
-from slowfast.engine.feature_tasks import tested_views
 from slowfast.engine.features import features_folder
 from slowfast.evaluation.predictions import read_predictions
 from slowfast.models import build_model
@@ -326,7 +325,7 @@ def test_cross_view_of_a_factorised_alignment_is_warned_of(
     torch.save(state, path)
     for asked in (plain, cfg):
         caplog.clear()
-        tested_views(asked, {}, path, torch.device("cpu"))
+        feature_tasks.tested_views(asked, {}, path, torch.device("cpu"))
         assert "aligned by verb and by noun" in caplog.text
 
 
