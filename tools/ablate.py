@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from slowfast.ablation.ablate import ablate
-from slowfast.ablation.plan import read_plan
-from slowfast.ablation.progress import LogDisplay, terminal_display
+from slowfast.lab.ablation.ablate import ablate
+from slowfast.lab.ablation.plan import read_plan
+from slowfast.lab.ablation.progress import LogDisplay, terminal_display
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
 from slowfast.utils.logging import setup_logging

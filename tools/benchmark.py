@@ -15,19 +15,25 @@ from pathlib import Path
 
 import torch
 
-from slowfast.benchmark.evaluation import evaluation_benchmark
-from slowfast.benchmark.frames import Video, configured_video, made_video
-from slowfast.benchmark.loader import loader_benchmark
-from slowfast.benchmark.narrations import configured_texts, made_texts, narrations_benchmark
-from slowfast.benchmark.pairs import DISTINCT, TOP_K, configured_data, made_data, pairs_benchmark
-from slowfast.benchmark.report import Report
-from slowfast.benchmark.scale import scale_benchmark
-from slowfast.benchmark.step import step_benchmark
-from slowfast.benchmark.views import LENGTHS, views_benchmark
-from slowfast.benchmark.workload import fitting_clips, made_cfg
 from slowfast.config import get_cfg, load_config
 from slowfast.datasets.build import build_dataset
-from slowfast.datasets.loader import build_loader
+from slowfast.datasets.loading.loader import build_loader
+from slowfast.lab.benchmark.evaluation import evaluation_benchmark
+from slowfast.lab.benchmark.frames import Video, configured_video, made_video
+from slowfast.lab.benchmark.loader import loader_benchmark
+from slowfast.lab.benchmark.narrations import configured_texts, made_texts, narrations_benchmark
+from slowfast.lab.benchmark.pairs import (
+    DISTINCT,
+    TOP_K,
+    configured_data,
+    made_data,
+    pairs_benchmark,
+)
+from slowfast.lab.benchmark.report import Report
+from slowfast.lab.benchmark.scale import scale_benchmark
+from slowfast.lab.benchmark.step import step_benchmark
+from slowfast.lab.benchmark.views import LENGTHS, views_benchmark
+from slowfast.lab.benchmark.workload import fitting_clips, made_cfg
 from slowfast.semantics.ivf_search import IvfSearch
 from slowfast.utils.cli import run_command
 

@@ -9,7 +9,7 @@ test needs, which is half of a SUM-L checkpoint.
 import argparse
 from pathlib import Path
 
-from slowfast.engine.convert import convert_checkpoint
+from slowfast.engine.checkpoints.convert import convert_checkpoint
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
 

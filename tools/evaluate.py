@@ -10,7 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from slowfast.datasets.labelled_list import read_labelled_list
+from slowfast.datasets.sources.labelled_list import read_labelled_list
 from slowfast.evaluation.predictions import read_predictions, select
 from slowfast.evaluation.results import recognition_results
 from slowfast.evaluation.scores import are_probabilities

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Render the sample: `tools/make_sample.py --out data/sample [--preset demo] [KEY=VALUE ...]`.
 
-KEY=VALUE changes one knob of slowfast/sample/settings.py, e.g. train_segments=200.
+KEY=VALUE changes one knob of slowfast/lab/sample/settings.py, e.g. train_segments=200.
 """
 
 import argparse
 import logging
 from pathlib import Path
 
-from slowfast.sample.make import make_sample
-from slowfast.sample.settings import PRESETS, with_overrides
+from slowfast.lab.sample.make import make_sample
+from slowfast.lab.sample.settings import PRESETS, with_overrides
 from slowfast.utils.cli import run_command
 
 

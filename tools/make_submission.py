@@ -9,7 +9,7 @@ set's, which has no labels.
 import argparse
 from pathlib import Path
 
-from slowfast.datasets.labelled_list import read_listed_segments
+from slowfast.datasets.sources.labelled_list import read_listed_segments
 from slowfast.evaluation.predictions import read_predictions, select
 from slowfast.evaluation.submission import (
     NUM_NOUNS,

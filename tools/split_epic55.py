@@ -7,7 +7,7 @@
 import argparse
 from pathlib import Path
 
-from slowfast.datasets.annotations import EPIC_55_SPLIT_ROWS, write_epic_55_split
+from slowfast.datasets.sources.epic_annotations import EPIC_55_SPLIT_ROWS, write_epic_55_split
 from slowfast.utils.cli import run_command
 
 

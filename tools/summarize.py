@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from slowfast.datasets.labelled_list import read_labelled_list
+from slowfast.datasets.sources.labelled_list import read_labelled_list
 from slowfast.evaluation.paired import LabelledList
 from slowfast.evaluation.predictions import read_predictions
 from slowfast.evaluation.summary import STYLES, Run, format_summary, load_run

@@ -9,11 +9,15 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 # The imports register the data sets; a new one adds its module here.
-from slowfast.datasets import ego_exo, epic, lemma  # noqa: F401
-from slowfast.datasets.collate import collate_clips
-from slowfast.datasets.device_transform import DeviceTransform
+from slowfast.datasets import ego_exo  # noqa: F401
+from slowfast.datasets.clips.collate import collate_clips
+from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.segment_dataset import SPLITS
+from slowfast.datasets.sources import (
+    epic,  # noqa: F401
+    lemma,  # noqa: F401
+)
 from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment, SegmentViews
 from slowfast.utils.errors import UserError
 

@@ -15,12 +15,12 @@ from fvcore.common.registry import Registry
 from torch.utils.data import Dataset
 
 from slowfast.config.derived import aligns_by_factor, uses_exo
-from slowfast.datasets.device_transform import DeviceTransform
-from slowfast.datasets.epic import epickitchen
-from slowfast.datasets.narrations import NarrationTable
-from slowfast.datasets.pairs import IMPORTED, PairTable
+from slowfast.datasets.clips.device_transform import DeviceTransform
+from slowfast.datasets.pairing.narrations import NarrationTable
+from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
 from slowfast.datasets.registry import DATASET_REGISTRY
 from slowfast.datasets.segment_dataset import SegmentDataset
+from slowfast.datasets.sources.epic import epickitchen
 from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream, generator

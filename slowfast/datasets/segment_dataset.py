@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from slowfast.datasets.clip_sampling import ClipSampling
-from slowfast.datasets.device_transform import DeviceTransform
-from slowfast.datasets.transforms import (
+from slowfast.datasets.clips.device_transform import DeviceTransform
+from slowfast.datasets.clips.sampling import ClipSampling
+from slowfast.datasets.clips.transforms import (
     Cut,
     FinishedCrop,
     Geometry,

@@ -12,11 +12,11 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
-from slowfast.engine.checkpoint_files import damage, write_checkpoint
-from slowfast.engine.checkpoint_formats import load_checkpoint_file
-from slowfast.engine.checkpoint_names import checkpoint_path, numbered_checkpoints
-from slowfast.engine.compatible import check_resumable
-from slowfast.engine.weight_names import (
+from slowfast.engine.checkpoints.compatible import check_resumable
+from slowfast.engine.checkpoints.files import damage, write_checkpoint
+from slowfast.engine.checkpoints.formats import load_checkpoint_file
+from slowfast.engine.checkpoints.names import checkpoint_path, numbered_checkpoints
+from slowfast.engine.checkpoints.weight_names import (
     EXO_ONLY_HEAD,
     as_exo_half,
     as_exo_only,
@@ -24,7 +24,14 @@ from slowfast.engine.weight_names import (
     heads_in,
     is_exo,
 )
-from slowfast.engine.weights import LoadReport, Match, Need, Shapes, load_weights, match_weights
+from slowfast.engine.checkpoints.weights import (
+    LoadReport,
+    Match,
+    Need,
+    Shapes,
+    load_weights,
+    match_weights,
+)
 from slowfast.models.ego_exo import EgoExoSlowFast
 from slowfast.models.published_names import EXO_HEAD, published_state_dict
 from slowfast.utils import distributed

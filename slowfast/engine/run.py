@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fvcore.common.config import CfgNode
 
-from slowfast.engine.device_checks import check_device
-from slowfast.engine.interruption import StopRequests
-from slowfast.engine.launch import Place
-from slowfast.engine.setup import prepared
+from slowfast.engine.preflight.device_checks import check_device
+from slowfast.engine.processes.launch import Place
+from slowfast.engine.processes.setup import prepared
+from slowfast.engine.processes.signals import StopRequests
 from slowfast.engine.tester import plan_test, test
 from slowfast.engine.trainer import train
 

@@ -15,7 +15,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.datasets.build import build_dataset
-from slowfast.datasets.loader import BatchLoader, build_loader
+from slowfast.datasets.loading.loader import BatchLoader, build_loader
 from slowfast.engine.checkpoint import (
     checkpoint_content,
     checkpoint_path,
@@ -23,20 +23,20 @@ from slowfast.engine.checkpoint import (
     load_training_state,
     newest_checkpoint,
 )
-from slowfast.engine.checkpoint_names import BEST, numbered_checkpoints
-from slowfast.engine.checkpoint_writer import CheckpointWriter
-from slowfast.engine.epoch_progress import EpochProgress
-from slowfast.engine.interruption import Interrupted, StopRequests, exit_status
-from slowfast.engine.meters import StepClock
-from slowfast.engine.nonfinite import NonFiniteSteps
-from slowfast.engine.precise_bn import update_batch_norm
-from slowfast.engine.precision import set_precision
-from slowfast.engine.progress import progress_line
-from slowfast.engine.scalars import ScalarWriter
-from slowfast.engine.setup import write_config
+from slowfast.engine.checkpoints.names import BEST, numbered_checkpoints
+from slowfast.engine.checkpoints.writer import CheckpointWriter
+from slowfast.engine.monitor.epoch_progress import EpochProgress
+from slowfast.engine.monitor.meters import StepClock
+from slowfast.engine.monitor.progress_bar import progress_line
+from slowfast.engine.monitor.tensorboard import ScalarWriter
+from slowfast.engine.processes.setup import write_config
+from slowfast.engine.processes.signals import Interrupted, StopRequests, exit_status
 from slowfast.engine.solver import build_optimizer, lr_at_epoch, set_lr
-from slowfast.engine.transfer import DeviceCopies
-from slowfast.engine.update import Update, update_options
+from slowfast.engine.step.nonfinite import NonFiniteSteps
+from slowfast.engine.step.precise_bn import update_batch_norm
+from slowfast.engine.step.precision import set_precision
+from slowfast.engine.step.transfer import DeviceCopies
+from slowfast.engine.step.update import Update, update_options
 from slowfast.engine.validation import validate
 from slowfast.models.build import build_model
 from slowfast.tasks.build import build_task

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from slowfast.evaluation.scores import LOG_FLOOR, log_softmax
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_atomically
-from slowfast.utils.unpickle import load_plain
+from slowfast.utils.safe_pickle.load import load_plain
 
 KEYS = ("verb_output", "noun_output", "narration_id")
 

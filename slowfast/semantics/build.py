@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from fvcore.common.config import CfgNode
 
-from slowfast.datasets.annotations import read_segments
 from slowfast.datasets.ego_exo import exo_entry, mining_settings
-from slowfast.datasets.label_map import build_label_map, class_table_paths
-from slowfast.datasets.lemma_annotations import LemmaAnnotations
-from slowfast.datasets.pairs import IMPORTED, PairTable
+from slowfast.datasets.pairing.label_map import build_label_map, class_table_paths
+from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
 from slowfast.datasets.registry import ANNOTATION_REGISTRY
+from slowfast.datasets.sources.epic_annotations import read_segments
+from slowfast.datasets.sources.lemma_annotations import LemmaAnnotations
 from slowfast.datasets.types import Annotations, Segment
 from slowfast.semantics.encoder import encode_cached
 from slowfast.semantics.ivf_search import IvfSearch, sampled_recall

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from slowfast.datasets.narrations import (
+from slowfast.datasets.pairing.narrations import (
     CACHE_VERSION,
     VECTOR_TYPE,
     cache_path,

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from slowfast.datasets.pairs import Tier
+from slowfast.datasets.pairing.pairs import Tier
 
 # The tier that a segment is joined from is the first of these that is not empty.
 TIER_ORDER = (Tier.SAME, Tier.SUBSET, Tier.VERB, Tier.NOUN)

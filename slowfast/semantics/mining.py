@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from slowfast.datasets.pairs import PairTable, Tier, narration_hash
+from slowfast.datasets.pairing.pairs import PairTable, Tier, narration_hash
 from slowfast.datasets.types import Segment
 from slowfast.semantics.label_tiers import (
     TIER_ORDER,

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from slowfast.datasets.lemma_annotations import LemmaAnnotations
-from slowfast.datasets.pairs import Tier
+from slowfast.datasets.pairing.pairs import Tier
+from slowfast.datasets.sources.lemma_annotations import LemmaAnnotations
 from slowfast.utils.errors import UserError
 
 # Names of the tiers in the file, in the order in which they are looked through.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fvcore.common.config import CfgNode
 
 from slowfast.config.derived import aligns, uses_exo
-from slowfast.datasets.common import device_transform
+from slowfast.datasets.from_cfg import device_transform
 from slowfast.losses.classification import cross_entropy, multilabel
 from slowfast.tasks.base import Task
 from slowfast.tasks.ego_exo_alignment import AlignmentSettings, EgoExoAlignmentTask

@@ -12,17 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slowfast.datasets.device_transform import DeviceTransform
+from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.losses.classification import cross_entropy, multilabel
 from slowfast.losses.dcl import dcl_rows, not_negative
 from slowfast.models.dropout import reseed_dropout
 from slowfast.models.ego_exo import EgoExoOutput
-from slowfast.tasks.alignment_term import AlignmentTerm
 from slowfast.tasks.base import StepOutput, Task, weighted_sum
-from slowfast.tasks.exo_queue import ExoQueue
-from slowfast.tasks.peers import Peers, text_of
 from slowfast.tasks.recognition import dropout_seed
+from slowfast.tasks.terms.alignment import AlignmentTerm
+from slowfast.tasks.terms.exo_queue import ExoQueue
+from slowfast.tasks.terms.peers import Peers, text_of
 from slowfast.utils.seeding import Stream
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from slowfast.datasets.device_transform import DeviceTransform
+from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.types import ClipBatch
 from slowfast.models.dropout import reseed_dropout
 from slowfast.tasks.base import StepOutput, Task, weighted_sum

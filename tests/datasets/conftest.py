@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from slowfast.datasets.clip_sampling import ClipSampling
-from slowfast.datasets.device_transform import DeviceTransform
-from slowfast.datasets.frame_store import VideoStore
-from slowfast.datasets.frames import make_decoder
+from slowfast.datasets.clips.device_transform import DeviceTransform
+from slowfast.datasets.clips.sampling import ClipSampling
+from slowfast.datasets.clips.transforms import Geometry
+from slowfast.datasets.frames.image_files import make_decoder
+from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.segment_dataset import SegmentDataset, TestViews
-from slowfast.datasets.transforms import Geometry
 from slowfast.datasets.types import Segment
 from slowfast.utils.seeding import Stream
-from tests.datasets.tiny_videos import make_segment, make_video
+from tests.datasets.frames.tiny_videos import make_segment, make_video
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import torch
 from slowfast.config import get_cfg
 from slowfast.datasets import build_dataset, load_clip
 from slowfast.datasets.ego_exo import EgoExoDataset, shuffled
-from slowfast.datasets.narrations import NarrationTable
-from slowfast.datasets.pairs import PairTable, narration_hash
+from slowfast.datasets.pairing.narrations import NarrationTable
+from slowfast.datasets.pairing.pairs import PairTable, narration_hash
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import PairedSample, SampleKey, Segment
 from slowfast.utils.errors import UserError

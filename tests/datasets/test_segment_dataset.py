@@ -3,16 +3,16 @@ import pytest
 import torch
 
 from slowfast.datasets.build import load_clip
-from slowfast.datasets.clip_sampling import ClipSampling
-from slowfast.datasets.collate import collate_clips
-from slowfast.datasets.frame_store import VideoStore
-from slowfast.datasets.frames import make_decoder
+from slowfast.datasets.clips.collate import collate_clips
+from slowfast.datasets.clips.sampling import ClipSampling
+from slowfast.datasets.clips.transforms import Geometry, place_float
+from slowfast.datasets.frames.image_files import make_decoder
+from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.segment_dataset import TestViews
-from slowfast.datasets.transforms import Geometry, place_float
 from slowfast.datasets.types import SampleKey, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream
-from tests.datasets.tiny_videos import make_segment, make_video
+from tests.datasets.frames.tiny_videos import make_segment, make_video
 
 
 class CountingStore:

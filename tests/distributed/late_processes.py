@@ -8,8 +8,8 @@ import time
 import torch
 
 from slowfast.config import get_cfg
-from slowfast.engine.launch import Place
-from slowfast.engine.setup import prepared
+from slowfast.engine.processes.launch import Place
+from slowfast.engine.processes.setup import prepared
 from slowfast.utils import distributed
 from slowfast.utils.cli import run_command
 

@@ -6,7 +6,7 @@ import time
 import pytest
 from torch.distributed import HashStore
 
-from slowfast.engine.restarts import Absent, store_of_this_start
+from slowfast.engine.processes.restarts import Absent, store_of_this_start
 
 
 def start(store, ranks, world_size, timeout_sec=20.0):

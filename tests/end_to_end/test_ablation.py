@@ -18,7 +18,7 @@ import yaml
 
 from slowfast.config import load_config
 from slowfast.datasets import build_dataset
-from slowfast.engine.weight_names import is_exo
+from slowfast.engine.checkpoints.weight_names import is_exo
 from slowfast.evaluation.predictions import read_predictions
 from tests.commands import SUML_TINY, TOOLS, assert_one_line_error, environment, run_tool
 

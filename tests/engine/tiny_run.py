@@ -11,12 +11,12 @@ import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.engine.tester import plan_test, test
-from slowfast.engine.zero_shot_task import readable
+from slowfast.engine.testing.zero_shot import readable
 from slowfast.models import build_model
 from slowfast.models.published_names import published_state_dict
 from slowfast.semantics.encoder import encode_cached
-from tests.datasets import tiny_lemma
-from tests.datasets.tiny_videos import make_video
+from tests.datasets.frames.tiny_videos import make_video
+from tests.datasets.sources import tiny_lemma
 from tests.engine.tiny_models import tiny_cfg
 
 COLUMNS = (

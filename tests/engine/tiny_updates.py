@@ -8,7 +8,7 @@ from torch import nn
 
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.engine.solver import build_optimizer
-from slowfast.engine.update import Update, update_options
+from slowfast.engine.step.update import Update, update_options
 from slowfast.models.build import build_model
 from slowfast.models.slowfast import NUM_BLOCKS
 from slowfast.tasks.build import build_task

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Processes that are started from here run this module again, without the arguments.
 FAULT = os.environ.setdefault("INJECTED_FAULT", sys.argv.pop(1) if len(sys.argv) > 1 else "none")
 
-from slowfast.engine import launch  # noqa: E402
-from slowfast.engine.update import Update  # noqa: E402
+from slowfast.engine.processes import launch  # noqa: E402
+from slowfast.engine.step.update import Update  # noqa: E402
 from slowfast.tasks.ego_exo_alignment import EgoExoAlignmentTask  # noqa: E402
 from slowfast.utils import distributed  # noqa: E402
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slowfast.engine.dry_run import dry_run
-from slowfast.engine.output_lock import output_lock
+from slowfast.engine.preflight.dry_run import dry_run
+from slowfast.engine.processes.output_lock import output_lock
 from tests.faults.trainings import training_cfg
 
 

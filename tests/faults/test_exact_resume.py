@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from slowfast.engine.output_lock import OutputLock
-from slowfast.engine.update import Update
+from slowfast.engine.processes.output_lock import OutputLock
+from slowfast.engine.step.update import Update
 from slowfast.tasks.ego_exo_alignment import EgoExoAlignmentTask
 from slowfast.utils.errors import UserError
 from tests.faults.trainings import (

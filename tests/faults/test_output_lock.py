@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from slowfast.engine import output_lock as module
-from slowfast.engine.output_lock import LOCK_NAME, OutputLock, output_lock
+from slowfast.engine.processes import output_lock as module
+from slowfast.engine.processes.output_lock import LOCK_NAME, OutputLock, output_lock
 from slowfast.utils.errors import UserError
 from tests.commands import environment
 
 HOLD = """
 import sys, time
-from slowfast.engine.output_lock import output_lock
+from slowfast.engine.processes.output_lock import output_lock
 with output_lock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(600)
@@ -29,8 +29,8 @@ with output_lock(sys.argv[1]):
 # between it makes sure to be alone. Its status is the number of times that it was not.
 TAKE_OVER = """
 import os, random, sys, time
-from slowfast.engine import output_lock as module
-from slowfast.engine.output_lock import output_lock
+from slowfast.engine.processes import output_lock as module
+from slowfast.engine.processes.output_lock import output_lock
 from slowfast.utils.errors import UserError
 
 def is_stale_and_a_while_passes(path, text, judge=module._is_stale):

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from slowfast.config import get_cfg
-from slowfast.engine.launch import Place
-from slowfast.engine.output_lock import LOCK_NAME, output_lock
-from slowfast.engine.setup import prepared
+from slowfast.engine.processes.launch import Place
+from slowfast.engine.processes.output_lock import LOCK_NAME, output_lock
+from slowfast.engine.processes.setup import prepared
 from slowfast.utils.errors import UserError
 from tests.commands import EGO_TINY, launch_tool
 

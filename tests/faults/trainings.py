@@ -13,9 +13,9 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from slowfast.config import load_config
-from slowfast.engine.launch import Place
+from slowfast.engine.processes.launch import Place
 from slowfast.engine.run import run
-from slowfast.engine.update import Update
+from slowfast.engine.step.update import Update
 from slowfast.utils.logging import JSON_PREFIX
 from tests.commands import SHORT_RUN, SUML_TINY
 

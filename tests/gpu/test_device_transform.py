@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from slowfast.datasets.device_transform import DeviceTransform
+from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.types import ClipBatch
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -5,14 +5,14 @@ import copy
 import pytest
 import torch
 
-from slowfast.datasets.loader import BatchLoader, GlobalBatchSampler
-from slowfast.engine.precision import set_precision
+from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
 from slowfast.engine.solver import build_optimizer
-from slowfast.engine.transfer import DeviceCopies
-from slowfast.engine.update import Update, update_options
+from slowfast.engine.step.precision import set_precision
+from slowfast.engine.step.transfer import DeviceCopies
+from slowfast.engine.step.update import Update, update_options
 from slowfast.models.build import build_model
 from slowfast.tasks.build import build_task
-from tests.datasets.tiny_videos import make_segment
+from tests.datasets.frames.tiny_videos import make_segment
 from tests.engine.tiny_updates import update_cfg
 from tests.tasks.test_ego_exo_alignment import paired_batch
 

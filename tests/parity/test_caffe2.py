@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from slowfast.engine.checkpoint import Need, load_weights, published_state_dict
-from slowfast.engine.weight_names import caffe2_name, from_caffe2
+from slowfast.engine.checkpoints.weight_names import caffe2_name, from_caffe2
 from slowfast.models import build_model
 from tests.parity.golden_weights import manifest, manifest_cfg
 

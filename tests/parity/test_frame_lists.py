@@ -5,7 +5,7 @@ import pickle
 import pandas as pd
 import pytest
 
-from slowfast.datasets.annotations import read_segments, read_table, split_epic_55
+from slowfast.datasets.sources.epic_annotations import read_segments, read_table, split_epic_55
 from slowfast.utils.errors import UserError
 
 EPIC_100 = {"epic_100": True, "num_classes": (97, 300), "labelled": True}

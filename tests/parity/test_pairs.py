@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slowfast.datasets.lemma_annotations import clean_narration
-from slowfast.datasets.pairs import Tier
+from slowfast.datasets.pairing.pairs import Tier
+from slowfast.datasets.sources.lemma_annotations import clean_narration
 from slowfast.semantics.label_tiers import ExoLabels, distinct_actions, tier_candidates, tier_pairs
 
 NAMES = {"same": Tier.SAME, "sub": Tier.SUBSET, "sub_verb": Tier.VERB, "sub_noun": Tier.NOUN}

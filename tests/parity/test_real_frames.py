@@ -143,7 +143,7 @@ def test_all_views_of_a_segment_at_once(cfg, stored):
 
 @pytest.mark.parametrize("decoder", ["simplejpeg", "opencv"])
 def test_decoder_gives_the_published_pixels(cfg, stored, decoder):
-    from slowfast.datasets.frames import make_decoder
+    from slowfast.datasets.frames.image_files import make_decoder
 
     path = f"{cfg.DATA.PATH_PREFIX}/P01/P01_11/frame_0000000001.jpg"
     with open(path, "rb") as file:  # noqa: PTH123

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from slowfast.datasets.clip_sampling import (
+from slowfast.datasets.clips.sampling import (
     ClipSampling,
     centred_frames,
     clip_positions,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from slowfast.datasets.device_transform import DeviceTransform
-from slowfast.datasets.transforms import (
+from slowfast.datasets.clips.device_transform import DeviceTransform
+from slowfast.datasets.clips.transforms import (
     Geometry,
     Placement,
     lighting_shift,

@@ -13,15 +13,15 @@ from fvcore.common.config import CfgNode
 from slowfast.config import get_cfg
 from slowfast.datasets import build_dataset
 from slowfast.datasets.ego_exo import EgoExoDataset, mining_settings
-from slowfast.datasets.pairs import PairTable, Tier
+from slowfast.datasets.pairing.pairs import PairTable, Tier
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import PairedSample, SampleKey
 from slowfast.semantics import encoder, text_search
 from slowfast.semantics.build import import_from_config, mine_from_config
 from slowfast.utils.errors import UserError
 from tests.commands import assert_one_line_error, run_tool
-from tests.datasets.tiny_lemma import NOUNS, VERBS, write_annotations, write_frames
-from tests.datasets.tiny_videos import make_video
+from tests.datasets.frames.tiny_videos import make_video
+from tests.datasets.sources.tiny_lemma import NOUNS, VERBS, write_annotations, write_frames
 from tests.semantics.fake_encoder import WIDTH, make_fake
 
 EGO_ROWS = [

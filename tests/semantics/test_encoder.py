@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from slowfast.config import get_cfg
-from slowfast.datasets.narrations import NarrationTable, cache_path
+from slowfast.datasets.pairing.narrations import NarrationTable, cache_path
 from slowfast.semantics import encode_narrations, encoder
 from slowfast.semantics.encoder import Encode, encode_cached, load_encoder
 from slowfast.utils.errors import UserError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slowfast.datasets.pairs import Tier
+from slowfast.datasets.pairing.pairs import Tier
 from slowfast.semantics import label_tiers
 from slowfast.semantics.label_tiers import (
     TIER_ORDER,

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from slowfast.datasets.pairs import Tier, narration_hash
+from slowfast.datasets.pairing.pairs import Tier, narration_hash
 from slowfast.datasets.types import Segment
 from slowfast.semantics.label_tiers import ExoLabels
 from slowfast.semantics.mining import mine_pairs, report, tier_text_pairs

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from slowfast.datasets.lemma_annotations import LemmaAnnotations, read_lemma
-from slowfast.datasets.pairs import Tier
+from slowfast.datasets.pairing.pairs import Tier
+from slowfast.datasets.sources.lemma_annotations import LemmaAnnotations, read_lemma
 from slowfast.semantics import published_pairs
 from slowfast.semantics.published_pairs import import_pairs, read_choices, read_members
 from slowfast.utils.errors import UserError
-from tests.datasets.tiny_lemma import NOUNS, VERBS, write_annotations
+from tests.datasets.sources.tiny_lemma import NOUNS, VERBS, write_annotations
 
 # The training segments of the tiny set: video and first frame.
 STARTS = [("v1", 0), ("v1", 14), ("v2", 0), ("v2", 12)]

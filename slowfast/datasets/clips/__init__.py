@@ -1,0 +1,1 @@
+"""From a segment to a clip: sampling in time and space, and batches."""

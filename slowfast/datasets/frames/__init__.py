@@ -1,0 +1,1 @@
+"""Where pictures come from: image files, video files, and the folders that hold them."""

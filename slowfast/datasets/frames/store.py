@@ -1,0 +1,125 @@
+"""Where the videos of a data set lie: roots and layouts, searched once per video."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from slowfast.datasets.frames.bad_frames import BadFrames
+from slowfast.datasets.frames.image_files import Decoder, JpegFolder, VideoFolder
+from slowfast.datasets.frames.missing import report_missing
+from slowfast.datasets.frames.retries import Retries
+from slowfast.datasets.frames.video_file import VideoFile, VideoIndex, index_video
+from slowfast.datasets.types import FrameSource, Segment
+from slowfast.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# Below a root, in the order they are looked for.
+_FOLDERS = ("{participant}/{video}", "{participant}/rgb_frames/{video}", "{video}")
+_FILES = ("{participant}/{video}", "{participant}/videos/{video}", "{video}")
+_SUFFIXES = (".mp4", ".MP4")
+
+
+class VideoStore:
+    """Videos as folders of JPEG files, or as video files, below one or more roots.
+
+    roots: searched in order, for folders first and then for video files, in the layouts above;
+        the first file of a folder is frame_0000000001.jpg or img_0000000000.jpg.
+    frame_offset: added to frame numbers, which count from 1.
+    number_fps: video name -> rate at which its frame numbers count; only for video files.
+    retries: of reading a file; None: none.
+    bad_frames: what happens to frames that cannot be read; None: they are an error.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[str],
+        decode: Decoder,
+        *,
+        frame_offset: int = 0,
+        number_fps: Callable[[str], float] | None = None,
+        retries: Retries | None = None,
+        bad_frames: BadFrames | None = None,
+    ) -> None:
+        self._roots = [Path(root) for root in dict.fromkeys(roots) if root]
+        self._decode = decode
+        self._frame_offset = frame_offset
+        self._number_fps = number_fps
+        self._retries = retries or Retries()
+        self.bad_frames = bad_frames or BadFrames()
+        self._places: dict[str, tuple[str, VideoFolder | Path]] = {}
+        self._indices: dict[Path, VideoIndex] = {}
+
+    def open(self, segment: Segment) -> FrameSource:
+        """The frames of the segment's video. Raises: UserError where there are none."""
+        _, place = self._place(segment)
+        if isinstance(place, VideoFolder):
+            return JpegFolder(
+                place,
+                segment,
+                self._decode,
+                self._frame_offset,
+                self._retries,
+                self.bad_frames,
+            )
+        if place not in self._indices:
+            self._indices[place] = index_video(place, self._retries)
+        return VideoFile(
+            self._indices[place],
+            segment,
+            first_number=1 - self._frame_offset,
+            number_fps=self._number_fps(segment.video_id) if self._number_fps else None,
+            retries=self._retries,
+            bad_frames=self.bad_frames,
+        )
+
+    def check(self, segments: Sequence[Segment]) -> None:
+        """Look for every video and log how many lie where.
+
+        Raises: UserError naming the videos without frames and the roots.
+        """
+        by_video = {segment.video_id: segment for segment in segments}
+        layouts: Counter[str] = Counter()
+        missing: dict[str, UserError] = {}
+        for video, segment in by_video.items():
+            try:
+                layouts[self._place(segment)[0]] += 1
+            except UserError as error:
+                missing[video] = error
+        report_missing(missing, len(by_video))
+        for layout, count in layouts.items():
+            logger.info("frames of %d video(s) in %s", count, layout)
+
+    def _place(self, segment: Segment) -> tuple[str, VideoFolder | Path]:
+        """Layout and place of the segment's video."""
+        video = segment.video_id
+        if video not in self._places:
+            self._places[video] = self._find(segment)
+        return self._places[video]
+
+    def _find(self, segment: Segment) -> tuple[str, VideoFolder | Path]:
+        names = {"participant": segment.participant_id, "video": segment.video_id}
+        for root in self._roots:
+            for template in _FOLDERS:
+                folder = VideoFolder.find(root / template.format(**names))
+                if folder is not None:
+                    return f"{root}/{_shown(template)}/{folder.prefix}*.jpg", folder
+        for root in self._roots:
+            for template in _FILES:
+                for suffix in _SUFFIXES:
+                    file = root / (template.format(**names) + suffix)
+                    if file.is_file():
+                        return f"{root}/{_shown(template)}{suffix}", file
+        roots = ", ".join(str(root) for root in self._roots)
+        raise UserError(
+            f"video {segment.video_id} (segment {segment.segment_id}) has no folder of frames "
+            f"below {roots}; link or extract it there, or set DATA.PATH_PREFIX or "
+            "DATA.FALLBACK_PATH_PREFIXES"
+        )
+
+
+def _shown(template: str) -> str:
+    return template.format(participant="PARTICIPANT", video="VIDEO")

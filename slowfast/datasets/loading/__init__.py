@@ -1,0 +1,1 @@
+"""Loader, worker processes, and the way of a batch between processes."""

@@ -1,0 +1,348 @@
+"""Batches out of data sets: which segments form them, workers, collation, errors.
+
+Legend: N clips of this process, T frames, S crop side, B clips of the global batch, R ranks.
+"""
+
+from __future__ import annotations
+
+import copy
+import signal
+import weakref
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+import cv2
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+
+from slowfast.datasets.clips.collate import collate
+from slowfast.datasets.frames.bad_frames import BadFrames
+from slowfast.datasets.loading.shared_ring import SharedRing, clip_datasets, ring_for
+from slowfast.datasets.loading.transport import Parcel, pack, unpack
+from slowfast.datasets.types import SampleKey
+from slowfast.utils.errors import UserError
+from slowfast.utils.seeding import Stream, generator
+
+BatchT = TypeVar("BatchT")
+
+# That a worker lives on after SIGTERM, while the training process still finishes its step.
+_GRACE_SEC = 30
+
+
+class GlobalBatchSampler(Sampler[list[SampleKey]]):
+    """This rank's share of every global batch of an epoch.
+
+    Global batch b holds positions b*B .. b*B + B-1 of the epoch's order, whatever the number of
+    ranks; rank r takes the r-th of R contiguous parts. A last batch of fewer than B is dealt out
+    in parts as even as they can be; a rank whose part is empty has one batch less.
+
+    num_samples: segments of the data set.
+    shuffle: the order is a permutation drawn from (seed, epoch), else that of the data set.
+    drop_last: leave out a last batch of fewer than B.
+    start_batch: the first global batch that is given out.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        global_batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        seed: int = 0,
+        epoch: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        start_batch: int = 0,
+    ) -> None:
+        self._num_samples = num_samples
+        self._global_batch_size = global_batch_size
+        self._rank = rank
+        self._world_size = world_size
+        self._seed = seed
+        self._shuffle = shuffle
+        self._drop_last = drop_last
+        self.set_epoch(epoch, start_batch)
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """Which epoch the next iteration gives out, and from which global batch on."""
+        self._epoch = epoch
+        self._start_batch = start_batch
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Global batches of a whole epoch."""
+        whole, rest = divmod(self._num_samples, self._global_batch_size)
+        return whole if self._drop_last or rest == 0 else whole + 1
+
+    @property
+    def largest_batch(self) -> int:
+        """Clips of this rank in one batch, at most."""
+        return -(-min(self._global_batch_size, self._num_samples) // self._world_size)
+
+    def __len__(self) -> int:
+        """Batches that the next iteration gives to this rank."""
+        return sum(1 for _ in self._parts())
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        order = self._order()
+        for part in self._parts():
+            yield [SampleKey(self._epoch, int(index)) for index in order[part]]
+
+    def keys(self, epoch: int, batch: int) -> list[SampleKey]:
+        """This rank's part of one global batch."""
+        alone = copy.copy(self)
+        alone.set_epoch(epoch, batch)
+        return next(iter(alone), [])
+
+    def _order(self) -> np.ndarray:
+        if not self._shuffle:
+            return np.arange(self._num_samples)
+        return generator(self._seed, self._epoch, 0, Stream.ORDER).permutation(self._num_samples)
+
+    def _parts(self) -> Iterator[slice]:
+        for batch in range(self._start_batch, self.batches_per_epoch):
+            first = batch * self._global_batch_size
+            size = min(self._global_batch_size, self._num_samples - first)
+            start = first + size * self._rank // self._world_size
+            stop = first + size * (self._rank + 1) // self._world_size
+            if start < stop:
+                yield slice(start, stop)
+
+
+@dataclass
+class _Failure:
+    """A user's mistake met in a worker, on its way to the training process."""
+
+    message: str
+
+
+class _Order(NamedTuple):
+    """What a worker is asked for: a batch, and the slot of the ring that it may fill."""
+
+    keys: list[SampleKey]
+    slot: int
+
+
+class _Orders(Sampler[_Order]):
+    """The sampler's batches, each with its slot."""
+
+    def __init__(self, sampler: GlobalBatchSampler, slots: int) -> None:
+        self._sampler = sampler
+        self._slots = slots
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+    def __iter__(self) -> Iterator[_Order]:
+        for number, keys in enumerate(self._sampler):
+            yield _Order(keys, number % self._slots)
+
+
+class _Batches(Dataset[Any]):
+    """Loads whole batches and gives a UserError back as a value, without a traceback."""
+
+    def __init__(self, dataset: Any, ring: SharedRing | None) -> None:
+        self._dataset = dataset
+        self._ring = ring
+
+    def __getitems__(self, order: _Order) -> Any:
+        try:
+            if self._ring is not None:
+                samples = self._ring.load(self._dataset, order.keys, order.slot)
+            else:
+                samples = [self._dataset[key] for key in order.keys]
+        except UserError as error:
+            return _Failure(str(error))
+        if self._ring is None and get_worker_info() is None:
+            return collate(samples)
+        return pack(samples, self._ring, order.slot)
+
+
+class BatchLoader(Generic[BatchT]):
+    """Iterates over the batches of one epoch of this rank.
+
+    Iterating raises UserError for a user's mistake in a worker, and for a worker that has died
+    or hangs. With `shared_ring` a batch holds until the next one is asked for, unless it is in
+    page-locked memory.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        sampler: GlobalBatchSampler,
+        *,
+        num_workers: int = 0,
+        timeout_sec: float = 0,
+        pin_memory: bool = False,
+        prefetch_batches: int = 2,
+        shared_ring: bool = False,
+    ) -> None:
+        """num_workers: processes; 0 loads in this one. timeout_sec: to wait for a batch; 0: for
+        ever. prefetch_batches: that each worker has ready or under way. shared_ring: frames lie
+        in memory that is used again."""
+        self.dataset = dataset
+        self.sampler = sampler
+        self._num_workers = num_workers
+        slots = num_workers * prefetch_batches + 1
+        self._ring = ring_for(dataset, sampler.largest_batch, slots) if shared_ring else None
+        self._loader = DataLoader(
+            _Batches(dataset, self._ring),
+            batch_sampler=cast("Any", _Orders(sampler, self._ring.slots if self._ring else 1)),
+            num_workers=num_workers,
+            collate_fn=_as_it_is,
+            pin_memory=pin_memory,
+            timeout=timeout_sec if num_workers else 0,
+            worker_init_fn=_start_worker,
+            persistent_workers=num_workers > 0,
+            prefetch_factor=prefetch_batches if num_workers else None,
+            # Seeds of workers, which nothing uses: the global generator is left alone.
+            generator=torch.Generator(),
+        )
+        # Before the workers are sent SIGTERM, which they outlive for a while.
+        weakref.finalize(self, _end_workers, self._loader)
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """Which epoch the next iteration gives out, and from which global batch on."""
+        self.sampler.set_epoch(epoch, start_batch)
+
+    def __len__(self) -> int:
+        """Batches that the next iteration gives to this rank."""
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[BatchT]:
+        batches = iter(self._loader)
+        while True:
+            try:
+                with self.naming_lost_workers():
+                    batch = next(batches, None)
+            except Exception:
+                self.close()
+                raise
+            if isinstance(batch, _Failure):
+                self.close()
+                raise UserError(batch.message)
+            if batch is None:
+                _log_bad_frames(self.dataset)
+                return
+            yield cast("BatchT", unpack(batch) if isinstance(batch, Parcel) else batch)
+
+    @contextmanager
+    def naming_lost_workers(self) -> Iterator[None]:
+        """Around what is done with the batches: torch raises the death of a worker in the main
+        thread, wherever that is. Raises: UserError for it."""
+        try:
+            yield
+        except RuntimeError as error:
+            lost_worker = _lost_worker(str(error), self._num_workers)
+            if lost_worker is None:
+                raise
+            raise lost_worker from error
+
+    def rebuild(self, epoch: int, batch: int) -> BatchT:
+        """One batch of this rank as it was or will be, loaded in this process."""
+        keys = self.sampler.keys(epoch, batch)
+        return cast("BatchT", collate([self.dataset[key] for key in keys]))
+
+    def close(self) -> None:
+        """End the workers now, instead of when this object or the process ends."""
+        _end_workers(self._loader)
+
+
+def _end_workers(loader: DataLoader[Any]) -> None:
+    iterator = loader._iterator
+    if iterator is None:
+        return
+    iterator._shutdown_workers()  # type: ignore[attr-defined]
+    for worker in getattr(iterator, "_workers", []):
+        if worker.is_alive():
+            worker.kill()
+    loader._iterator = None
+
+
+def build_loader(
+    cfg: CfgNode, dataset: Sized, split: str, rank: int = 0, world_size: int = 1
+) -> BatchLoader[Any]:
+    """The loader of a data set's split for one of `world_size` processes.
+
+    train: shuffled whole batches. val: every segment once over all ranks. Both give ClipBatch
+    or PairedBatch. test: one SegmentViews after the other, segments dealt out to the ranks.
+
+    Raises: UserError where the batch does not divide or the data set holds less than one.
+    """
+    size = _batch_size(cfg, world_size) if split != "test" else world_size
+    num_samples = len(dataset)
+    if split == "train" and num_samples < size:
+        raise UserError(
+            f"TRAIN.BATCH_SIZE {size} is more than the {num_samples} training segments; "
+            "lower it or take a longer TRAIN.TRAIN_DATA_LIST"
+        )
+    sampler = GlobalBatchSampler(
+        num_samples,
+        size,
+        rank,
+        world_size,
+        seed=cfg.RNG_SEED,
+        shuffle=split == "train",
+        drop_last=split == "train",
+    )
+    return BatchLoader(
+        dataset,
+        sampler,
+        num_workers=cfg.DATA_LOADER.NUM_WORKERS,
+        timeout_sec=cfg.DATA_LOADER.TIMEOUT,
+        pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0 and torch.cuda.is_available(),
+        # All frames of a segment's views are large; one in waiting is enough.
+        prefetch_batches=1 if split == "test" else 2,
+        shared_ring=cfg.DATA_LOADER.SHARED_RING,
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _batch_size(cfg: CfgNode, world_size: int) -> int:
+    size: int = cfg.TRAIN.BATCH_SIZE
+    if size % world_size:
+        nearest = max(1, round(size / world_size)) * world_size
+        raise UserError(
+            f"TRAIN.BATCH_SIZE {size} does not divide over {world_size} processes (NUM_GPUS or "
+            f"the launcher's); set TRAIN.BATCH_SIZE {nearest}"
+        )
+    return size
+
+
+def _log_bad_frames(dataset: Any) -> None:
+    """Tell how many frames the epoch replaced, where the frame store counts them."""
+    for view in clip_datasets(dataset):
+        if isinstance(bad_frames := getattr(view.frames, "bad_frames", None), BadFrames):
+            bad_frames.log_new()
+
+
+def _start_worker(worker: int) -> None:
+    """One thread per worker, as the workers are the parallelism (torch sees to its own); and
+    signals to the whole process group leave it to the training process to end it, for a while."""
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda signum, frame: signal.alarm(_GRACE_SEC))
+
+
+def _lost_worker(message: str, num_workers: int) -> UserError | None:
+    """What to tell the user where the DataLoader's error means a dead or late worker."""
+    reason = " ".join(message.split())
+    if "DataLoader timed out" in reason:
+        return UserError(
+            f"a loader worker gave no batch in time ({reason}); check the disk of the frames or "
+            "raise DATA_LOADER.TIMEOUT"
+        )
+    if "DataLoader worker" in reason and ("exited unexpectedly" in reason or "killed" in reason):
+        return UserError(
+            f"a loader worker has died ({reason}); if memory or /dev/shm ran out, lower "
+            f"DATA_LOADER.NUM_WORKERS {num_workers} or TRAIN.BATCH_SIZE"
+        )
+    return None

@@ -1,0 +1,92 @@
+"""How a batch travels from a worker to the training process.
+
+Its frames lie in shared memory, in a slot of the ring or in memory of their own. Everything else
+is small and goes by value, as arrays: a tensor would take a file of shared memory, a connection
+and a file descriptor, and a batch has a dozen of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slowfast.datasets.clips.collate import collate_clips
+from slowfast.datasets.loading.shared_ring import (
+    SharedRing,
+    SlotFrames,
+    ring_numbered,
+    shared_tensor,
+)
+from slowfast.datasets.types import Batch, ClipBatch, PairedBatch, PairedSample, SegmentViews
+
+
+@dataclass
+class _PackedView:
+    """One view of a batch: all but its frames, tensors as arrays, and the frames of its clips."""
+
+    batch: ClipBatch | SegmentViews
+    frames: Tensor | SlotFrames
+
+
+@dataclass
+class Parcel:
+    """A batch on its way, one entry per view (ego, exo, other exo).
+
+    ring: number of the ring that frames lie in; None: in none.
+    """
+
+    views: list[_PackedView]
+    ring: int | None = None
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory, out of its slot; torch calls it beside the training."""
+        return unpack(self).pin_memory()
+
+
+def pack(samples: Sequence[Any], ring: SharedRing | None, slot: int) -> Parcel:
+    """The batch of `samples`, loaded into a slot of the ring where there is one."""
+    views = enumerate(zip(*map(_views, samples), strict=True))
+    packed = [_pack_view(parts, ring, view, slot) for view, parts in views]
+    return Parcel(packed, ring.number if ring else None)
+
+
+def unpack(parcel: Parcel) -> Batch:
+    """The batch; frames that lie in a slot stay there."""
+    ring = None if parcel.ring is None else ring_numbered(parcel.ring)
+    views = [_unpack_view(view, ring) for view in parcel.views]
+    return PairedBatch(*views) if len(views) > 1 else views[0]
+
+
+def _views(sample: Any) -> list[Any]:
+    return sample.clips() if isinstance(sample, PairedSample) else [sample]
+
+
+def _pack_view(
+    samples: Sequence[Any], ring: SharedRing | None, view: int, slot: int
+) -> _PackedView:
+    clips = [sample.frames for sample in samples]
+    frames = (ring.place(view, slot, clips) if ring else None) or _shared(clips)
+    batch: ClipBatch | SegmentViews = (
+        replace(samples[0], frames=torch.empty(0))
+        if isinstance(samples[0], SegmentViews)
+        else collate_clips(samples, with_frames=False)
+    )
+    return _PackedView(batch.map(Tensor.numpy), frames)
+
+
+def _unpack_view(packed: _PackedView, ring: SharedRing | None) -> Any:
+    frames, batch = packed.frames, packed.batch.map(torch.from_numpy)
+    if isinstance(frames, SlotFrames):
+        assert ring is not None
+        frames = ring.frames(frames)
+    return replace(batch, frames=frames[0] if isinstance(batch, SegmentViews) else frames)
+
+
+def _shared(clips: Sequence[Tensor]) -> Tensor:
+    """The clips of N samples, (N, ...), in shared memory."""
+    first = clips[0]
+    return torch.stack(list(clips), out=shared_tensor((len(clips), *first.shape), first.dtype))

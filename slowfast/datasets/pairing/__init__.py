@@ -1,0 +1,1 @@
+"""What joins ego and exo segments: pair tables, narrations, label maps."""

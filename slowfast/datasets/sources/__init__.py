@@ -1,0 +1,1 @@
+"""One module per data set: its annotations, and where its frames are."""

@@ -1,0 +1,185 @@
+"""EPIC-KITCHENS frame lists: read from CSV or pickle, checked, and split.
+
+Facts about the lists: EPIC-KITCHENS-100 calls its rows by narration_id, EPIC-KITCHENS-55 by uid;
+start_frame and stop_frame are 1-based and both inclusive; test lists may come without labels.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slowfast.datasets.types import Segment
+from slowfast.utils.errors import UserError
+from slowfast.utils.safe_pickle.load import load_dataframe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ID_COLUMN_100 = "narration_id"
+ID_COLUMN_55 = "uid"
+LABEL_COLUMNS = ("verb_class", "noun_class")
+_PLACE_COLUMNS = ("participant_id", "video_id", "start_frame", "stop_frame")
+
+# The validation videos of EPIC-KITCHENS-55, one of each of 14 participants (the split by video
+# of TBN, arXiv 1908.08498, that Ego-Exo and SUM-L use).
+# fmt: off
+EPIC_55_VALIDATION_VIDEOS = frozenset((
+    "P01_18", "P02_09", "P03_27", "P04_04", "P07_07", "P08_20", "P15_01",
+    "P22_08", "P24_03", "P25_01", "P26_05", "P28_02", "P30_04", "P31_04",
+))
+# fmt: on
+EPIC_55_SPLIT_FILES = ("EPIC_train_action_labels.csv", "EPIC_val_action_labels.csv")
+EPIC_55_SPLIT_ROWS = (26074, 2398)
+
+
+def read_segments(
+    path: Path, *, epic_100: bool, num_classes: Sequence[int], labelled: bool
+) -> list[Segment]:
+    """The segments of a frame list, in its order.
+
+    epic_100: the list is EPIC-KITCHENS-100's, else EPIC-KITCHENS-55's.
+    num_classes: verbs, nouns; ids must lie below.
+    labelled: the list must have labels; otherwise they are read where it has them.
+
+    Raises: UserError naming the file, the column or row, and the mend.
+    """
+    table = read_table(path)
+    id_column = ID_COLUMN_100 if epic_100 else ID_COLUMN_55
+    if table.index.name == id_column and id_column not in table.columns:
+        table = table.reset_index()
+    _check_columns(path, table, id_column, epic_100, labelled)
+    ids = table[id_column].astype(str).tolist()
+    if len(set(ids)) < len(ids):
+        repeated = Counter(ids).most_common(1)[0][0]
+        raise UserError(f"{path}: {id_column} {repeated} occurs more than once; keep one row of it")
+    start, stop = (_integers(path, table, name, ids) for name in ("start_frame", "stop_frame"))
+    for name, first, last in zip(ids, start, stop, strict=True):
+        if last < first:
+            raise UserError(f"{path}: row {name} has stop_frame {last} before start_frame {first}")
+    narrations = [""] * len(ids)
+    if "narration" in table.columns:
+        narrations = table["narration"].astype(str).tolist()
+    return [
+        Segment(*fields)
+        for fields in zip(
+            ids,
+            table["video_id"].astype(str).tolist(),
+            table["participant_id"].astype(str).tolist(),
+            start,
+            stop,
+            narrations,
+            _labels(path, table, ids, num_classes),
+            strict=True,
+        )
+    ]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The rows of a .csv or .pkl frame list; the cells of a CSV stay text.
+
+    Raises: UserError for a missing, unreadable or empty file.
+    """
+    import pandas as pd
+
+    if not path.is_file():
+        raise UserError(
+            f"frame list {path} does not exist; link the annotations there or set "
+            "DATA.PATH_TO_DATA_DIR and the list's key"
+        )
+    if path.suffix == ".pkl":
+        table = load_dataframe(path)
+    elif path.suffix == ".csv":
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        except (ValueError, UnicodeError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"frame list {path} is not a CSV table: {reason}") from error
+    else:
+        raise UserError(f"frame list {path} is neither .csv nor .pkl; convert it to .csv")
+    if len(table) == 0:
+        raise UserError(f"frame list {path} has no rows; check that it was copied whole")
+    return table
+
+
+def split_epic_55(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(train, validation) rows of EPIC-KITCHENS-55's training list `path`, by video.
+
+    Raises: UserError where a validation video has no row.
+    """
+    if "video_id" not in table.columns:
+        raise UserError(f"{path} has no column video_id; take EPIC_train_action_labels.csv")
+    missing = EPIC_55_VALIDATION_VIDEOS - set(table["video_id"])
+    if missing:
+        raise UserError(
+            f"{path} has no rows of {len(missing)} validation video(s) such as {min(missing)}; "
+            "take the official EPIC_train_action_labels.csv of EPIC-KITCHENS-55"
+        )
+    validation = table["video_id"].isin(EPIC_55_VALIDATION_VIDEOS)
+    return table[~validation], table[validation]
+
+
+def write_epic_55_split(source: Path, folder: Path) -> dict[Path, int]:
+    """Write the split of the list `source` into `folder`; rows by file.
+
+    Raises: UserError where the list does not fit, or where it would be overwritten.
+    """
+    targets = [folder / name for name in EPIC_55_SPLIT_FILES]
+    if source.resolve() in [target.resolve() for target in targets]:
+        raise UserError(f"{source} would be overwritten by its own split; choose another folder")
+    parts = split_epic_55(read_table(source), source)
+    folder.mkdir(parents=True, exist_ok=True)
+    for target, part in zip(targets, parts, strict=True):
+        unfinished = target.with_suffix(".tmp")
+        part.to_csv(unfinished, index=part.index.name is not None)
+        unfinished.replace(target)
+    return {target: len(part) for target, part in zip(targets, parts, strict=True)}
+
+
+def _check_columns(
+    path: Path, table: pd.DataFrame, id_column: str, epic_100: bool, labelled: bool
+) -> None:
+    wanted = (id_column, *_PLACE_COLUMNS, *(LABEL_COLUMNS if labelled else ()))
+    for column in wanted:
+        if column in table.columns:
+            continue
+        if column == id_column:
+            mend = f"DATA.EPIC_100 is {epic_100}: set it to what the list is, or mend the list"
+        elif column in LABEL_COLUMNS:
+            mend = "a list without labels can only be tested; take an action-label list"
+        else:
+            mend = "take the list as EPIC-KITCHENS publishes it"
+        raise UserError(f"frame list {path} has no column {column}; {mend}")
+
+
+def _integers(path: Path, table: pd.DataFrame, column: str, ids: Sequence[str]) -> list[int]:
+    import pandas as pd
+
+    numbers = pd.to_numeric(table[column], errors="coerce")
+    whole = numbers.notna() & (numbers % 1 == 0)
+    if not whole.all():
+        row = int((~whole).to_numpy().argmax())
+        raise UserError(
+            f"{path}: row {ids[row]} has {column} {table[column].iloc[row]!r}, not a whole number"
+        )
+    return [int(number) for number in numbers]
+
+
+def _labels(
+    path: Path, table: pd.DataFrame, ids: Sequence[str], num_classes: Sequence[int]
+) -> list[tuple[tuple[int, ...], ...]]:
+    if any(column not in table.columns for column in LABEL_COLUMNS):
+        return [((),) * len(num_classes)] * len(ids)
+    per_task = []
+    for column, count in zip(LABEL_COLUMNS, num_classes, strict=True):
+        classes = _integers(path, table, column, ids)
+        for name, label in zip(ids, classes, strict=True):
+            if not 0 <= label < count:
+                raise UserError(
+                    f"{path}: row {name} has {column} {label}, outside the {count} classes of "
+                    "MODEL.NUM_CLASSES_LIST; set the key to what the list is labelled with"
+                )
+        per_task.append([(label,) for label in classes])
+    return list(zip(*per_task, strict=True))

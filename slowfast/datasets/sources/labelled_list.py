@@ -1,0 +1,66 @@
+"""A labelled frame list as the scores of others are compared with it: for commands on files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slowfast.datasets.sources.epic_annotations import ID_COLUMN_100, read_segments, read_table
+from slowfast.datasets.types import Segment
+from slowfast.evaluation.epic import read_many_shot, read_subsets
+from slowfast.evaluation.paired import LabelledList
+from slowfast.utils.errors import UserError
+
+
+def read_labelled_list(
+    path: Path,
+    num_classes: Sequence[int],
+    *,
+    tail_verbs: Path | None = None,
+    tail_nouns: Path | None = None,
+    unseen: Path | None = None,
+    training: Path | None = None,
+) -> LabelledList:
+    """The list `path`, of EPIC-KITCHENS-100 or -55 by its columns, and the tables beside it.
+
+    num_classes: verbs and nouns of the scores. The tables are found under their public names, or
+    taken as given. Raises: UserError in the words of `--annotations`.
+    """
+    segments, epic_100 = read_listed_segments(path, num_classes, labelled=True)
+    folder = path.parent
+    return LabelledList(
+        path=path,
+        ids=[s.segment_id for s in segments],
+        labels=[[s.labels[head][0] for s in segments] for head in (0, 1)],
+        participants=[s.participant_id for s in segments],
+        subsets=read_subsets(
+            folder if epic_100 else None,
+            tail_verbs=tail_verbs,
+            tail_nouns=tail_nouns,
+            unseen=unseen,
+        ),
+        many_shot=None if epic_100 else read_many_shot(folder, training),
+    )
+
+
+def read_listed_segments(
+    path: Path, num_classes: Sequence[int], labelled: bool
+) -> tuple[list[Segment], bool]:
+    """The segments of a list, and whether it is EPIC-KITCHENS-100's.
+
+    Raises: UserError in the words of `--annotations`, which named the list.
+    """
+    try:
+        table = read_table(path)
+        epic_100 = ID_COLUMN_100 in (*table.columns, table.index.name)
+        segments = read_segments(
+            path, epic_100=epic_100, num_classes=num_classes, labelled=labelled
+        )
+    except UserError as error:
+        # What it says behind the semicolon is about the keys of a config.
+        reason = str(error).split(";")[0].split(": set it to ")[0]
+        for key in ("MODEL.NUM_CLASSES_LIST", "of MODEL.NUM_CLASSES_LIST"):
+            reason = reason.replace(key, "the predictions")
+        kind = "the labelled list that the predictions are of" if labelled else "the test list"
+        raise UserError(f"--annotations: {reason}; give {kind}") from None
+    return segments, epic_100

@@ -1,0 +1,316 @@
+"""LEMMA's annotations (exo): frame records, segments, splits and vocabularies, read and joined.
+
+The layout, below one root (`{view}` is fpv or tpv):
+
+- `annotations/full/rec_{view}_frames.p`: a list of records, one per video, frame and person:
+  (video, frame, person, flow paths, image paths, box, actions, tasks, interactions). An action is
+  (verb id, [[object ids] per position]); an interaction is an id of `all_hois.json`.
+- `annotations/full/rec_{view}_segments_indices.p`: a list of (video, first frame, frames).
+- `annotations/splits/{video_type}_{split}.json`: a list of videos.
+- `annotations/metadata/all_{acts,objs,hois}.json`: lists of words; a word's id is its position.
+
+A video may carry a person, `video|P1`; a split that lists `video` means all of its persons.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from fvcore.common.config import CfgNode
+
+from slowfast.datasets.registry import ANNOTATION_REGISTRY
+from slowfast.datasets.types import Annotations, Segment
+from slowfast.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+NULL_HOI = "null$"
+
+# A hand-object interaction as text: plain replacements, in this order.
+_HOI_AS_TEXT = (
+    ("${s0}@", " "),
+    ("${m0}@", " "),
+    (":{s1}@", " with "),
+    (":{m1}@", " to the "),
+    (":{s2}@", " with "),
+    (":{m2}@", " with "),
+    ("|", " and "),
+)
+
+
+@dataclass(frozen=True)
+class LemmaAnnotations(Annotations):
+    """A split of LEMMA.
+
+    image_paths: video -> (frames,) bytes, its image files in order, relative to the image root.
+    """
+
+    image_paths: dict[str, np.ndarray]
+
+
+class _Person(NamedTuple):
+    """What one person does in one frame."""
+
+    name: str
+    actions: Sequence[tuple[int, Sequence[Sequence[int]]]]
+    hois: Sequence[int]
+
+
+@dataclass
+class _Video:
+    """frames: frame id -> (image path, its people in the order of the records)."""
+
+    frames: dict[int, tuple[str, list[_Person]]]
+
+    def in_order(self) -> list[tuple[str, list[_Person]]]:
+        return [self.frames[frame_id] for frame_id in sorted(self.frames)]
+
+
+@ANNOTATION_REGISTRY.register()
+def lemma(cfg: CfgNode, split: str) -> LemmaAnnotations:
+    """The split that the EXO keys name. Raises: UserError for annotations that do not fit."""
+    return read_lemma(
+        Path(cfg.EXO.PATH_TO_DATA_DIR) / "annotations",
+        split,
+        view=cfg.EXO.VIEW,
+        segments_view=cfg.EXO.SEGMENTS_VIEW,
+        video_type=cfg.EXO.VIDEO_TYPE,
+        num_classes=cfg.EXO.NUM_CLASSES_LIST,
+    )
+
+
+def read_lemma(
+    root: Path,
+    split: str,
+    *,
+    view: str,
+    segments_view: str,
+    video_type: str,
+    num_classes: Sequence[int],
+) -> LemmaAnnotations:
+    """The segments of a split in which somebody does something, each once, in the file's order.
+
+    A segment's labels are the verbs and objects of everybody in its frames. Its narration is the
+    first interaction of the first person who does anything (`video|P1`: of that person).
+
+    root: the folder `annotations`.
+    view, segments_view: whose frame records and whose segments are read.
+    num_classes: verbs, nouns; the vocabularies must have as many words.
+
+    Raises: UserError naming the file or key, and the mend.
+    """
+    vocabularies = [_words(root / f"metadata/all_{kind}.json") for kind in ("acts", "objs")]
+    for kind, words, count in zip(("acts", "objs"), vocabularies, num_classes, strict=True):
+        if len(words) != count:
+            raise UserError(
+                f"{root}/metadata/all_{kind}.json has {len(words)} words, EXO.NUM_CLASSES_LIST is "
+                f"{list(num_classes)}; set it to {[len(v) for v in vocabularies]}"
+            )
+    hois = _words(root / "metadata/all_hois.json")
+    split_path = root / f"splits/{video_type}_{split}.json"
+    listed = frozenset(_words(split_path, "set EXO.VIDEO_TYPE to a split that is there"))
+    frames_path = root / f"full/rec_{view}_frames.p"
+    videos = _videos(frames_path, listed)
+    segments_path = root / f"full/rec_{segments_view}_segments_indices.p"
+    reader = _SegmentReader(videos, hois, num_classes, frames_path, segments_path)
+    segments = reader.read(listed)
+    if not segments:
+        raise UserError(
+            f"{segments_path} has no segment with an interaction in the videos of {split_path}; "
+            "check EXO.VIDEO_TYPE and EXO.SEGMENTS_VIEW"
+        )
+    return LemmaAnnotations(
+        segments=segments,
+        class_names=(tuple(vocabularies[0]), tuple(vocabularies[1])),
+        image_paths={
+            name: np.array([path.encode() for path, _ in video.in_order()])
+            for name, video in videos.items()
+        },
+    )
+
+
+def clean_narration(hoi: str) -> str:
+    """A hand-object interaction in words: `put${s0}@cup:{m1}@table` -> `put cup to the table`."""
+    for mark, words in _HOI_AS_TEXT:
+        hoi = hoi.replace(mark, words)
+    return hoi
+
+
+def _without_person(name: str) -> str:
+    return name.partition("|")[0]
+
+
+def _is_listed(name: str, listed: frozenset[str]) -> bool:
+    """Whether a split that lists the videos `listed` holds the video."""
+    if name in listed or _without_person(name) in listed:
+        return True
+    return "|" not in name and any(_without_person(other) == name for other in listed)
+
+
+def _videos(path: Path, listed: frozenset[str]) -> dict[str, _Video]:
+    """The videos of the split with their frame records."""
+    videos: dict[str, _Video] = {}
+    wanted: dict[str, bool] = {}
+    for row, record in enumerate(_load_list(path)):
+        try:
+            name, frame_id, person, _, images, _, actions, _, hois = record
+            if name not in wanted:
+                wanted[name] = _is_listed(name, listed)
+            if not wanted[name]:
+                continue
+            video = videos.setdefault(name, _Video({}))
+            _, people = video.frames.setdefault(int(frame_id), (str(images[0]), []))
+            people.append(_Person(str(person), actions, hois))
+        except (TypeError, ValueError, IndexError):
+            raise UserError(
+                f"{path}: record {row} is not LEMMA's (video, frame, person, flow, images, box, "
+                "actions, tasks, interactions); take the file as LEMMA publishes it"
+            ) from None
+    return videos
+
+
+class _SegmentReader:
+    """Joins the list of segments with the frame records."""
+
+    def __init__(
+        self,
+        videos: dict[str, _Video],
+        hois: Sequence[str],
+        num_classes: Sequence[int],
+        frames_path: Path,
+        segments_path: Path,
+    ) -> None:
+        self._videos = videos
+        self._hois = hois
+        self._num_classes = num_classes
+        self._frames_path = frames_path
+        self._path = segments_path
+        self._in_order: dict[str, tuple[list[tuple[str, list[_Person]]], dict[int, int]]] = {}
+
+    def read(self, listed: frozenset[str]) -> list[Segment]:
+        """The segments of the listed videos in which somebody does something."""
+        segments = []
+        cut = 0
+        for row, entry in enumerate(_load_list(self._path)):
+            try:
+                name, start, length = str(entry[0]), int(entry[1]), int(entry[2])
+            except (TypeError, ValueError, IndexError):
+                raise UserError(
+                    f"{self._path}: entry {row} is not LEMMA's (video, first frame, frames); "
+                    "take the file as LEMMA publishes it"
+                ) from None
+            if not _is_listed(name, listed):
+                continue
+            video, person = self._resolve(name)
+            frames, positions = self._frames(video)
+            if start not in positions or length < 1:
+                raise UserError(
+                    f"{self._path}: entry {row} is {length} frame(s) from frame {start} of {name}, "
+                    f"which {self._frames_path} does not have; take both files from one release"
+                )
+            first = positions[start]
+            cut += first + length > len(frames)
+            span = [people for _, people in frames[first : first + length]]
+            narration = self._narration(span[0], person)
+            if narration is not None:
+                last = first + len(span) - 1
+                labels = self._labels(span)
+                actor = person or span[0][0].name
+                segments.append(
+                    Segment(f"{name}_{start}", video, actor, first, last, narration, labels)
+                )
+        if cut:
+            logger.warning(
+                "%s: %d segment(s) reach beyond the last frame of their video and end there",
+                self._path,
+                cut,
+            )
+        return segments
+
+    def _resolve(self, name: str) -> tuple[str, str]:
+        """The video whose frames show the segment, and the person that it follows ("": none)."""
+        if name in self._videos:
+            return name, ""
+        video, _, person = name.partition("|")
+        if video in self._videos:
+            return video, person
+        raise UserError(
+            f"{self._path} has segments of video {name}, {self._frames_path} has no frame of it; "
+            "set EXO.SEGMENTS_VIEW to the view of EXO.VIEW, or take both files from one release"
+        )
+
+    def _frames(self, video: str) -> tuple[list[tuple[str, list[_Person]]], dict[int, int]]:
+        """The frames of a video in order, and frame id -> position."""
+        if video not in self._in_order:
+            ids = sorted(self._videos[video].frames)
+            positions = {frame_id: position for position, frame_id in enumerate(ids)}
+            self._in_order[video] = self._videos[video].in_order(), positions
+        return self._in_order[video]
+
+    def _narration(self, people: Sequence[_Person], person: str) -> str | None:
+        """The first interaction of the first one who does anything; None where nobody does."""
+        for someone in people:
+            if person and someone.name != person:
+                continue
+            for hoi in self._checked(someone.hois, len(self._hois), "interaction"):
+                if self._hois[hoi] != NULL_HOI:
+                    return clean_narration(self._hois[hoi])
+        return None
+
+    def _labels(self, span: Iterable[Sequence[_Person]]) -> tuple[tuple[int, ...], ...]:
+        verbs: set[int] = set()
+        nouns: set[int] = set()
+        seen: object = None
+        for people in span:
+            actions = [someone.actions for someone in people]
+            if actions == seen:
+                continue
+            seen = actions
+            for verb, positions in (action for one in actions for action in one):
+                verbs.update(self._checked([verb], self._num_classes[0], "verb"))
+                objects = [noun for position in positions for noun in position]
+                nouns.update(self._checked(objects, self._num_classes[1], "object"))
+        return tuple(sorted(verbs)), tuple(sorted(nouns))
+
+    def _checked(self, ids: Iterable[int], count: int, kind: str) -> list[int]:
+        numbers = [int(number) for number in ids]
+        for number in numbers:
+            if not 0 <= number < count:
+                raise UserError(
+                    f"{self._frames_path} has {kind} {number}, the metadata beside it names "
+                    f"{count}; take both from one release"
+                )
+        return numbers
+
+
+def _words(path: Path, mend: str = "link LEMMA's annotations there") -> list[str]:
+    try:
+        words = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; {mend}, or set EXO.PATH_TO_DATA_DIR") from None
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read as JSON: {reason}; copy it again") from None
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise UserError(f"{path} is not a list of words; take the file as LEMMA publishes it")
+    return words
+
+
+def _load_list(path: Path) -> list[Any]:
+    from slowfast.utils.safe_pickle.load import load_plain
+
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist; link LEMMA's annotations there, or set EXO.PATH_TO_DATA_DIR, "
+            "EXO.VIEW or EXO.SEGMENTS_VIEW"
+        )
+    content = load_plain(path)
+    if not isinstance(content, list):
+        raise UserError(f"{path} does not hold a list; take the file as LEMMA publishes it")
+    return content

@@ -1,0 +1,103 @@
+"""Clips and sentences of a frame list for retrieval: what each says, as classes.
+
+EPIC-KITCHENS names all nouns of a segment in `all_noun_classes`, a list or its text; `noun_class`
+is the first of them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slowfast.datasets.sources.epic_annotations import ID_COLUMN_55, ID_COLUMN_100, read_table
+from slowfast.datasets.types import Segment
+from slowfast.utils.errors import UserError
+
+SENTENCES_FILE = "EPIC_100_retrieval_test_sentence.csv"
+
+
+@dataclass(frozen=True)
+class Described:
+    """Clips or sentences: their texts, one verb class and all noun classes of each."""
+
+    texts: list[str]
+    verbs: list[int]
+    nouns: list[list[int]]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def describe_clips(path: Path, segments: Sequence[Segment], num_nouns: int) -> Described:
+    """The clips of the list at `path`, whose segments these are, in their order.
+
+    A list without all_noun_classes has one noun per clip.
+    Raises: UserError where a segment has no label, or a noun is no class.
+    """
+    unlabelled = [s.segment_id for s in segments if not all(s.labels)]
+    if unlabelled:
+        raise UserError(
+            f"{path}: {len(unlabelled)} segments such as {unlabelled[0]} have no labels; take a "
+            "labelled list (TEST.DATA_LIST)"
+        )
+    nouns = [list(s.labels[1]) for s in segments]
+    table = read_table(path)
+    if "all_noun_classes" in table.columns:
+        named = dict(zip(_ids(table), table["all_noun_classes"], strict=True))
+        where = f"{path}: all_noun_classes of"
+        nouns = [
+            _classes(named[s.segment_id], num_nouns, f"{where} {s.segment_id}") for s in segments
+        ]
+    return Described([s.narration for s in segments], [s.labels[0][0] for s in segments], nouns)
+
+
+def describe_sentences(
+    path: Path | None, segments: Sequence[Segment], clips: Described
+) -> Described:
+    """The sentences to retrieve: the rows of a CSV `narration_id,narration`.
+
+    A sentence says what the clip of its narration_id says. path None: every distinct narration of
+    the clips, with the classes of the first clip that has it.
+    Raises: UserError where a sentence belongs to no clip.
+    """
+    if path is None:
+        first = {text: row for row, text in reversed(list(enumerate(clips.texts)))}
+        rows = sorted(first.values())
+        texts = [clips.texts[row] for row in rows]
+    else:
+        table = read_table(path)
+        missing = {"narration_id", "narration"} - set(table.columns)
+        if missing:
+            raise UserError(f"{path} has no column {min(missing)}; take {SENTENCES_FILE}")
+        place = {segment.segment_id: row for row, segment in enumerate(segments)}
+        ids = table["narration_id"].astype(str).tolist()
+        unknown = [name for name in ids if name not in place]
+        if unknown:
+            raise UserError(
+                f"{path}: {len(unknown)} of {len(ids)} sentences, such as that of {unknown[0]}, "
+                "belong to no clip of TEST.DATA_LIST; set TEST.RETRIEVAL.SENTENCES to those of "
+                "the list"
+            )
+        rows = [place[name] for name in ids]
+        texts = table["narration"].astype(str).tolist()
+    return Described(texts, [clips.verbs[row] for row in rows], [clips.nouns[row] for row in rows])
+
+
+def _ids(table: Any) -> list[str]:
+    for column in (ID_COLUMN_100, ID_COLUMN_55):
+        if column in table.columns:
+            return [str(name) for name in table[column]]
+    return [str(name) for name in table.index]
+
+
+def _classes(cell: Any, count: int, where: str) -> list[int]:
+    try:
+        classes = [int(c) for c in (ast.literal_eval(cell) if isinstance(cell, str) else cell)]
+    except (ValueError, SyntaxError, TypeError):
+        raise UserError(f"{where} is {cell!r}, not a list of class ids") from None
+    if not classes or not all(0 <= c < count for c in classes):
+        raise UserError(f"{where} is {cell!r}; give ids below {count} (MODEL.NUM_CLASSES_LIST)")
+    return classes

@@ -1,0 +1,1 @@
+"""Checkpoint files, their formats, names and weights."""

@@ -1,0 +1,166 @@
+"""Reads weights in every format there is, without running code of theirs.
+
+PyTorch files (.pyth: published, PySlowFast's, ours; checkpoints or bare state dicts), safetensors,
+and Caffe2 pickles. Whatever the format, the weights come under published names.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slowfast.engine.checkpoints.files import damage, is_archive
+from slowfast.engine.checkpoints.weight_names import from_caffe2, published_names
+from slowfast.utils.errors import UserError
+from slowfast.utils.safe_pickle.load import load_plain
+from slowfast.utils.safe_pickle.records import Record
+from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Values
+
+logger = logging.getLogger(__name__)
+
+_WEIGHT_KEYS = ("model_state", "state_dict")
+_SAFE_TORCH = (2, 10)
+_TORCH_VALUES = (Tensor, torch.Size, torch.dtype, torch.device)
+
+
+def load_checkpoint_file(
+    path: Path | str, checkpoint_type: str = "pytorch", *, key: str = "*.CHECKPOINT_FILE_PATH"
+) -> dict[str, Any]:
+    """A checkpoint as a dict: `model_state` (published name -> tensor) and what else it holds.
+
+    checkpoint_type: pytorch (which takes .safetensors too) or caffe2.
+    key: the configuration key that names the file, for errors.
+
+    Raises: UserError for a missing, damaged or foreign file, and for one that could run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}; download it there or set {key}")
+    if path.suffix == ".safetensors":
+        return {"model_state": published_names(_read_safetensors(path))}
+    if checkpoint_type == "caffe2":
+        return {"model_state": _read_caffe2(path)}
+    content = _read_torch(path)
+    weights = published_names(weights_of(content, str(path)))
+    if not any(name in content for name in _WEIGHT_KEYS):
+        return {"model_state": weights}
+    return {**content, "model_state": weights}
+
+
+def weights_of(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
+    """The tensors of the state dict in a checkpoint, or of the checkpoint itself.
+
+    Raises: UserError where there are none.
+    """
+    state = content
+    if isinstance(content, Mapping):
+        state = next((content[key] for key in _WEIGHT_KEYS if key in content), content)
+    if isinstance(state, Mapping):
+        tensors = {
+            name: value
+            for name, value in state.items()
+            if isinstance(name, str) and isinstance(value, Tensor)
+        }
+        if tensors:
+            return tensors
+    held = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
+    raise UserError(
+        f"{source} holds no weights: expected {' or '.join(_WEIGHT_KEYS)}, or tensors by name, "
+        f"found {held[:200] or 'nothing'}"
+    )
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is no safetensors file, or damaged ({error})") from error
+
+
+def _read_caffe2(path: Path) -> dict[str, Tensor]:
+    content = load_plain(path)
+    blobs = content.get("blobs", content) if isinstance(content, dict) else None
+    if not isinstance(blobs, dict):
+        raise UserError(
+            f"{path} is no Caffe2 file: expected a dict of blobs; for other files set "
+            "CHECKPOINT_TYPE pytorch"
+        )
+    arrays = {
+        name: blob
+        for name, blob in blobs.items()
+        if isinstance(name, str) and isinstance(blob, np.ndarray) and blob.dtype.kind == "f"
+    }
+    return {
+        name: torch.from_numpy(np.array(blob, dtype=np.float32))
+        for name, blob in from_caffe2(arrays).items()
+    }
+
+
+def _read_torch(path: Path) -> dict[str, Any]:
+    _warn_of_old_torch()
+    if is_archive(path):
+        fault = damage(path)
+        if fault:
+            raise UserError(f"checkpoint {path} is damaged: {fault}; copy or download it again")
+    try:
+        with torch.serialization.safe_globals(list(_inert_numpy())), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error tells what matters
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        return Values(NUMPY_MAKERS, leaves=_TORCH_VALUES)(content)
+    except Exception as error:  # a damaged or hostile file raises nearly anything
+        raise _unreadable(path, error) from error
+
+
+@functools.cache
+def _inert_numpy() -> tuple[tuple[type, str], ...]:
+    """Records in the place of numpy's constructors: files may hold numpy scalars and arrays."""
+    names = {
+        "scalar": ("numpy.core.multiarray", "numpy._core.multiarray"),
+        "_reconstruct": ("numpy.core.multiarray", "numpy._core.multiarray"),
+        "dtype": ("numpy",),
+        "ndarray": ("numpy",),
+    }
+    return tuple(
+        (type(kind, (Record,), {"kind": kind}), f"{module}.{kind}")
+        for kind, modules in names.items()
+        for module in modules
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    forbidden = re.search(r"GLOBAL (\S+)", str(error))
+    if forbidden:
+        return UserError(
+            f"{path} is refused: weights have no need of {forbidden[1]}, and calling that could "
+            "run code; have its author save the weights alone, or as .safetensors"
+        )
+    # What torch says before this is advice to read the file without care.
+    said = str(error).split("WeightsUnpickler error:")[-1].strip()
+    reason = (said.splitlines() or [type(error).__name__])[0][:200]
+    return UserError(
+        f"{path} cannot be read as a PyTorch checkpoint ({reason}); copy it again if it is cut "
+        "short, set CHECKPOINT_TYPE caffe2 if it is a Caffe2 file"
+    )
+
+
+@functools.cache
+def _warn_of_old_torch() -> None:
+    major, minor = torch.__version__.split(".")[:2]
+    if (int(major), int(minor)) < _SAFE_TORCH:
+        logger.warning(
+            "torch %s: a crafted .pyth file can corrupt memory and run code despite "
+            "weights_only before torch 2.10 (CVE-2026-24747); upgrade, or take .safetensors",
+            torch.__version__,
+        )

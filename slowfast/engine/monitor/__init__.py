@@ -1,0 +1,1 @@
+"""Meters, progress and TensorBoard."""

@@ -1,0 +1,61 @@
+"""How far a training is within an epoch, and what it has summed up there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from slowfast.engine.monitor.meters import TensorSums
+from slowfast.engine.step.finite import FiniteWatch
+from slowfast.engine.validation import TopKCounts
+from slowfast.utils import distributed
+
+
+class EpochProgress:
+    """Where in which epoch the next step is, and the sums behind the next log lines.
+
+    epoch: zero-based. iteration: finished steps of it.
+    window, watch: since the last log line. whole: before it, in this epoch. counts: in this epoch.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.iteration = 0
+        self.window = TensorSums()
+        self.whole = TensorSums()
+        self.counts = TopKCounts()
+        self.watch = FiniteWatch()
+
+    def close_window(self) -> None:
+        self.whole.merge(self.window)
+        self.window = TensorSums()
+
+    def gathered_state(self) -> dict[str, Any]:
+        """For a checkpoint inside the epoch; called on every rank."""
+        return {
+            "iteration": self.iteration,
+            "ranks": distributed.gather_objects(
+                {
+                    "window": self.window.state_dict(),
+                    "whole": self.whole.state_dict(),
+                    "counts": self.counts.state_dict(),
+                    "watch": self.watch.state_dict(),
+                }
+            ),
+        }
+
+    def load_gathered_state(self, state: dict[str, Any], device: torch.device) -> None:
+        """Each rank takes its own sums; where their number has changed, the first one takes all."""
+        self.iteration = state["iteration"]
+        ranks = state["ranks"]
+        same_ranks = len(ranks) == distributed.world_size()
+        own = ranks[distributed.rank() if same_ranks else 0]
+        # The steps that did not count are the same ones on every rank.
+        self.watch.load_state_dict(own["watch"])
+        counted = same_ranks or distributed.is_main()
+        for part in [own] if same_ranks else ranks:
+            self.window.add_state(part["window"], device, counted)
+            self.whole.add_state(part["whole"], device, counted)
+            if counted:
+                self.counts.add_state(part["counts"], device)

@@ -1,0 +1,226 @@
+"""What a model costs, found out on fake tensors: operations and memory, without any data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from slowfast.config.derived import aligns_by_factor, has_second_exo
+from slowfast.datasets.types import ClipBatch, PairedBatch
+from slowfast.engine.solver import build_optimizer
+from slowfast.engine.step.precision import HALF
+from slowfast.models.build import build_model, build_test_model
+from slowfast.models.recognizer import Recognizer
+from slowfast.tasks.build import build_task
+
+
+@dataclass(frozen=True)
+class ViewCost:
+    """One view of a test: `frames` of `side` pixels a side.
+
+    flops: a multiply-add is two. weights: number of the model's parameters.
+    """
+
+    flops: int
+    weights: int
+    frames: int
+    side: int
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One training step of one process.
+
+    clips: of the batch (pairs for two views), all of them. flops: of one clip, forward and then
+        backward; a multiply-add is two.
+    weights, trained: numbers of the model's parameters.
+    parameters, gradients, optimizer, activations: bytes. Activations are what the backward pass
+        keeps of the clips that go through at once; what single layers need beside is not in it.
+    """
+
+    clips: int
+    weights: int
+    trained: int
+    forward_flops: float
+    backward_flops: float
+    parameters: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def bytes(self) -> int:
+        return self.parameters + self.gradients + self.optimizer + self.activations
+
+    @property
+    def flops(self) -> float:
+        """Of the whole step."""
+        return self.clips * (self.forward_flops + self.backward_flops)
+
+
+def view_cost(cfg: CfgNode) -> ViewCost:
+    """One view in a test, forward."""
+    alpha, side = cfg.SLOWFAST.ALPHA, cfg.DATA.TEST_CROP_SIZE
+    frames = (cfg.EXO if cfg.MODEL.MODEL_NAME == "ExoSlowFast" else cfg.DATA).NUM_FRAMES
+    with _fake(cfg) as cfg, torch.no_grad():
+        model = build_test_model(cfg).eval()
+        clip = [torch.zeros(1, 3, length, side, side) for length in (frames // alpha, frames)]
+        with _Operations() as counter:
+            model(clip)
+        weights = sum(p.numel() for p in model.parameters())
+    return ViewCost(counter.flops, weights, frames, side)
+
+
+def step_cost(cfg: CfgNode, clips: int) -> StepCost:
+    """A training step of a process that has `clips` clips (pairs for two views)."""
+    at_once = -(-clips // cfg.SOLVER.ACCUMULATE)
+    with _fake(cfg) as cfg:
+        model = build_model(cfg)
+        for module in model.modules():
+            if isinstance(module, Recognizer):
+                module.autocast_backbone(HALF.get(cfg.TRAIN.PRECISION))
+        optimizer, task = build_optimizer(model, cfg), build_task(cfg)
+        parameters = list(model.parameters())
+        kept = _KeptForBackward([*parameters, *model.buffers()])
+        model.train()
+        with _Operations() as forward, kept.counting():
+            output = task.forward(model, synthetic_batch(cfg, at_once))
+        with _Operations() as backward:
+            torch.stack([x.float().sum() for x in _tensors(output)]).sum().backward()
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        return StepCost(
+            clips=clips,
+            weights=sum(p.numel() for p in parameters),
+            trained=sum(p.numel() for p in parameters if p.requires_grad),
+            forward_flops=forward.flops / at_once,
+            backward_flops=backward.flops / at_once,
+            parameters=_bytes([*parameters, *model.buffers()]),
+            gradients=_bytes(gradients),
+            optimizer=round(_bytes(gradients) * _state_per_gradient(optimizer)),
+            activations=kept.bytes,
+        )
+
+
+def synthetic_batch(cfg: CfgNode, clips: int, seed: int = 0) -> ClipBatch | PairedBatch:
+    """A training batch of the true sizes: frames, labels and text at random."""
+    draw, side = torch.Generator().manual_seed(seed), cfg.DATA.TRAIN_CROP_SIZE
+    dual = cfg.MODEL.MODEL_NAME == "EgoExoSlowFast"
+
+    def view(frames: int, classes: list[int], multi_label: bool) -> ClipBatch:
+        shape = (clips, frames, side, side, 3)
+        labels = [
+            torch.randint(0, 2, (clips, count), generator=draw).float()
+            if multi_label
+            else torch.randint(0, count, (clips,), generator=draw)
+            for count in classes
+        ]
+        text = torch.randn(clips, cfg.SUML.EMBED_DIM, generator=draw)
+        return ClipBatch(
+            frames=torch.randint(0, 256, shape, generator=draw, dtype=torch.uint8),
+            labels=labels,
+            indices=torch.arange(clips),
+            text=nn.functional.normalize(text, dim=1) if dual else None,
+            shares_label=torch.ones(clips, dtype=torch.bool) if aligns_by_factor(cfg) else None,
+        )
+
+    def exo() -> ClipBatch:
+        return view(cfg.EXO.NUM_FRAMES, cfg.EXO.NUM_CLASSES_LIST, True)
+
+    if cfg.MODEL.MODEL_NAME == "ExoSlowFast":
+        return exo()
+    one_head = cfg.MODEL.MODEL_NAME == "SlowFast"
+    classes = [cfg.MODEL.NUM_CLASSES] if one_head else cfg.MODEL.NUM_CLASSES_LIST
+    ego = view(cfg.DATA.NUM_FRAMES, classes, cfg.MODEL.LOSS_FUNC == "bce_logit")
+    if not dual:
+        return ego
+    return PairedBatch(ego, exo(), exo() if has_second_exo(cfg) else None)
+
+
+def _state_per_gradient(optimizer: torch.optim.Optimizer) -> float:
+    """Bytes of the optimizer's state per byte of gradients, found out with one parameter."""
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    one = max(trained, key=Tensor.numel)
+    for group in optimizer.param_groups:
+        group["params"] = [p for p in group["params"] if p is one]
+    optimizer.step()
+    return _bytes(_tensors(optimizer.state[one].values())) / _bytes([one])
+
+
+@contextmanager
+def _fake(cfg: CfgNode) -> Iterator[CfgNode]:
+    """Within it tensors have a shape only. Gives the config without what asks for real ones."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.COMPILE = False
+    if cfg.BN.NORM_TYPE == "sync_batchnorm":
+        cfg.BN.NORM_TYPE = "batchnorm"
+    with FakeTensorMode():
+        yield cfg
+
+
+class _Operations(TorchDispatchMode):
+    """Counts operations of convolutions and matrix products, as torch's FlopCounterMode does.
+
+    That also tells which module they belong to, which takes most of its time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        counted = flop_registry.get(func.overloadpacket)
+        if counted is not None:
+            self.flops += counted(*args, **(kwargs or {}), out_val=output)
+        return output
+
+
+class _KeptForBackward:
+    """Counts what a forward pass keeps for the backward pass, each piece of memory once."""
+
+    def __init__(self, elsewhere: Iterable[Tensor]) -> None:
+        """elsewhere: tensors that are counted by others."""
+        self.bytes = 0
+        self._alive: list[Tensor] = list(elsewhere)
+        self._seen = {_memory(tensor) for tensor in self._alive}
+
+    def counting(self) -> saved_tensors_hooks:
+        return saved_tensors_hooks(self._count, lambda tensor: tensor)
+
+    def _count(self, tensor: Tensor) -> Tensor:
+        memory = _memory(tensor)
+        if memory not in self._seen:
+            self._seen.add(memory)
+            self._alive.append(tensor.detach())
+            self.bytes += tensor.untyped_storage().nbytes()
+        return tensor
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in (nested) sequences; what else there is, is passed over."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Iterable) and not isinstance(value, str):
+        for element in value:
+            yield from _tensors(element)

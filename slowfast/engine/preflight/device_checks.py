@@ -1,0 +1,30 @@
+"""Config keys that ask for what this machine, or this number of processes, cannot do."""
+
+from __future__ import annotations
+
+import torch
+from fvcore.common.config import CfgNode
+
+from slowfast.engine.step.precision import check_precision
+from slowfast.utils.errors import UserError
+
+
+def check_device(cfg: CfgNode, device: torch.device, processes: int) -> None:
+    """processes: of the run. Raises: UserError with key, value and mend."""
+    if cfg.TEST.ENABLE:
+        check_precision("TEST.PRECISION", cfg.TEST.PRECISION, device)
+    if not cfg.TRAIN.ENABLE:
+        return
+    check_precision("TRAIN.PRECISION", cfg.TRAIN.PRECISION, device)
+    if cfg.BN.NORM_TYPE == "sync_batchnorm" and device.type != "cuda":
+        raise UserError(
+            "BN.NORM_TYPE sync_batchnorm needs CUDA, and this run is on the CPU; set batchnorm or "
+            "frozen"
+        )
+    clips = cfg.TRAIN.BATCH_SIZE // processes
+    parts = cfg.SOLVER.ACCUMULATE
+    if clips % parts:
+        raise UserError(
+            f"TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE} is {clips} clips a process, which "
+            f"SOLVER.ACCUMULATE {parts} does not divide; set one of them so that it does"
+        )

@@ -1,0 +1,266 @@
+"""What a run would do and cost, found out without data, and without writing anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+
+from slowfast.datasets.build import build_dataset
+from slowfast.datasets.frames.missing import missing_collected
+from slowfast.datasets.loading.loader import build_loader
+from slowfast.engine.checkpoint import load_checkpoint_file, newest_checkpoint
+from slowfast.engine.checkpoints.compatible import check_resumable
+from slowfast.engine.checkpoints.names import BEST, checkpoint_path
+from slowfast.engine.preflight.cost import StepCost, step_cost, synthetic_batch, view_cost
+from slowfast.engine.preflight.device_checks import check_device
+from slowfast.engine.processes.output_lock import lock_in
+from slowfast.engine.solver import build_optimizer
+from slowfast.engine.step.precision import set_precision
+from slowfast.engine.step.update import Update, update_options
+from slowfast.engine.tester import checkpoint_to_test, plan_test
+from slowfast.models.build import build_model
+from slowfast.tasks.build import build_task
+from slowfast.utils.errors import UserError
+
+# A step on the CPU that takes more operations than this is not run.
+_CPU_FLOPS = 3e11
+# Memory beside what is counted: workspaces of single layers, fragments, the framework itself.
+_MARGIN = 1.25
+
+
+@dataclass
+class DryRun:
+    """What was found: lines for people, and the user's mistakes among it."""
+
+    lines: list[str] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    def say(self, topic: str, text: str) -> None:
+        self.lines.append(f"{topic + ':':<14}{text}")
+
+    def look(self, topic: str, part: Callable[[], None]) -> None:
+        """Do one part; a mistake found there is told and the next part follows."""
+        try:
+            part()
+        except UserError as error:
+            self.wrong(topic, str(error))
+
+    def wrong(self, topic: str, text: str) -> None:
+        self.say(topic, f"WRONG: {text}")
+        if text not in self.mistakes:
+            self.mistakes.append(text)
+
+
+def dry_run(cfg: CfgNode) -> DryRun:
+    """Builds everything that the config asks for and makes one step on synthetic data.
+
+    One process does it for all; the step is left out where the device, its memory or a reasonable
+    time is not there. Nothing is written.
+    """
+    report, processes = DryRun(), _processes(cfg)
+    cfg = cfg.clone()
+    cfg.defrost()
+    # No worker is needed, nor the memory that workers fill.
+    cfg.DATA_LOADER.NUM_WORKERS = 0
+    cfg.freeze()
+    device = _device(cfg)
+    report.say("processes", f"{processes}" + (", looked at in this one" if processes > 1 else ""))
+    if cfg.TRAIN.ENABLE:
+        for split in ("train", "val"):
+            report.look(split, lambda split=split: _split(report, cfg, split, processes))  # type: ignore[misc]
+    if cfg.TEST.ENABLE:
+        report.look("test", lambda: _test(report, cfg))
+    report.look("device", lambda: _device_fits(report, cfg, device, processes))
+    if cfg.TRAIN.ENABLE:
+        report.look("step", lambda: _step(report, cfg, device, processes))
+        report.look("start", lambda: _start(report, cfg))
+    report.look("files", lambda: _files(report, cfg))
+    return report
+
+
+def _processes(cfg: CfgNode) -> int:
+    launched = int(os.environ.get("WORLD_SIZE", "0"))
+    return launched or max(cfg.NUM_GPUS, 1) * int(cfg.NUM_SHARDS)
+
+
+def _device(cfg: CfgNode) -> torch.device | None:
+    """Of the run; None where this machine lacks it."""
+    if cfg.NUM_GPUS == 0:
+        return torch.device("cpu")
+    return torch.device("cuda", 0) if torch.cuda.is_available() else None
+
+
+def _split(report: DryRun, cfg: CfgNode, split: str, processes: int) -> None:
+    with missing_collected() as missing:
+        dataset = build_dataset(cfg.TRAIN.DATASET, cfg, split)
+    for videos in missing:
+        report.wrong(split, f"no frames for {videos}")
+    loader = build_loader(cfg, dataset, split, 0, processes)
+    steps = loader.sampler.batches_per_epoch
+    loader.close()
+    epochs = f", {steps * cfg.SOLVER.MAX_EPOCH} in all" if split == "train" else ""
+    report.say(split, f"{len(dataset)} segments, {steps} steps an epoch{epochs}")
+
+
+def _test(report: DryRun, cfg: CfgNode) -> None:
+    cost = view_cost(cfg)
+    report.say(
+        "test",
+        f"{cost.flops / 1e9:.1f} GFLOPs per clip of {_size(cost.frames, cost.side)}, forward (a "
+        f"multiply-add is 2); {cost.weights / 1e6:.2f} M parameters",
+    )
+    with missing_collected() as missing:
+        plan = plan_test(cfg, _not_encoded)
+    for videos in missing:
+        report.wrong("test", f"no frames for {videos}")
+    views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
+    for view, dataset in plan.datasets.items():
+        report.say("test", f"{len(dataset)} {view} segments of {views} views")
+
+
+def _not_encoded(texts: Sequence[str], cfg: CfgNode) -> np.ndarray:
+    """In place of embeddings, which would be written into SUML.CACHE_DIR."""
+    return np.ones((len(texts), cfg.SUML.EMBED_DIM), np.float32)
+
+
+def _device_fits(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: int) -> None:
+    if device is None:
+        report.say("device", f"NUM_GPUS {cfg.NUM_GPUS}, but there is no CUDA device here")
+        return
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    report.say("device", f"{name}, {_gib(_free(device))} free")
+    check_device(cfg, device, processes)
+
+
+def _step(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: int) -> None:
+    clips = cfg.TRAIN.BATCH_SIZE // processes
+    if clips == 0:
+        report.say("step", f"not run: TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE} is no clip a process")
+        return
+    cost = step_cost(cfg, clips)
+    report.say(
+        "model",
+        f"{cfg.MODEL.MODEL_NAME}, {cost.weights / 1e6:.2f} M parameters, "
+        f"{cost.trained / 1e6:.2f} M trained",
+    )
+    what = "pair" if cfg.MODEL.MODEL_NAME == "EgoExoSlowFast" else "clip"
+    size = _size(cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_CROP_SIZE)
+    report.say(
+        "training",
+        f"{cost.forward_flops / 1e9:.1f} GFLOPs per {what} of {size} forward, "
+        f"{cost.backward_flops / 1e9:.1f} backward (a multiply-add is 2)",
+    )
+    report.say(
+        "memory",
+        f"{_gib(cost.bytes)} for {clips} {what}s of each process, and workspaces: parameters "
+        f"{_gib(cost.parameters)}, gradients {_gib(cost.gradients)}, optimizer "
+        f"{_gib(cost.optimizer)}, activations {_gib(cost.activations)} ({cfg.TRAIN.PRECISION})",
+    )
+    obstacle = _obstacle(device, cost)
+    if device is None or obstacle:
+        report.say("step", f"not run, but passed through on fake tensors: {obstacle}")
+    else:
+        report.say("step", _made_step(cfg, device, clips))
+
+
+def _obstacle(device: torch.device | None, cost: StepCost) -> str:
+    """Why a step cannot be run here; empty: it can."""
+    if device is None:
+        return "its device is not there"
+    needed, free = cost.bytes * _MARGIN, _free(device)
+    if needed > free:
+        return f"it may take {_gib(needed)} and {_gib(free)} are free"
+    if device.type == "cpu" and cost.flops > _CPU_FLOPS:
+        return f"{cost.flops / 1e9:.0f} GFLOPs take long on a CPU"
+    return ""
+
+
+def _made_step(cfg: CfgNode, device: torch.device, clips: int) -> str:
+    """Make one step on random frames; what it gave."""
+    eager = cfg.clone()
+    eager.defrost()
+    eager.MODEL.COMPILE = False
+    torch.manual_seed(cfg.RNG_SEED)
+    model = build_model(eager).to(device).train()
+    optimizer = build_optimizer(model, eager)
+    set_precision(model, cfg.TRAIN.PRECISION, device)
+    update = Update(model, model, build_task(eager), optimizer, update_options(eager))
+    updated = update(synthetic_batch(eager, clips).to(device), 0, 0)
+    losses = ", ".join(f"{name} {value:.3g}" for name, value in updated.output.losses.items())
+    peak = ""
+    if device.type == "cuda":
+        peak = f"; {_gib(torch.cuda.max_memory_allocated(device))} at its peak"
+    if not updated.finite:
+        raise UserError(f"a step on random frames gives values that are not finite: {losses}")
+    return f"made on random frames: {losses}{peak}"
+
+
+def _start(report: DryRun, cfg: CfgNode) -> None:
+    if holder := lock_in(cfg.OUTPUT_DIR):
+        report.say("start", f"refused while {holder}, trains into {cfg.OUTPUT_DIR}")
+    newest = newest_checkpoint(cfg) if cfg.TRAIN.AUTO_RESUME else None
+    given = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.CHECKPOINT_FILE_PATH else None
+    resumed = newest or (given if cfg.TRAIN.RESUME else None)
+    if resumed is not None:
+        content = load_checkpoint_file(resumed, key="TRAIN.CHECKPOINT_FILE_PATH")
+        check_resumable(content.get("cfg", ""), cfg, resumed)
+        done = content.get("epoch", -1) + 1
+        rest = "" if done < cfg.SOLVER.MAX_EPOCH else ", which is all: nothing is left to train"
+        report.say("start", f"resumes from {resumed}, {done} epochs done{rest}")
+        return
+    for key, path in (
+        ("TRAIN.CHECKPOINT_FILE_PATH", cfg.TRAIN.CHECKPOINT_FILE_PATH),
+        ("EXO.CHECKPOINT_FILE_PATH", cfg.EXO.CHECKPOINT_FILE_PATH),
+    ):
+        if path and not Path(path).is_file():
+            raise UserError(f"{key} {path} is no file; correct the path")
+        if path:
+            section = cfg[key.split(".")[0]]
+            load_checkpoint_file(path, section.get("CHECKPOINT_TYPE", "pytorch"), key=key)
+            report.say("start", f"weights of {key} {path}")
+    if given is None:
+        report.say("start", "random weights (TRAIN.CHECKPOINT_FILE_PATH is empty)")
+
+
+def _files(report: DryRun, cfg: CfgNode) -> None:
+    if cfg.TRAIN.ENABLE:
+        report.say("checkpoints", f"go to {checkpoint_path(cfg.OUTPUT_DIR, BEST).parent}")
+    if not cfg.TEST.ENABLE:
+        return
+    if cfg.TRAIN.ENABLE and not cfg.TEST.CHECKPOINT_FILE_PATH:
+        which = "best" if cfg.TEST.LOAD_BEST else "last"
+        report.say("tested", f"the {which} checkpoint of this training")
+        return
+    path = checkpoint_to_test(cfg, None)
+    if not path.is_file() and not cfg.TEST.CHECKPOINT_FILE_PATH:
+        raise UserError(f"the checkpoint to test {path} is no file; correct the path")
+    if path.is_file():
+        section = cfg.TEST if cfg.TEST.CHECKPOINT_FILE_PATH else cfg.TRAIN
+        load_checkpoint_file(path, section.CHECKPOINT_TYPE)
+    report.say("tested", str(path))
+
+
+def _free(device: torch.device) -> int:
+    """Bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    available = next(line for line in lines if line.startswith("MemAvailable:"))
+    return int(available.split()[1]) * 1024
+
+
+def _size(frames: int, side: int) -> str:
+    return f"{frames}x{side}x{side}"
+
+
+def _gib(count: float) -> str:
+    return f"{count / 2**30:.2f} GiB"

@@ -1,0 +1,1 @@
+"""Launch, rendezvous, signals, and the lock of OUTPUT_DIR."""

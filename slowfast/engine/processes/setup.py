@@ -1,0 +1,143 @@
+"""What every process does before work: device, process group, seeds, log."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from fvcore.common.config import CfgNode
+
+from slowfast.config import log_notes
+from slowfast.engine.processes.launch import Place
+from slowfast.engine.processes.output_lock import output_lock
+from slowfast.engine.processes.rendezvous import Meeting, cannot_meet, meet
+from slowfast.utils import distributed
+from slowfast.utils.cli import OTHERS_WAIT_SEC
+from slowfast.utils.errors import UserError
+from slowfast.utils.logging import setup_logging
+
+logger = logging.getLogger(__name__)
+
+CONFIG_NAME = "config.yaml"
+
+# What gloo says when a process at the other end of a collective has ended.
+_PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
+# What gloo and the store say when a process does not come within DISTRIBUTED.TIMEOUT.
+_GAVE_UP_WAITING = ("Timed out waiting", "wait timeout after")
+
+
+@contextmanager
+def prepared(cfg: CfgNode, place: Place) -> Iterator[Callable[[], None]]:
+    """Device, process group, log and seeds of one process; in training, the lock of OUTPUT_DIR.
+
+    Yields what raises UserError once another training has taken the lock over.
+
+    The group is taken down after success only: after a failure of one process, taking it down
+    would wait for the others (nccl).
+    """
+    if place.device.type == "cuda":
+        torch.cuda.set_device(place.device)
+        # fp32 means fp32: convolutions would use TF32 otherwise.
+        torch.backends.cudnn.allow_tf32 = False
+    meeting = _join_group(cfg, place) if place.world_size > 1 else None
+    try:
+        with _lock_output(cfg) if cfg.TRAIN.ENABLE else nullcontext(_unlocked) as check_lock:
+            _open_output(cfg)
+            torch.manual_seed(cfg.RNG_SEED)
+            np.random.seed(cfg.RNG_SEED % 2**32)
+            _log_environment(cfg, place)
+            log_notes(cfg)
+            yield check_lock
+    except RuntimeError as error:
+        if meeting is None:
+            raise
+        if any(sign in str(error) for sign in _GAVE_UP_WAITING):
+            raise meeting.gave_up() from error
+        if any(sign in str(error) for sign in _PEER_IS_GONE):
+            # The other process speaks first.
+            time.sleep(2 * OTHERS_WAIT_SEC)
+            raise UserError(
+                "another process of this run has ended; its own message says why"
+            ) from error
+        raise
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _join_group(cfg: CfgNode, place: Place) -> Meeting:
+    meeting = meet(place, cfg.DISTRIBUTED.TIMEOUT)
+    try:
+        distributed.join_group(
+            meeting.store, place.rank, place.world_size, meeting.timeout, place.device
+        )
+    except (RuntimeError, ValueError) as error:
+        raise UserError(cannot_meet(place, str(error).splitlines()[0])) from error
+    return meeting
+
+
+def _unlocked() -> None:
+    """Nothing is held that could be lost."""
+
+
+@contextmanager
+def _lock_output(cfg: CfgNode) -> Iterator[Callable[[], None]]:
+    """The lock of OUTPUT_DIR, held by rank 0; what refuses it is the same error on every rank."""
+    held, refusal, check = ExitStack(), "", _unlocked
+    if distributed.is_main():
+        try:
+            check = held.enter_context(output_lock(cfg.OUTPUT_DIR)).check
+        except UserError as error:
+            refusal = str(error)
+        except OSError as error:
+            refusal = _not_writable(cfg, error)
+    refusal = distributed.broadcast_object(refusal)
+    if refusal:
+        raise UserError(refusal)
+    with held:
+        yield check
+
+
+def write_config(cfg: CfgNode) -> None:
+    """The merged config in OUTPUT_DIR; with --cfg it repeats the run. Rank 0 writes it."""
+    if distributed.is_main():
+        (Path(cfg.OUTPUT_DIR) / CONFIG_NAME).write_text(cfg.dump(), encoding="utf-8")
+
+
+def _open_output(cfg: CfgNode) -> None:
+    """The log in OUTPUT_DIR, and the config of a test alone. A training writes its config when
+    nothing refuses it, and later tests leave that as it is."""
+    folder = Path(cfg.OUTPUT_DIR)
+    try:
+        setup_logging(folder, quiet=not distributed.is_main())
+        if not cfg.TRAIN.ENABLE and not (folder / CONFIG_NAME).exists():
+            write_config(cfg)
+    except OSError as error:
+        raise UserError(_not_writable(cfg, error)) from error
+
+
+def _not_writable(cfg: CfgNode, error: OSError) -> str:
+    return f"OUTPUT_DIR {cfg.OUTPUT_DIR} cannot be written: {error.strerror}; set another"
+
+
+def _log_environment(cfg: CfgNode, place: Place) -> None:
+    logger.info(
+        "python %s, torch %s, %s; %d process(es), started by %s",
+        platform.python_version(),
+        torch.__version__,
+        torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else "cpu",
+        place.world_size,
+        "a launcher" if place.launched else "this command",
+    )
+    if place.launched and cfg.NUM_GPUS not in (0, place.world_size):
+        logger.info(
+            "NUM_GPUS %d is not obeyed: the launcher started %d processes",
+            cfg.NUM_GPUS,
+            place.world_size,
+        )

@@ -1,0 +1,1 @@
+"""Views, features and the test tasks."""

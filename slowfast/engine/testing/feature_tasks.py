@@ -1,0 +1,158 @@
+"""The test tasks on features: which views they need, their model, what is made of the features."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from fvcore.common.config import CfgNode
+
+from slowfast.datasets.build import VideoDataset, build_dataset
+from slowfast.engine.checkpoint import load_test_weights
+from slowfast.engine.testing.cross_view import cross_view_results, read_cross_view_labels
+from slowfast.engine.testing.evaluated_model import ready_for_test
+from slowfast.engine.testing.features import (
+    FeatureSet,
+    TestedView,
+    extract_features,
+    features_folder,
+)
+from slowfast.engine.testing.fingerprint import weights_digest
+from slowfast.engine.testing.retrieval import read_retrieval_lists, retrieval_results
+from slowfast.engine.testing.zero_shot import encode_class_names, zero_shot_results
+from slowfast.evaluation.tables import format_task
+from slowfast.models.build import build_model, build_test_model
+from slowfast.models.ego_exo import EgoExoSlowFast
+from slowfast.models.published_names import PROJECTIONS
+from slowfast.models.recognizer import Recognizer
+from slowfast.semantics.build import Encode
+from slowfast.utils import distributed
+from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_json
+from slowfast.utils.logging import log_json_stats
+
+logger = logging.getLogger(__name__)
+
+# In checkpoints whose alignment was factorised.
+_BY_VERB = PROJECTIONS["ego_verb_projection"]
+
+Datasets = Mapping[str, VideoDataset]
+# What rank 0 makes of the features of each view.
+Finish = Callable[[Mapping[str, FeatureSet]], dict[str, Any]]
+
+
+def feature_datasets(cfg: CfgNode) -> dict[str, VideoDataset]:
+    """The test segments of the views that TEST.TASK reads. Raises: UserError for bad data."""
+    tested, exo = cfg.TEST.DATASET, cfg.EXO.DATASET
+    if cfg.MODEL.MODEL_NAME == "ExoSlowFast":
+        names = {"exo": tested}
+    elif cfg.MODEL.MODEL_NAME != "EgoExoSlowFast":
+        names = {"ego": tested}
+    else:
+        names = {"ego": "epickitchen" if tested in (exo, "ego_exo") else tested, "exo": exo}
+        if cfg.TEST.TASK in ("retrieval", "zero_shot"):
+            del names["exo"]
+        elif cfg.TEST.TASK == "features" and tested != "ego_exo":
+            names = {view: name for view, name in names.items() if name == tested}
+    return {view: build_dataset(name, cfg, "test") for view, name in names.items()}
+
+
+def plan_finish(cfg: CfgNode, datasets: Datasets, encode: Encode) -> Finish | None:
+    """Read and encode, on rank 0, what the task compares the features with.
+
+    None for the task features. Raises: UserError for input that does not fit.
+    """
+    if cfg.TEST.TASK == "features" or not distributed.is_main():
+        return None
+    ego = datasets["ego"].segments
+    if cfg.TEST.TASK == "retrieval":
+        lists = read_retrieval_lists(cfg, ego, encode)
+        return lambda features: retrieval_results(lists, features["ego"].matrix("projected"))
+    if cfg.TEST.TASK == "zero_shot":
+        classes = encode_class_names(cfg, encode)
+        return lambda features: zero_shot_results(
+            cfg, classes, features["ego"].matrix("projected"), ego
+        )
+    labels = read_cross_view_labels(cfg, ego, datasets["exo"].segments)
+    return lambda features: cross_view_results(
+        labels, features["ego"].matrix("projected"), features["exo"].matrix("projected")
+    )
+
+
+def test_features(
+    cfg: CfgNode,
+    device: torch.device,
+    datasets: Datasets,
+    finish: Finish | None,
+    chunk_views: int,
+    checkpoint: Path,
+) -> None:
+    """Extract the features that are not there yet; rank 0 writes `results_TASK.json`."""
+    views = tested_views(cfg, datasets, checkpoint, device)
+    features = {}
+    for view in views:
+        features[view.name] = extract_features(cfg, view, chunk_views, device)
+        logger.info(
+            "features of %d %s segments in %s",
+            len(view.dataset),
+            view.name,
+            features_folder(cfg, view.name),
+        )
+    if finish is None:
+        return
+    results = finish(features)
+    path = write_json(Path(cfg.OUTPUT_DIR) / f"results_{cfg.TEST.TASK}.json", results)
+    flat = {name: value for name, value in results.items() if isinstance(value, (int, float))}
+    log_json_stats(logger, {"_type": f"test_{cfg.TEST.TASK}", **flat})
+    logger.info("results in %s\n%s", path, format_task(results))
+
+
+def tested_views(
+    cfg: CfgNode, datasets: Datasets, checkpoint: Path, device: torch.device
+) -> list[TestedView]:
+    """The views with the parts of the model that they need, with the weights of the checkpoint."""
+    is_dual = cfg.MODEL.MODEL_NAME == "EgoExoSlowFast"
+    model = build_model(cfg) if is_dual else build_test_model(cfg)
+    report = load_test_weights(model, checkpoint, cfg)
+    if isinstance(model, EgoExoSlowFast):
+        others = [name for name in report.unexpected if name.startswith(_BY_VERB)]
+        if cfg.TEST.TASK == "cross_view" and (model.by_factor or others):
+            logger.warning(
+                "%s was aligned by verb and by noun (SUML.ALIGN.KIND factorised); what is measured "
+                "here are not those projections, but the ones of the text terms",
+                checkpoint,
+            )
+        views = [_dual_view(model, name, dataset) for name, dataset in datasets.items()]
+    elif isinstance(model, Recognizer):
+        weights = weights_digest(model)
+        views = [TestedView(name, data, model, weights) for name, data in datasets.items()]
+    else:
+        raise UserError(
+            f"TEST.TASK {cfg.TEST.TASK} reads the features of a backbone under a head, which "
+            f"MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME} is not; set TEST.TASK recognition"
+        )
+    ready_for_test(model, cfg, device)
+    return views
+
+
+def _dual_view(model: EgoExoSlowFast, name: str, dataset: VideoDataset) -> TestedView:
+    is_ego = name == "ego"
+    if not (model.use_ego_projection if is_ego else model.use_exo_projection):
+        logger.warning(
+            "no loss of this config trains the %s projection (SUML.WEIGHTS, SUML.ALIGN.KIND): "
+            "what it projects says little",
+            name,
+        )
+    recognizer = model.ego if is_ego else model.exo
+    projection = model.ego_projection if is_ego else model.exo_projection
+    return TestedView(
+        name,
+        dataset,
+        recognizer,
+        weights_digest(recognizer),
+        projection,
+        weights_digest(projection),
+    )

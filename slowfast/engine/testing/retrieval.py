@@ -1,0 +1,70 @@
+"""TEST.TASK retrieval: EPIC-KITCHENS-100 multi-instance retrieval by features and narrations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fvcore.common.config import CfgNode
+from numpy.typing import NDArray
+
+from slowfast.datasets.sources.sentences import (
+    SENTENCES_FILE,
+    Described,
+    describe_clips,
+    describe_sentences,
+)
+from slowfast.datasets.types import Segment
+from slowfast.evaluation.retrieval import (
+    ActionClasses,
+    chance_retrieval,
+    multi_instance_retrieval,
+)
+from slowfast.semantics.build import Encode, encode_narrations
+
+
+@dataclass(frozen=True)
+class RetrievalLists:
+    """Clips, in the order of the segments, sentences, and the narration embeddings (m, D)."""
+
+    clips: ActionClasses
+    sentences: ActionClasses
+    vectors: NDArray[np.float32]
+
+
+def read_retrieval_lists(
+    cfg: CfgNode, segments: Sequence[Segment], encode: Encode = encode_narrations
+) -> RetrievalLists:
+    """Read what TEST.DATA_LIST and TEST.RETRIEVAL.SENTENCES say, and encode the sentences.
+
+    Raises: UserError for lists that do not fit, or an encoder that is not there.
+    """
+    folder, num_nouns = Path(cfg.DATA.PATH_TO_DATA_DIR), cfg.MODEL.NUM_CLASSES_LIST[1]
+    clips = describe_clips(folder / cfg.TEST.DATA_LIST, segments, num_nouns)
+    path: Path | None = folder / (cfg.TEST.RETRIEVAL.SENTENCES or SENTENCES_FILE)
+    if not cfg.TEST.RETRIEVAL.SENTENCES and path is not None and not path.is_file():
+        path = None
+    sentences = describe_sentences(path, segments, clips)
+    return RetrievalLists(
+        _classes(clips, num_nouns),
+        _classes(sentences, num_nouns),
+        encode(sentences.texts, cfg),
+    )
+
+
+def retrieval_results(lists: RetrievalLists, projected: NDArray[np.float32]) -> dict[str, Any]:
+    """Values in percent, and chance; projected: (n, D) of the clips."""
+    return {
+        "task": "retrieval",
+        "num_segments": len(projected),
+        "num_sentences": len(lists.vectors),
+        **multi_instance_retrieval(projected, lists.vectors, lists.clips, lists.sentences),
+        **chance_retrieval(lists.clips, lists.sentences),
+    }
+
+
+def _classes(items: Described, num_nouns: int) -> ActionClasses:
+    return ActionClasses.from_lists(items.verbs, items.nouns, num_nouns)

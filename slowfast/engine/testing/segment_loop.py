@@ -1,0 +1,87 @@
+"""Every test segment once, on whichever rank, whatever their number; goes on where it stopped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fvcore.common.config import CfgNode
+
+from slowfast.datasets.build import VideoDataset
+from slowfast.datasets.loading.loader import build_loader
+from slowfast.datasets.selection import Selection
+from slowfast.datasets.types import SegmentViews
+from slowfast.engine.monitor.progress_bar import progress_line
+from slowfast.engine.testing import shards
+from slowfast.engine.testing.fingerprint import Key
+from slowfast.engine.testing.shards import Found, Record, ShardWriter
+from slowfast.utils import distributed
+
+logger = logging.getLogger(__name__)
+
+
+def run_segments(
+    cfg: CfgNode,
+    dataset: VideoDataset,
+    score: Callable[[SegmentViews], Record],
+    folder: Path,
+    key: Key,
+    *,
+    keep: bool,
+    ragged: Sequence[str] = (),
+    title: str = "test",
+) -> tuple[Found, dict[int, Record]]:
+    """Score all segments that the files of `folder` lack: (what was there, what was added).
+
+    All processes call it. What was there is known to rank 0 alone; what this process added is
+    given back by segment where `keep` asks for it. Records are written every TEST.PARTIAL_SEC
+    seconds, and at the end, however it comes about.
+    """
+    found, plan = Found(), None
+    if distributed.is_main():
+        found = _usable(folder, key)
+        remaining = sorted(set(range(len(dataset))) - found.done)
+        plan = (remaining, found.next_run)
+    remaining, run = distributed.broadcast_object(plan)
+    writer = ShardWriter(
+        folder,
+        key,
+        run=run,
+        rank=distributed.rank(),
+        period_sec=cfg.TEST.PARTIAL_SEC,
+        ragged=ragged,
+    )
+    records: dict[int, Record] = {}
+    loader = build_loader(
+        cfg, Selection(dataset, remaining), "test", distributed.rank(), distributed.world_size()
+    )
+    try:
+        with (
+            loader.naming_lost_workers(),
+            progress_line(title, len(loader), "segments") as line,
+        ):
+            for segment in loader:
+                record = score(segment)
+                writer.add(segment.index, record)
+                if keep:
+                    records[segment.index] = record
+                line.advance()
+    finally:
+        loader.close()
+        writer.flush()
+    return found, records
+
+
+def _usable(folder: Path, key: Key) -> Found:
+    found = shards.find(folder, key)
+    if found.others:
+        logger.info(
+            "%d files in %s are not of this test (%s): not used",
+            len(found.others),
+            folder,
+            found.stale,
+        )
+    if found.done:
+        logger.info("%d finished segments are there in %s", len(found.done), folder)
+    return found

@@ -1,0 +1,117 @@
+"""Scores of one segment: its views in chunks through the model, joined in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from slowfast.datasets.clips.device_transform import DeviceTransform
+from slowfast.datasets.types import SegmentViews
+from slowfast.evaluation.ensemble import ViewEnsemble
+
+
+@dataclass
+class SegmentScores:
+    """Scores of one segment, per head float64 (K,).
+
+    joined: what the model returns (probabilities, or logits with TEST.NO_ACT), joined over the
+        views as DATA.ENSEMBLE_METHOD says.
+    probabilities: view-averaged probabilities, whatever the method.
+    labels: as the data set gives them.
+    """
+
+    joined: list[NDArray[np.float64]]
+    probabilities: list[NDArray[np.float64]]
+    labels: list[NDArray]
+
+    def record(self) -> dict[str, NDArray]:
+        """As one flat record of arrays; `from_record` turns it back."""
+        return {
+            f"{name}{head}": array
+            for name in ("joined", "probabilities", "labels")
+            for head, array in enumerate(getattr(self, name))
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, NDArray]) -> SegmentScores:
+        heads = range(len(record) // 3)
+        joined, probabilities, labels = (
+            [record[f"{name}{head}"] for head in heads]
+            for name in ("joined", "probabilities", "labels")
+        )
+        return cls(joined, probabilities, labels)
+
+
+class ViewScores:
+    """Joins the scores of the views of one segment, chunk by chunk.
+
+    method: `sum` (the mean over views) or `max`. logits: the scores are logits.
+    """
+
+    def __init__(self, method: str, *, logits: bool) -> None:
+        self._joined, self._averaged = ViewEnsemble(method), ViewEnsemble("sum")
+        self._logits = logits
+
+    def add(self, scores: Sequence[Tensor], weights: Sequence[int]) -> None:
+        """scores: (V, K) per head. weights: how many views each of the V stands for."""
+        self._joined.add(0, scores, weights)
+        probabilities = [s.softmax(1) for s in scores] if self._logits else scores
+        self._averaged.add(0, probabilities, weights)
+
+    def result(self, labels: Sequence[NDArray]) -> SegmentScores:
+        return SegmentScores(self._joined.pop(0), self._averaged.pop(0), list(labels))
+
+
+class SegmentScorer:
+    """Runs the views of a segment through the model, a chunk at a time.
+
+    chunk_views: views in one forward pass; a chunk never mixes segments, so a score does not
+        depend on which process computed it.
+    method: `sum` (the mean over views) or `max`.
+    logits: the model returns logits.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        transform: DeviceTransform,
+        *,
+        chunk_views: int,
+        method: str,
+        logits: bool,
+        device: torch.device,
+    ) -> None:
+        self.chunk_views = chunk_views
+        self._model = model
+        self._transform = transform
+        self._method = method
+        self._logits = logits
+        self._device = device
+
+    @torch.no_grad()
+    def __call__(self, segment: SegmentViews) -> SegmentScores:
+        joined = ViewScores(self._method, logits=self._logits)
+        segment = segment.to(self._device)
+        starts = range(0, len(segment.views), self.chunk_views)
+        chunks: list[list[Tensor]] = [
+            self._model(self._transform.clips(segment.batch(start, start + self.chunk_views)))
+            for start in starts
+        ]
+        for start, scores in zip(starts, _on_host(chunks), strict=True):
+            views = segment.views[start : start + self.chunk_views]
+            joined.add(scores, [view.weight for view in views])
+        # Copies: a label may lie in memory that a worker shares.
+        return joined.result([label.numpy().copy() for label in segment.labels])
+
+
+def _on_host(chunks: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+    """Scores [(V, K) per head] of every chunk, which wait for the device once for all of them."""
+    widths = [scores.shape[1] for scores in chunks[0]]
+    rows = [len(scores[0]) for scores in chunks]
+    together = torch.cat([torch.cat(list(scores), dim=1) for scores in chunks]).cpu()
+    return [list(part.split(widths, dim=1)) for part in together.split(rows)]

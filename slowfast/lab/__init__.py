@@ -1,0 +1,1 @@
+"""Tools around the framework that no run imports: benchmarks, ablations, the rendered sample."""

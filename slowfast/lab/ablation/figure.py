@@ -1,0 +1,60 @@
+"""The differences to the base as points with their intervals, one panel per kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slowfast.evaluation.epic import KINDS
+from slowfast.lab.ablation.report import Comparison
+
+_COLOURS = {"all": "#222222", "seen": "#1f77b4", "unseen": "#d95f02"}
+_SPREAD = 0.22
+
+
+def draw_figure(comparison: Comparison, out: Path) -> list[Path]:
+    """Write figure.png and figure.svg below `out`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    plan = comparison.plan
+    pairs = [pair for pair in plan.comparisons if pair in comparison.differences["all"]]
+    figure = Figure(figsize=(10, 1.6 + 0.55 * max(len(pairs), 1)), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(KINDS), sharey=True)
+    for panel, kind in zip(panels, KINDS, strict=True):
+        panel.axvline(0, color="#999999", linewidth=1)
+        for number, subset in enumerate(comparison.sizes):
+            gains = [comparison.differences[subset][pair][kind] for pair in pairs]
+            middle = (len(comparison.sizes) - 1) / 2
+            panel.errorbar(
+                [gain.value for gain in gains],
+                [row + _SPREAD * (number - middle) for row in range(len(pairs))],
+                xerr=[
+                    [max(gain.value - gain.low, 0) for gain in gains],
+                    [max(gain.high - gain.value, 0) for gain in gains],
+                ],
+                fmt="o",
+                markersize=4,
+                linewidth=1.5,
+                color=_COLOURS[subset],
+                label=f"{subset} ({comparison.sizes[subset]} segments)",
+            )
+        panel.set_title(f"{kind} top-1")
+        panel.set_xlabel("difference, points")
+        panel.grid(axis="x", color="#eeeeee")
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right", "left"]].set_visible(False)
+        panel.tick_params(left=False)
+    panels[0].set_yticks(range(len(pairs)), [f"{arm} − {reference}" for arm, reference in pairs])  # noqa: RUF001
+    panels[0].set_ylim(max(len(pairs), 1) - 0.5, -0.5)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    seeds = sorted({m["verb"].seeds for m in comparison.means["all"].values()})
+    figure.suptitle(
+        f"{plan.path.stem}: paired differences, 95 % intervals over "
+        f"{' or '.join(map(str, seeds))} seeds and the segments"
+    )
+    paths = [out / "figure.png", out / "figure.svg"]
+    for path in paths:
+        figure.savefig(path, dpi=150)
+    return paths

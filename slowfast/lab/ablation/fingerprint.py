@@ -1,0 +1,109 @@
+"""What a run depends on, as hashes: its code, its merged config, its data."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+
+import slowfast
+from slowfast.lab.ablation.plan import CHECKPOINT_OF
+
+PARTS = ("code", "config", "data")
+# No run imports it; the sample that a part of it makes is data.
+NOT_IN_A_RUN = ("lab",)
+_SAMPLE_MARKER = "sample.json"
+
+Fingerprint = dict[str, str]
+
+
+def fingerprint(
+    cfg: CfgNode, seed: int, code: str, start: Fingerprint | None = None
+) -> Fingerprint:
+    """Hashes of a run by PARTS.
+
+    cfg: of its arm; its folder does not matter.
+    start: the run that it starts from.
+    """
+    config = cfg.clone()
+    config.defrost()
+    config.OUTPUT_DIR, config.RNG_SEED = "", seed
+    data = [*(f"{path} {_file_hash(path)}" for path in data_files(cfg))]
+    if start is not None:
+        data += [f"starts from {start}"]
+    return {"code": code, "config": _digest([config.dump()]), "data": _digest(data)}
+
+
+def code_hash(package: Path | None = None) -> str:
+    """Of the package's sources that a run imports, and the versions that its numbers depend on."""
+    root = package or Path(slowfast.__file__).parent
+    files = sorted(
+        path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in NOT_IN_A_RUN
+    )
+    sources = [f"{path.relative_to(root)} {_file_hash(path)}" for path in files]
+    versions = [f"python {platform.python_version()}", torch.__version__, np.__version__]
+    return _digest([*sources, *versions])
+
+
+def data_files(cfg: CfgNode) -> list[Path]:
+    """The files that tell one data set from another: lists, annotations, pair table, weights.
+
+    Frames are not read; a rendered sample is known by its marker.
+    """
+    lists = []
+    uses_exo = cfg.SUML.ENABLE
+    for dataset, names in (
+        (cfg.TRAIN.DATASET, (cfg.TRAIN.TRAIN_DATA_LIST, cfg.TRAIN.VAL_DATA_LIST)),
+        (cfg.TEST.DATASET if cfg.TEST.ENABLE else "", (cfg.TEST.DATA_LIST,)),
+    ):
+        if dataset == cfg.EXO.DATASET:
+            uses_exo = True
+        elif dataset:
+            lists += [Path(cfg.DATA.PATH_TO_DATA_DIR) / name for name in names]
+    files = {*lists, *_markers(Path(cfg.DATA.PATH_TO_DATA_DIR))}
+    if uses_exo:
+        root = Path(cfg.EXO.PATH_TO_DATA_DIR)
+        files |= {path for path in (root / "annotations").rglob("*") if path.is_file()}
+        files |= {*_markers(root)}
+    if cfg.SUML.ENABLE:
+        files |= {Path(cfg.SUML.PAIRS.FILE)}
+    weights = (cfg.TRAIN.CHECKPOINT_FILE_PATH, cfg.EXO.CHECKPOINT_FILE_PATH)
+    files |= {Path(name) for name in weights if name and not CHECKPOINT_OF.search(name)}
+    return sorted(files)
+
+
+def difference(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    """The PARTS that differ."""
+    return [part for part in PARTS if found.get(part) != wanted[part]]
+
+
+def _markers(folder: Path) -> list[Path]:
+    """The marker of the rendered sample that the folder lies in."""
+    return [
+        parent / _SAMPLE_MARKER
+        for parent in (folder, *folder.parents)
+        if (parent / _SAMPLE_MARKER).is_file()
+    ]
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _file_hash(path: Path) -> str:
+    if not path.is_file():
+        return "missing"
+    stat = path.stat()
+    return _content_hash(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _content_hash(path: Path, changed_ns: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,259 @@
+"""Runs the runs of a plan in processes of their own, several at a time, and survives their ends."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slowfast.lab.ablation.fingerprint import code_hash
+from slowfast.lab.ablation.progress import Display, Running, expected_end, time_left, trained_share
+from slowfast.lab.ablation.runs import Record, Run, read_record
+from slowfast.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+CONSOLE = "console.txt"
+_LOCK = ".lock"
+_POLL_SEC = 0.1
+_SHOW_SEC = 1.0
+_GRACE_SEC = 60.0
+_LAST_LINES = 15
+
+
+@dataclass
+class _Child:
+    run: Run
+    slot: int
+    process: subprocess.Popen[bytes]
+    record: Record
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[int]:
+    """Own the folder for one runner; the yielded descriptor keeps it owned while it is open.
+
+    Handed to the children, it also keeps a second runner away from what a killed one left running.
+    Raises: UserError where the folder is owned.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(out / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise UserError(
+            f"an ablation in {out} is still running, or left a run behind; wait for its end or "
+            "give another --out"
+        ) from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+class Runner:
+    """command: words that start a run, before `KEY VALUE ...`.
+
+    jobs: runs side by side. threads, gpus: of the machine, shared among them.
+    lock: descriptor that the children inherit.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        command: Sequence[str],
+        code: str,
+        display: Display,
+        *,
+        jobs: int,
+        threads: int,
+        gpus: int,
+        lock: int,
+    ) -> None:
+        self._runs = runs
+        self._command = list(command)
+        self._code = code
+        self._display = display
+        self._jobs = jobs
+        self._threads = threads
+        self._gpus = gpus
+        self._lock = lock
+        self._children: list[_Child] = []
+        self._finished: set[tuple[str, int]] = set()
+        self._failed: set[tuple[str, int]] = set()
+        self._seconds: dict[str, list[float]] = defaultdict(list)
+
+    def run_all(self) -> list[Run]:
+        """Run what is not finished; returns the runs that failed or could not start.
+
+        An interruption ends the children first. Raises: UserError where the code changes on the
+        way.
+        """
+        waiting = deque(run for run in self._runs if not self._is_finished(run))
+        if done := len(self._finished):
+            self._display.say(f"{done} of {len(self._runs)} runs are finished already")
+        shown = 0.0
+        try:
+            while waiting or self._children:
+                self._start_ready(waiting)
+                time.sleep(_POLL_SEC)
+                for child in [c for c in self._children if c.process.poll() is not None]:
+                    self._end(child, waiting)
+                if time.monotonic() - shown > _SHOW_SEC:
+                    self._show(waiting)
+                    shown = time.monotonic()
+        finally:
+            self._stop_children()
+        return [run for run in self._runs if _key(run) in self._failed]
+
+    def _is_finished(self, run: Run) -> bool:
+        record = read_record(run.folder)
+        if record is None or not record.finished:
+            return False
+        self._finished.add(_key(run))
+        self._seconds[run.arm.name].append(record.seconds)
+        return True
+
+    def _start_ready(self, waiting: deque[Run]) -> None:
+        """Fill the free slots with runs whose source is there, in their order."""
+        for run in list(waiting):
+            if len(self._children) == self._jobs:
+                return
+            source = (run.arm.after, run.seed)
+            if run.arm.after and source in self._failed:
+                waiting.remove(run)
+                self._failed.add(_key(run))
+                self._display.say(f"{run.name}: not run, for {run.arm.after} failed")
+            elif not run.arm.after or source in self._finished:
+                waiting.remove(run)
+                self._start(run)
+
+    def _start(self, run: Run) -> None:
+        self._check_code()
+        record = read_record(run.folder) or Record(run.made_with)
+        record.write(run.folder)
+        slot = min(set(range(self._jobs)) - {child.slot for child in self._children})
+        with (run.folder / CONSOLE).open("ab") as console:
+            process = subprocess.Popen(
+                [*self._command, *run.overrides],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                env=os.environ | share_of_machine(slot, self._jobs, self._threads, self._gpus),
+                pass_fds=[self._lock],
+                # A group of its own: an interruption reaches the runner alone, which ends it.
+                start_new_session=True,
+            )
+        self._children.append(_Child(run, slot, process, record))
+        again = f" again, {record.seconds:.0f} s in" if record.seconds else ""
+        self._display.say(f"{run.name}: started{again}")
+
+    def _end(self, child: _Child, waiting: deque[Run]) -> None:
+        run, status = child.run, child.process.returncode
+        self._children.remove(child)
+        child.record.seconds += child.seconds
+        if status == 0:
+            self._check_code()
+            child.record.finished = True
+            self._finished.add(_key(run))
+            self._seconds[run.arm.name].append(child.record.seconds)
+        else:
+            self._failed.add(_key(run))
+        child.record.write(run.folder)
+        if status == 0:
+            self._display.say(
+                f"{run.name}: finished in {child.record.seconds:.0f} s, "
+                f"{len(waiting) + len(self._children)} runs to go, "
+                f"{expected_end(self._time_left(waiting))}"
+            )
+        else:
+            console = run.folder / CONSOLE
+            text = "\n".join(f"    {line}" for line in last_lines(console))
+            self._display.say(
+                f"{run.name}: failed with status {status}; the end of {console}:\n{text}"
+            )
+
+    def _check_code(self) -> None:
+        if code_hash() != self._code:
+            raise UserError(
+                "the code changed while the ablation ran; the runs that went on are not marked as "
+                "finished: restore it and start again, or give --fresh or another --out"
+            )
+
+    def _time_left(self, waiting: Sequence[Run]) -> float:
+        running = [(c.run.arm.name, c.record.seconds + c.seconds) for c in self._children]
+        return time_left([run.arm.name for run in waiting], running, self._seconds, self._jobs)
+
+    def _show(self, waiting: Sequence[Run]) -> None:
+        running = [
+            Running(
+                c.run.name,
+                trained_share(c.run.folder / "log.txt", c.run.arm.cfg.SOLVER.MAX_EPOCH),
+            )
+            for c in self._children
+        ]
+        done = len(self._finished) + len(self._failed)
+        self._display.show(done, len(self._runs), running, self._time_left(waiting))
+
+    def _stop_children(self) -> None:
+        """Let them write a checkpoint and end; a second interruption ends them at once."""
+        for child in self._children:
+            _signal_group(child.process, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE_SEC
+        try:
+            for child in self._children:
+                with suppress(subprocess.TimeoutExpired):
+                    child.process.wait(max(deadline - time.monotonic(), 0.0))
+        finally:
+            for child in self._children:
+                # What a run has started may outlive it.
+                _signal_group(child.process, signal.SIGKILL)
+                child.process.wait()
+                child.record.seconds += child.seconds
+                child.record.write(child.run.folder)
+            self._children.clear()
+
+
+def share_of_machine(slot: int, jobs: int, threads: int, gpus: int) -> dict[str, str]:
+    """Environment of one of `jobs` runs side by side: its threads, and its GPUs where there are.
+
+    With fewer GPUs than jobs a GPU is shared.
+    """
+    count = str(max(threads // jobs, 1))
+    share = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+    if gpus and jobs > 1:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        names = visible.split(",") if visible else [str(number) for number in range(gpus)]
+        own = names[slot::jobs] or [names[slot % len(names)]]
+        share["CUDA_VISIBLE_DEVICES"] = ",".join(own)
+    return share
+
+
+def last_lines(path: Path, count: int = _LAST_LINES) -> list[str]:
+    """The last lines of a text file; none where it is missing."""
+    if not path.is_file():
+        return []
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
+
+
+def _key(run: Run) -> tuple[str, int]:
+    return run.arm.name, run.seed
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

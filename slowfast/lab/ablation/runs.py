@@ -1,0 +1,112 @@
+"""The runs of a plan on disk: their folders, what they were made with, whether they are done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slowfast.engine.checkpoints.names import checkpoint_path
+from slowfast.lab.ablation.fingerprint import Fingerprint, difference, fingerprint
+from slowfast.lab.ablation.plan import CHECKPOINT_OF, Arm, Plan
+from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_json
+
+MARKER = "ablation.json"
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm with one seed.
+
+    overrides: complete words `KEY, VALUE, ...` over the base config.
+    """
+
+    arm: Arm
+    seed: int
+    folder: Path
+    overrides: tuple[str, ...]
+    made_with: Fingerprint
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm.name} seed {self.seed}"
+
+
+@dataclass
+class Record:
+    """What a run's marker says. seconds: spent so far, all attempts together."""
+
+    made_with: Fingerprint
+    finished: bool = False
+    seconds: float = 0.0
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / MARKER, self.__dict__)
+
+
+def plan_runs(plan: Plan, out: Path, code: str) -> list[Run]:
+    """Every arm with every seed, seed by seed, so that all arms grow together."""
+    runs: dict[tuple[str, int], Run] = {}
+    for seed in plan.seeds:
+        for arm in plan.arms:
+            folder = out / arm.name / f"seed_{seed}"
+            start = runs[arm.after, seed] if arm.after else None
+            words = [_resolved(word, start) for word in arm.overrides]
+            runs[arm.name, seed] = Run(
+                arm,
+                seed,
+                folder,
+                (*words, "RNG_SEED", str(seed), "OUTPUT_DIR", str(folder)),
+                fingerprint(arm.cfg, seed, code, start.made_with if start else None),
+            )
+    return list(runs.values())
+
+
+def _resolved(word: str, start: Run | None) -> str:
+    if start is None:
+        return word
+    newest = checkpoint_path(start.folder, start.arm.cfg.SOLVER.MAX_EPOCH)
+    return CHECKPOINT_OF.sub(lambda _: str(newest), word)
+
+
+def read_record(folder: Path) -> Record | None:
+    """None where no run has begun. Raises: UserError for a folder that holds anything else."""
+    path = folder / MARKER
+    if not path.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UserError(f"{folder} holds files but no {MARKER}; give another --out")
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Record(dict(content["made_with"]), bool(content["finished"]), content["seconds"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no marker of a run ({error}); give another --out") from None
+
+
+def check_unmixed(runs: Sequence[Run], fresh: bool) -> None:
+    """Refuse runs on disk that were made with other code, config or data; `fresh` removes them.
+
+    Raises: UserError naming them and what differs.
+    """
+    stale: list[tuple[Run, list[str]]] = []
+    for run in runs:
+        record = read_record(run.folder)
+        if record is not None and (parts := difference(record.made_with, run.made_with)):
+            stale.append((run, parts))
+    if not stale:
+        return
+    if fresh:
+        for run, _ in stale:
+            shutil.rmtree(run.folder)
+        return
+    named = ", ".join(f"{run.name} ({' and '.join(parts)})" for run, parts in stale[:_SHOWN])
+    more = f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else ""
+    raise UserError(
+        f"{len(stale)} of {len(runs)} runs in {runs[0].folder.parents[1]} were made with something"
+        f" else than now: {named}{more}; give --fresh to run them anew, or another --out"
+    )

@@ -1,0 +1,116 @@
+"""The multi-view test of one segment: every view decoded alone, ours, and pure decoding."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+from torch import Tensor
+
+from slowfast.datasets.clips.transforms import Placement
+from slowfast.datasets.frames.image_files import make_decoder, read_jpeg
+from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
+from slowfast.datasets.segment_dataset import SegmentDataset
+from slowfast.datasets.selection import Selection
+from slowfast.datasets.types import SegmentViews
+from slowfast.lab.benchmark import baseline
+from slowfast.lab.benchmark.frames import Video
+from slowfast.lab.benchmark.report import Check, Report, Table
+from slowfast.lab.benchmark.timing import interleaved, one_thread
+
+LENGTHS = (60, 150, 600)
+ALPHA = 4
+BASELINE, LIMIT = "published steps", "limit: decode each frame once"
+DEVICE, WORKER = "ours, resize on the device", "ours, resize in the worker"
+# Grey levels beside the published steps.
+_ALLOWED = {DEVICE: 0.005, WORKER: 1.0}
+_GREY = 255 * baseline.STD
+
+
+def views_benchmark(video: Video, rounds: int) -> Report:
+    """Loading all views of the segments of a video, one table per segment."""
+    report = Report("views")
+    ours = {
+        name: video.dataset("test", resize_on_device=name == DEVICE) for name in (DEVICE, WORKER)
+    }
+    with one_thread():
+        for index in range(len(video.segments)):
+            report.tables.append(_segment(video, ours, index, rounds))
+            for name, dataset in ours.items():
+                report.checks.append(_check(video, name, dataset, index))
+    return report
+
+
+def _segment(video: Video, ours: Mapping[str, SegmentDataset], index: int, rounds: int) -> Table:
+    segment = video.segments[index]
+    decode = make_decoder("auto")
+    numbers = np.unique(video.sampling.views(segment, video.views.temporal)).tolist()
+    paths = video.paths(segment, numbers)
+
+    def published() -> None:
+        for view in range(len(video.views)):
+            _published_view(video, index, view)
+
+    def limit() -> None:
+        frame = None
+        for path in paths:
+            frame = read_jpeg(path, segment.segment_id, decode, buffer=frame)
+
+    loaders = {name: _loader(Selection(dataset, [index])) for name, dataset in ours.items()}
+    parts: dict[str, Callable[[], object]] = {
+        BASELINE: published,
+        **{name: partial(list, loader) for name, loader in loaders.items()},
+        LIMIT: limit,
+    }
+    seconds = interleaved(parts, rounds, time.thread_time)
+    return Table(
+        f"{len(video.views)} views of a segment of {segment.num_frames} frames, one core",
+        "processor time per segment",
+        {name: value * 1e3 for name, value in seconds.items()},
+        BASELINE,
+        LIMIT,
+    )
+
+
+def _loader(dataset: Selection) -> BatchLoader[SegmentViews]:
+    """Loads in this process, always into the same memory."""
+    sampler = GlobalBatchSampler(len(dataset), 1, shuffle=False, drop_last=False)
+    return BatchLoader(dataset, sampler, shared_ring=True)
+
+
+def _published_view(video: Video, index: int, view: int) -> Tensor:
+    """Fast pathway (3, T, S, S) of one of the views."""
+    numbers, placement = _placed(video, index, view)
+    return baseline.load_clip(video.paths(video.segments[index], numbers), placement, ALPHA)[1]
+
+
+def _placed(video: Video, index: int, view: int) -> tuple[list[int], Placement]:
+    """Frame numbers and placement of a view."""
+    clip, crop = divmod(view, video.views.spatial)
+    numbers = video.sampling.views(video.segments[index], video.views.temporal)[clip].tolist()
+    return numbers, video.geometry.test(*video.frame_size(index), video.views.crops[crop])
+
+
+def _check(video: Video, name: str, dataset: SegmentDataset, index: int) -> Check:
+    """The first, a middle and the last view, as ours give them, against the published steps."""
+    views = dataset.segment_views(index)
+    segment = video.segments[index]
+    unique = np.unique(video.sampling.views(segment, video.views.temporal))
+    where = {
+        (*unique[list(view.frame_positions)].tolist(), view.top, view.left): position
+        for position, view in enumerate(views.views)
+    }
+    worst = 0.0
+    for number in (0, len(video.views) // 2, len(video.views) - 1):
+        numbers, placement = _placed(video, index, number)
+        position = where[(*numbers, placement.top, placement.left)]
+        fast = dataset.transform.clips(views.batch(position, position + 1))[1][0]
+        expected = _published_view(video, index, number)
+        worst = max(worst, float((fast - expected).abs().max()) * _GREY)
+    title = f"views of {segment.num_frames} frames; {name}"
+    decoded = next(iter(dataset.frames.open(segment).read([int(unique[0])])))
+    # Frames that would be much to move are resized in the worker, in uint8.
+    resized = tuple(views.frames.shape[1:3]) != decoded.shape[:2]
+    return Check(title, worst, _ALLOWED[WORKER if resized else name], "grey levels")

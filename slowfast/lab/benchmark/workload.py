@@ -1,0 +1,195 @@
+"""The same work computed in several ways: variants of a config, operations counted.
+
+Legend: N clips, T frames, S pixels, K classes, D embedding width.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from slowfast.config import get_cfg
+from slowfast.config.derived import has_second_exo
+from slowfast.engine.preflight.cost import step_cost
+from slowfast.lab.benchmark.timing import Clock
+from slowfast.models.build import build_model
+
+PLAIN = "plain fp32"
+_SIDE = {"cpu": 1024, "cuda": 8192}
+# Of a GPU's free memory; the rest is for workspaces of single layers and fragments.
+_MEMORY_SHARE = 0.66
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to compute. settings: keys that differ from the plain way."""
+
+    name: str
+    precision: str = "fp32"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def cfg(self, cfg: CfgNode) -> CfgNode:
+        """`cfg` with this variant's precision and settings, and else computed plainly."""
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.MODEL.CHANNELS_LAST = cfg.MODEL.CONV_2D = cfg.MODEL.COMPILE = False
+        cfg.TEST.FOLD_BN = False
+        cfg.SOLVER.FUSED = "never"
+        cfg.TRAIN.PRECISION = cfg.TEST.PRECISION = self.precision
+        cfg.merge_from_list([entry for item in self.settings.items() for entry in item])
+        return cfg
+
+
+_LAST = {"MODEL.CHANNELS_LAST": True, "TEST.FOLD_BN": True, "SOLVER.FUSED": "always"}
+_LAST_2D = {**_LAST, "MODEL.CONV_2D": True}
+
+
+def variants(device: torch.device, has_bf16: bool) -> list[Variant]:
+    """The plain way and ours. has_bf16: the device has bf16 arithmetic."""
+    found = [Variant(PLAIN)]
+    if device.type == "cuda":
+        found.append(Variant("tf32, channels last", "tf32", _LAST))
+    else:
+        found.append(Variant("fp32, channels last", "fp32", _LAST))
+        found.append(Variant("fp32, channels last, 2-D", "fp32", _LAST_2D))
+    if has_bf16:
+        found.append(Variant("bf16, channels last", "bf16", _LAST))
+        found.append(Variant("bf16, channels last, 2-D", "bf16", _LAST_2D))
+    if has_bf16 and device.type == "cuda":
+        compiled = {**_LAST_2D, "MODEL.COMPILE": True}
+        found.append(Variant("bf16, channels last, 2-D, compiled", "bf16", compiled))
+    return found
+
+
+def has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def made_cfg(device: torch.device) -> CfgNode:
+    """What is measured where no config is given: on a GPU the dual R101 of the paper on 256
+    pixels, on a CPU one R50 on 112 pixels."""
+    cfg = get_cfg()
+    size = 112
+    if device.type == "cuda":
+        cfg.MODEL.MODEL_NAME = "EgoExoSlowFast"
+        cfg.SUML.ENABLE = True
+        cfg.RESNET.DEPTH, size = 101, 256
+        cfg.RESNET.NUM_BLOCK_TEMP_KERNEL = [[3, 3], [4, 4], [23, 23], [3, 3]]
+    cfg.DATA.TRAIN_CROP_SIZE = cfg.DATA.TEST_CROP_SIZE = size
+    return cfg
+
+
+def fitting_clips(cfg: CfgNode, device: torch.device) -> int:
+    """Clips (pairs) of a step that every variant has memory for on a GPU: a power of two.
+
+    The plain fp32 step keeps most; the weights of all variants lie beside it.
+    """
+    one = step_cost(Variant(PLAIN).cfg(cfg), 1)
+    models = len(variants(device, has_bf16(device)))
+    free = torch.cuda.mem_get_info(device)[0]
+    room = _MEMORY_SHARE * free - models * (one.parameters + one.gradients + one.optimizer)
+    clips = 1
+    while 2 * clips * one.activations <= room:
+        clips *= 2
+    return clips
+
+
+def is_dual(cfg: CfgNode) -> bool:
+    return bool(cfg.MODEL.MODEL_NAME == "EgoExoSlowFast")
+
+
+def gflop(cfg: CfgNode, size: int, training: bool) -> float:
+    """Of one clip (or pair, in training of the dual model); a multiply-add counts as 2.
+
+    Counted without memory or arithmetic; training: forward and backward.
+    """
+    # The meta device has no generator that a dropout could draw from.
+    cfg = Variant(PLAIN, settings={"MODEL.DROPOUT_RATE": 0.0}).cfg(cfg)
+    with torch.device("meta"):
+        model = build_model(cfg).train(training)
+
+    def clip(frames: int) -> list[Tensor]:
+        fast = torch.empty(1, 3, frames, size, size, device="meta")
+        return [fast[:, :, :: cfg.SLOWFAST.ALPHA].contiguous(), fast]
+
+    views = [clip(cfg.DATA.NUM_FRAMES)]
+    if training and is_dual(cfg):
+        views += [clip(cfg.EXO.NUM_FRAMES) for _ in range(2 if has_second_exo(cfg) else 1)]
+    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(training):
+        output = model(*views)
+        if training:
+            _sum(output).backward()
+    return float(counter.get_total_flops()) / 1e9
+
+
+def _sum(output: Any) -> Tensor:
+    if isinstance(output, Tensor):
+        return output.sum()
+    parts = [_sum(part) for part in output if part is not None]
+    return torch.stack(parts).sum()
+
+
+def matrix_product(device: torch.device, precision: str) -> tuple[Callable[[], object], float]:
+    """A large square product in the number format, to be timed, and its GFLOP."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    side = _SIDE[device.type]
+    a = torch.randn(side, side, device=device).to(dtype)
+
+    def product() -> None:
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        torch.mm(a, a)
+
+    return synchronised(product, device), 2 * side**3 / 1e9
+
+
+def synchronised(work: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """`work`, and on CUDA the wait for its end."""
+    if device.type != "cuda":
+        return work
+
+    def run() -> None:
+        work()
+        torch.cuda.synchronize(device)
+
+    return run
+
+
+def clock_of(device: torch.device) -> Clock:
+    """Processor time on a CPU, which other programs share; wall time on a GPU."""
+    return time.perf_counter if device.type == "cuda" else time.thread_time
+
+
+def kept_activations_gib(model: nn.Module, forward: Callable[[], object]) -> float:
+    """What a forward pass keeps for the backward pass, but for the weights; GiB."""
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    sizes: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        kept = forward()
+    del kept
+    return sum(sizes.values()) / 2**30
+
+
+def peak_memory_gib(work: Callable[[], object], device: torch.device) -> float | None:
+    """Of the GPU during `work`; None elsewhere."""
+    if device.type != "cuda":
+        return None
+    torch.cuda.reset_peak_memory_stats(device)
+    work()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) / 2**30

@@ -1,0 +1,1 @@
+"""The terms of SUM-L's objective."""

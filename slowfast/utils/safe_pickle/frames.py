@@ -1,0 +1,238 @@
+"""Turns the records of a pickled pandas table, of pandas 0.19 to 3, into a DataFrame.
+
+The frames of all versions hold the same: two indexes (columns, rows) and blocks, each with values
+and the positions of its columns. Only their wrappers have changed; they are read here and handed to
+the public constructor, so the pandas that is installed does not matter. Text columns come out as
+objects whatever held them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slowfast.utils.safe_pickle.records import Record
+from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Maker, Values, numpy_kind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Modules have moved, the names in them are the same since pandas 0.19.
+_PANDAS_NAMES = frozenset(
+    (
+        *("DataFrame", "BlockManager", "_unpickle_block", "new_block", "_new_Index"),
+        *("Index", "Int64Index", "UInt64Index", "Float64Index", "RangeIndex"),
+        *("Categorical", "CategoricalDtype", "StringArray", "StringDtype", "ArrowStringArray"),
+        *("ArrowExtensionArray", "ArrowDtype", "DatetimeArray", "TimedeltaArray"),
+        *("IntegerArray", "FloatingArray", "BooleanArray", "BooleanDtype"),
+        *(f"{kind}{bits}Dtype" for kind in ("Int", "UInt") for bits in (8, 16, 32, 64)),
+        *("Float32Dtype", "Float64Dtype", "__pyx_unpickle_NDArrayBacked"),
+        *("Timestamp", "_unpickle_timestamp", "__nat_unpickle", "_nat_unpickle", "NA"),
+    )
+)
+_ARROW_NAMES = frozenset(("chunked_array", "_restore_array", "py_buffer", "type_for_alias"))
+_ARROW_OFFSETS = {"string": np.int32, "large_string": np.int64}
+_TIMESTAMP_UNITS = {7: "s", 8: "ms", 9: "us", 10: "ns"}
+
+
+def frame_kind(module: str, name: str) -> str | None:
+    """`KindOf` for tables and what their cells may hold."""
+    if module == "pandas" or module.startswith("pandas."):
+        return name if name in _PANDAS_NAMES else None
+    if module == "pyarrow.lib":
+        return name if name in _ARROW_NAMES else None
+    if (module, name) == ("functools", "partial"):
+        return name
+    return numpy_kind(module, name)
+
+
+def frame_of(record: Any) -> pd.DataFrame:
+    """The table of a parsed pickle. Raises: ValueError or TypeError where it is none."""
+    import pandas as pd
+
+    if not isinstance(record, Record) or record.kind != "DataFrame":
+        raise ValueError(f"it holds a {getattr(record, 'kind', type(record).__name__)}, no table")
+    values = Values(_makers())
+    manager = record.state.get("_mgr", record.state.get("_data"))
+    columns, rows = (_index(axis, values) for axis in _axes(manager))
+    by_position: dict[int, NDArray] = {}
+    for block, positions in _blocks(manager, values):
+        for position, column in zip(positions, block, strict=True):
+            by_position[int(position)] = column
+    if sorted(by_position) != list(range(len(columns))):
+        raise ValueError(f"{len(by_position)} columns of values for {len(columns)} names")
+    frame = pd.DataFrame(
+        {
+            position: pd.Series(column, index=rows, dtype=column.dtype)
+            for position, column in sorted(by_position.items())
+        },
+        index=rows,
+    )
+    frame.columns = columns
+    return frame
+
+
+def _axes(manager: Record) -> Any:
+    """Columns, rows: argument of the manager since pandas 1.3, state before."""
+    return manager.args[1] if manager.args else manager.state[-1]["0.14.1"]["axes"]
+
+
+def _blocks(manager: Record, values: Values) -> Iterator[tuple[NDArray, NDArray]]:
+    """Each block as (its columns, their positions)."""
+    if not manager.args:
+        for block in manager.state[-1]["0.14.1"]["blocks"]:
+            yield _columns(block["values"], values), _positions(block["mgr_locs"], values)
+        return
+    for block in manager.args[0]:
+        if block.kind == "_unpickle_block":
+            content, positions, _ = block.args
+        elif block.kind == "call" and block.args[0].kind == "partial":  # pandas 1.3
+            _, content, positions = block.args
+        else:
+            raise ValueError(f"a {block.kind} is no block")
+        yield _columns(content, values), _positions(positions, values)
+
+
+def _columns(content: Any, values: Values) -> NDArray:
+    """The columns of a block: (columns, rows). Blocks of the newer kinds have one, without axis."""
+    array: NDArray = values(content)
+    return array if array.ndim == 2 else array[np.newaxis]
+
+
+def _positions(content: Any, values: Values) -> NDArray:
+    if isinstance(content, slice):
+        return np.arange(content.start, content.stop, content.step)
+    array: NDArray = values(content)
+    return array
+
+
+def _index(record: Record, values: Values) -> pd.Index:
+    import pandas as pd
+
+    index: pd.Index = values(record)
+    if not isinstance(index, pd.Index):
+        raise ValueError("an axis that is no index")
+    return index
+
+
+def _new_index(record: Record, values: Values) -> pd.Index:
+    import pandas as pd
+
+    cls, content = record.args
+    name = values(content.get("name"))
+    if cls.kind == "RangeIndex":
+        return pd.RangeIndex(content["start"], content["stop"], content["step"], name=name)
+    return pd.Index(values(content["data"]), name=name)
+
+
+def _of_state(record: Record, *names: str) -> Any:
+    """The first of the attributes `names` that the state has."""
+    for name in names:
+        if name in record.state:
+            return record.state[name]
+    raise ValueError(f"a {record.kind} without {names[0]}")
+
+
+def _ndarray_backed(record: Record, values: Values) -> NDArray:
+    """Arrays over one of numpy, since pandas 1.3: state (type, array, ...)."""
+    array: NDArray = values(record.state[1])
+    if record.args[0].kind == "Categorical":
+        return _category_values(record.state[0].state["categories"], array, values)
+    return array
+
+
+def _categorical(record: Record, values: Values) -> NDArray:
+    if "_categories" in record.state:
+        categories = record.state["_categories"]
+    else:
+        categories = record.state["_dtype"].state["categories"]
+    return _category_values(categories, values(record.state["_codes"]), values)
+
+
+def _category_values(categories: Any, codes: NDArray, values: Values) -> NDArray:
+    """The category of each code; code -1 is a missing value."""
+    known = np.append(np.asarray(values(categories), dtype=object), np.array([np.nan], object))
+    taken: NDArray = known[codes]
+    return taken
+
+
+def _masked(record: Record, values: Values) -> NDArray:
+    """Arrays with a mask; objects, with a NaN for a missing value, where there is one."""
+    data, mask = values(record.state["_data"]), values(record.state["_mask"])
+    if not mask.any():
+        return data
+    cells: NDArray = data.astype(object)
+    cells[mask] = np.nan
+    return cells
+
+
+def _text(record: Record, values: Values) -> NDArray:
+    return values(_of_state(record, "_ndarray"))
+
+
+def _arrow_text(record: Record, values: Values) -> NDArray:
+    content = _of_state(record, "_pa_array", "_data")
+    chunks = content.args[0] if content.kind == "chunked_array" else [content]
+    cells = [cell for chunk in chunks for cell in _arrow_cells(chunk)]
+    array = np.empty(len(cells), dtype=object)
+    array[:] = cells
+    return array
+
+
+def _arrow_cells(chunk: Record) -> list[Any]:
+    """The strings of an Arrow array: a bit mask, offsets, and all text in one buffer."""
+    kind, length, _, offset, buffers, _, _ = chunk.args[0]
+    if kind.args[0] not in _ARROW_OFFSETS:
+        raise ValueError(f"Arrow columns of {kind.args[0]} are not read")
+    mask, ends, text = (b"" if b is None else bytes(b.args[0]) for b in buffers)
+    limits = np.frombuffer(ends, _ARROW_OFFSETS[kind.args[0]])[offset : offset + length + 1]
+    present = np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little")[offset:]
+    return [
+        text[limits[i] : limits[i + 1]].decode("utf-8") if not mask or present[i] else np.nan
+        for i in range(length)
+    ]
+
+
+def _timestamp(record: Record, values: Values) -> Any:
+    import pandas as pd
+
+    value, _, zone, *resolution = record.args
+    if zone is not None:
+        raise ValueError("time stamps with a time zone are not read")
+    unit = _TIMESTAMP_UNITS[resolution[0] if resolution else 10]
+    return pd.Timestamp(value, unit=unit)
+
+
+def _not_a_time(record: Record, values: Values) -> Any:
+    import pandas as pd
+
+    return pd.NaT
+
+
+def _not_available(record: Record, values: Values) -> Any:
+    import pandas as pd
+
+    return pd.NA
+
+
+def _makers() -> dict[str, Maker]:
+    return {
+        **NUMPY_MAKERS,
+        "_new_Index": _new_index,
+        "__pyx_unpickle_NDArrayBacked": _ndarray_backed,
+        "Categorical": _categorical,
+        "StringArray": _text,
+        "ArrowStringArray": _arrow_text,
+        "ArrowExtensionArray": _arrow_text,
+        "IntegerArray": _masked,
+        "FloatingArray": _masked,
+        "BooleanArray": _masked,
+        "Timestamp": _timestamp,
+        "_unpickle_timestamp": _timestamp,
+        "__nat_unpickle": _not_a_time,
+        "_nat_unpickle": _not_a_time,
+        "type NA": _not_available,
+    }

@@ -1,0 +1,49 @@
+"""Reads pickles that people download, and lets none of them run code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slowfast.utils.safe_pickle.records import parse_pickle, unusable
+from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Values, numpy_kind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PLAIN_MEND = (
+    "save it anew as built-in types and numpy arrays, or the weights of a model as .safetensors"
+)
+_TABLE_MEND = "convert it to .csv with the pandas that wrote it (DataFrame.to_csv)"
+
+
+def load_plain(path: Path | str) -> Any:
+    """The content of a pickle of built-in types, dates, numpy arrays and scalars.
+
+    Text of Python 2 is taken for latin-1, as arrays of Python 2 require.
+
+    Raises: UserError for a missing, damaged or foreign file, and for one that names anything else.
+    """
+    path, what = Path(path), "pickle of plain values"
+    content, has_records = parse_pickle(path, numpy_kind, what, _PLAIN_MEND)
+    if not has_records:
+        return content
+    try:
+        return Values(NUMPY_MAKERS)(content)
+    except Exception as error:  # what a damaged record raises is open
+        raise unusable(path, error, what, _PLAIN_MEND) from error
+
+
+def load_dataframe(path: Path | str) -> pd.DataFrame:
+    """The table of a pandas pickle, of pandas 0.19 to 3; text columns come as objects.
+
+    Raises: UserError for a missing, damaged or foreign file, and for one that names anything else.
+    """
+    from slowfast.utils.safe_pickle.frames import frame_kind, frame_of
+
+    path, what = Path(path), "pickled pandas table"
+    parsed = parse_pickle(path, frame_kind, what, _TABLE_MEND)
+    try:
+        return frame_of(parsed.content)
+    except Exception as error:  # what a damaged record raises is open
+        raise unusable(path, error, what, _TABLE_MEND) from error

@@ -1,0 +1,159 @@
+"""Turns the records of a pickle into values: numpy arrays and scalars, dates.
+
+The arrays are made from their bytes and a type that is checked here; numpy's own set-state
+functions, which trust what they are given, never see the file.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slowfast.utils.safe_pickle.records import Record
+
+# Makes the value of a record; the second argument makes values of what the record holds.
+Maker = Callable[[Record, "Values"], Any]
+
+_ATOMS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, slice))
+_NUMPY_KINDS = {
+    "numpy": ("ndarray", "dtype"),
+    "numpy.core.multiarray": ("_reconstruct", "scalar"),
+    "numpy._core.multiarray": ("_reconstruct", "scalar"),
+    "numpy.core.numeric": ("_frombuffer",),
+    "numpy._core.numeric": ("_frombuffer",),
+    "datetime": ("date", "datetime", "time", "timedelta"),
+}
+
+
+def numpy_kind(module: str, name: str) -> str | None:
+    """`KindOf` for numpy arrays and scalars and for dates."""
+    return name if name in _NUMPY_KINDS.get(module, ()) else None
+
+
+class Values:
+    """Replaces the records in nested containers; lists and dicts are changed in place.
+
+    makers: kind of record -> what makes its value. leaves: types of values that are kept as found.
+    """
+
+    def __init__(self, makers: Mapping[str, Maker], leaves: tuple[type, ...] = ()) -> None:
+        self._makers = makers
+        self._leaves = leaves
+        # Keeps the originals too: their ids must stay taken.
+        self._done: dict[int, tuple[Any, Any]] = {}
+
+    def __call__(self, item: Any) -> Any:
+        """The value of `item`. Raises: ValueError or TypeError where it makes no sense."""
+        if type(item) in _ATOMS or isinstance(item, self._leaves):
+            return item
+        if id(item) in self._done:
+            return self._done[id(item)][1]
+        value = self._make(item)
+        self._done[id(item)] = (item, value)
+        return value
+
+    def _make(self, item: Any) -> Any:
+        if isinstance(item, Record):
+            return self._maker(item.kind)(item, self)
+        if isinstance(item, list):
+            self._done[id(item)] = (item, item)
+            item[:] = [self(value) for value in item]
+            return item
+        if isinstance(item, dict):
+            self._done[id(item)] = (item, item)
+            pairs = [(self(key), self(value)) for key, value in item.items()]
+            item.clear()
+            item.update(pairs)
+            return item
+        if isinstance(item, (tuple, set, frozenset)):
+            return type(item)(self(value) for value in item)
+        if isinstance(item, type) and issubclass(item, Record):
+            return self._maker(f"type {item.kind}")(item(), self)
+        raise ValueError(f"a {type(item).__name__} is no value")
+
+    def _maker(self, kind: str) -> Maker:
+        if kind not in self._makers:
+            raise ValueError(f"a {kind} is no value")
+        return self._makers[kind]
+
+
+def dtype_of(spec: Any) -> np.dtype[Any]:
+    """The type of a `dtype` record or string: number, text, bytes, date, duration or object."""
+    state: tuple[Any, ...] = ()
+    if isinstance(spec, Record) and spec.kind == "dtype":
+        state = spec.state or ()
+        spec = spec.args[0]
+    matched = re.fullmatch(r"([<>|=]?)([biufcSUOMm]\d*)", spec) if isinstance(spec, str) else None
+    if matched is None:
+        raise ValueError(f"arrays of type {spec!r} are not read")
+    order, code = matched.groups()
+    if code[0] == "O":
+        return np.dtype(object)
+    if len(state) > 1 and state[1] in ("<", ">"):
+        order = state[1]
+    unit = _time_unit(state[8]) if code[0] in "Mm" and len(state) > 8 else ""
+    return np.dtype(f"{order}{code}{unit}")
+
+
+def _time_unit(metadata: Any) -> str:
+    name, count = metadata[1][:2]
+    name = name.decode("ascii") if isinstance(name, bytes) else name
+    return f"[{int(count)}{name}]" if name != "generic" else ""
+
+
+def _array(shape: Any, spec: Any, fortran: bool, data: Any, values: Values) -> NDArray:
+    dtype = dtype_of(spec)
+    order: Literal["C", "F"] = "F" if fortran else "C"
+    if dtype.hasobject:
+        if not isinstance(data, list):
+            raise ValueError("an object array without its list")
+        cells = np.empty(len(data), dtype=object)
+        for i, cell in enumerate(data):
+            cells[i] = values(cell)
+        return cells.reshape(shape, order=order)
+    raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
+    array: NDArray = np.ndarray(shape, dtype, buffer=raw, order=order)
+    if array.nbytes != len(raw):
+        raise ValueError(f"an array of shape {shape} with {len(raw)} bytes")
+    return array.copy(order="K")
+
+
+def _reconstruct(record: Record, values: Values) -> NDArray:
+    if record.state is None:
+        raise ValueError("an array without content")
+    shape, dtype, fortran, data = record.state[-4:]
+    return _array(shape, dtype, bool(fortran), data, values)
+
+
+def _frombuffer(record: Record, values: Values) -> NDArray:
+    data, dtype, shape, order = record.args
+    return _array(shape, dtype, order == "F", data, values)
+
+
+def _ndarray(record: Record, values: Values) -> NDArray:
+    shape, dtype, data = record.args
+    return _array(shape, dtype, False, data, values)
+
+
+def _scalar(record: Record, values: Values) -> Any:
+    dtype, data = record.args
+    return _array((), dtype, False, data, values)[()]
+
+
+def _date(record: Record, values: Values) -> Any:
+    made: type = getattr(datetime, record.kind)
+    return made(*record.args)
+
+
+NUMPY_MAKERS: dict[str, Maker] = {
+    "_reconstruct": _reconstruct,
+    "_frombuffer": _frombuffer,
+    "ndarray": _ndarray,
+    "scalar": _scalar,
+    **{kind: _date for kind in _NUMPY_KINDS["datetime"]},
+}

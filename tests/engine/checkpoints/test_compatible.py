@@ -1,0 +1,133 @@
+"""Which checkpoints may be resumed: by the configs they hold."""
+
+import logging
+
+import pytest
+
+from slowfast.config import get_cfg
+from slowfast.config.load import leaves, node
+from slowfast.engine.checkpoints.compatible import (
+    FIXED,
+    FREE,
+    check_resumable,
+    longest_entry,
+    must_agree,
+)
+from slowfast.utils.errors import UserError
+
+
+def changed(**keys):
+    """Keyword arguments are keys with __ for the dots."""
+    cfg = get_cfg()
+    for key, value in keys.items():
+        section, _, name = key.replace("__", ".").rpartition(".")
+        node(cfg, section)[name] = value
+    return cfg
+
+
+def test_every_key_is_free_or_fixed() -> None:
+    """A new key must be entered in one of the two tables, or stand in a section that is."""
+    keys = [key for key, _ in leaves(get_cfg())]
+    unsorted = [key for key in keys if longest_entry(key, FREE) == longest_entry(key, FIXED)]
+    assert unsorted == []
+
+
+def test_longer_entries_win() -> None:
+    assert must_agree("SOLVER.BASE_LR")
+    assert not must_agree("SOLVER.MAX_EPOCH")
+    assert not must_agree("DATA.PATH_PREFIX")
+    assert must_agree("DATA.NUM_FRAMES")
+    assert must_agree("TASK")
+    assert must_agree("NOT_IN_ANY_TABLE")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"MODEL__NUM_CLASSES_LIST": [125, 352]},
+        {"MODEL__MODEL_NAME": "SlowFast"},
+        {"SOLVER__OPTIMIZING_METHOD": "adamw", "SOLVER__BASE_LR": 0.01},
+        {"TRAIN__DATASET": "ego_exo", "SUML__ALIGN__KIND": "triplet"},
+        {"RNG_SEED": 1, "TRAIN__BATCH_SIZE": 8},
+        {"DATA__EPIC_100": True, "DATA__TRAIN_CROP_SIZE": 112, "TASK": "other"},
+    ],
+    ids=str,
+)
+def test_another_experiment_is_refused_with_all_differences(keys) -> None:
+    saved, cfg = get_cfg(), changed(**keys)
+    with pytest.raises(UserError) as refused:
+        check_resumable(saved.dump(), cfg, "run/checkpoint_epoch_00003.pyth")
+    message = str(refused.value)
+    assert message.startswith("run/checkpoint_epoch_00003.pyth ")
+    assert "OUTPUT_DIR" in message
+    assert "\n" not in message
+    old, new = dict(leaves(saved)), dict(leaves(cfg))
+    for key in (key.replace("__", ".") for key in keys):
+        assert f"{key} {old[key]!r} (now {new[key]!r})" in message
+    assert message.count("(now ") == len(keys)
+
+
+def test_free_keys_may_change(caplog: pytest.LogCaptureFixture) -> None:
+    cfg = changed(
+        OUTPUT_DIR="elsewhere",
+        LOG_PERIOD=1,
+        NUM_GPUS=4,
+        TRAIN__EVAL_PERIOD=3,
+        TRAIN__CHECKPOINT_PERIOD=2,
+        TRAIN__CHECKPOINT_FILE_PATH="other.pyth",
+        TEST__NUM_ENSEMBLE_VIEWS=2,
+        DATA__PATH_PREFIX="other/folder",
+        DATA_LOADER__NUM_WORKERS=1,
+        DATA_LOADER__SHARED_RING=False,
+        TENSORBOARD__ENABLE=True,
+    )
+    with caplog.at_level(logging.INFO):
+        check_resumable(get_cfg().dump(), cfg, "file")
+    assert caplog.messages == []
+
+
+def test_other_epochs_are_allowed_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    check_resumable(get_cfg().dump(), changed(SOLVER__MAX_EPOCH=60), "file")
+    (warning,) = caplog.messages
+    assert "SOLVER.MAX_EPOCH 30, now 60" in warning
+    caplog.clear()
+    steps = {"SOLVER__LR_POLICY": "steps_with_relative_lrs", "SOLVER__STEPS": [0]}
+    text = changed(**steps).dump()
+    check_resumable(text, changed(**steps, SOLVER__MAX_EPOCH=60), "file")
+    assert caplog.messages == []
+
+
+def test_a_key_that_is_newer_than_the_file_had_its_default() -> None:
+    saved = get_cfg()
+    del saved["MODEL"]["FREEZE_STAGES"]
+    check_resumable(saved.dump(), get_cfg(), "file")
+    with pytest.raises(UserError, match=r"MODEL\.FREEZE_STAGES 0 \(now 5\)"):
+        check_resumable(saved.dump(), changed(MODEL__FREEZE_STAGES=5), "file")
+
+
+def test_values_survive_the_text() -> None:
+    """Floats, lists of lists and lists of text read back as they were."""
+    cfg = changed(SOLVER__BASE_LR=1e-5, SOLVER__LRS=[1, 0.1], SUML__ALIGN__SIGMA=1.0 / 3)
+    check_resumable(cfg.dump(), cfg.clone(), "file")
+
+
+def test_keys_that_are_gone_are_named_and_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    saved = get_cfg()
+    saved.MODEL.GONE = 3
+    with caplog.at_level(logging.INFO):
+        check_resumable(saved.dump(), get_cfg(), "file")
+    assert "MODEL.GONE" in caplog.text
+
+
+def test_a_published_config_is_compared_without_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    text = "MODEL:\n  MODEL_NAME: BiFusedModel_SF\n  TEMP: 0.06\n  ARCH: slowfast\nRNG_SEED: 0\n"
+    check_resumable(text, changed(SUML__TEMPERATURE=0.5), "file")
+    assert "MODEL.MODEL_NAME 'ExoSlowFast' (now 'MultiTaskSlowFast')" in caplog.text
+    assert "SUML.TEMPERATURE 0.06 (now 0.5)" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "no: [yaml", "- a\n- list\n", "!!python/tuple [1]"])
+def test_text_that_is_no_config_is_passed_over(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        check_resumable(text, get_cfg(), "file")
+    assert "file holds no config" in caplog.text

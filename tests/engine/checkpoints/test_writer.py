@@ -1,0 +1,109 @@
+"""Checkpoints in the background: when the caller goes on, what stays, what a full disk does."""
+
+import errno
+import os
+import threading
+
+import pytest
+import torch
+
+from slowfast.engine.checkpoints import writer as checkpoint_writer
+from slowfast.engine.checkpoints.names import checkpoint_path, numbered_checkpoints
+from slowfast.engine.checkpoints.writer import CheckpointWriter
+
+
+def full(descriptor):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def write(writer, folder, *places):
+    for epochs, iteration in places:
+        writer.write({"epoch": epochs}, checkpoint_path(folder, epochs, iteration))
+    writer.wait()
+
+
+@pytest.mark.parametrize(
+    ("keep_last", "keep_every", "kept"),
+    [
+        (0, 0, [(1, 0), (2, 0), (3, 0), (4, 0), (4, 7)]),
+        (2, 0, [(3, 0), (4, 0), (4, 7)]),
+        (1, 2, [(2, 0), (4, 0), (4, 7)]),
+    ],
+)
+def test_which_files_stay(tmp_path, keep_last, keep_every, kept):
+    writer = CheckpointWriter(str(tmp_path), keep_last, keep_every)
+    best = checkpoint_path(tmp_path, "best")
+    writer.write({}, best)
+    write(writer, tmp_path, (1, 0), (1, 5), (2, 0), (2, 5), (2, 9), (3, 0), (4, 0), (4, 7))
+    assert list(numbered_checkpoints(tmp_path)) == kept
+    assert best.is_file()
+    assert writer.newest == checkpoint_path(tmp_path, 4, 7)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_files_of_another_training_stay(tmp_path, monkeypatch, fails):
+    """Until a numbered file of this training is written: after the best one, or a full disk."""
+    places = [(1, 0), (2, 0), (2, 5), (3, 0), (4, 0), (4, 5), (5, 0)]
+    write(CheckpointWriter(str(tmp_path / "made"), 0, 0), tmp_path, *places)
+    before = list(numbered_checkpoints(tmp_path))
+    assert (2, 5) in before
+    writer = CheckpointWriter(str(tmp_path), 2, 0)
+    if fails:
+        monkeypatch.setattr(os, "fsync", full)
+        write(writer, tmp_path, (6, 0))
+        monkeypatch.undo()
+    else:
+        writer.write({}, checkpoint_path(tmp_path, "best"))
+        writer.wait()
+    assert list(numbered_checkpoints(tmp_path)) == before
+
+
+def test_the_last_two_files_inside_an_epoch_stay(tmp_path):
+    writer = CheckpointWriter(str(tmp_path), 0, 0)
+    write(writer, tmp_path, (1, 0), (1, 2), (1, 4), (1, 6))
+    assert list(numbered_checkpoints(tmp_path)) == [(1, 0), (1, 4), (1, 6)]
+
+
+def test_the_caller_waits_for_the_copy_but_not_for_the_disk(tmp_path, monkeypatch):
+    """A step may change the weights while the file is being written."""
+    disk = threading.Event()
+    write_file = checkpoint_writer.write_checkpoint
+
+    def slow(path, content):
+        assert disk.wait(60)
+        write_file(path, content)
+
+    monkeypatch.setattr(checkpoint_writer, "write_checkpoint", slow)
+    writer = CheckpointWriter(str(tmp_path), 0, 0)
+    weight = torch.zeros(3)
+    path = checkpoint_path(tmp_path, 1)
+    writer.write({"model_state": {"w": weight}, "list": [weight]}, path)
+    assert not path.exists()
+    weight += 1
+    disk.set()
+    writer.wait()
+    content = torch.load(path, weights_only=True)
+    assert torch.equal(content["model_state"]["w"], torch.zeros(3))
+    assert torch.equal(content["list"][0], torch.zeros(3))
+
+
+def test_a_full_disk_is_told_and_changes_no_earlier_file(tmp_path, monkeypatch, caplog):
+    writer = CheckpointWriter(str(tmp_path), 1, 0)
+    write(writer, tmp_path, (1, 0))
+
+    monkeypatch.setattr(os, "fsync", full)
+    write(writer, tmp_path, (2, 0))
+    monkeypatch.undo()
+    (message,) = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert "checkpoint_epoch_00002.pyth COULD NOT BE WRITTEN" in message
+    assert "No space left" in message
+    assert list(numbered_checkpoints(tmp_path)) == [(1, 0)]
+    assert torch.load(checkpoint_path(tmp_path, 1), weights_only=True) == {"epoch": 1}
+    assert writer.newest == checkpoint_path(tmp_path, 1)
+
+
+def test_what_is_no_fault_of_the_disk_is_not_swallowed(tmp_path):
+    writer = CheckpointWriter(str(tmp_path), 0, 0)
+    writer.write({"unpicklable": threading.Lock()}, checkpoint_path(tmp_path, 1))
+    with pytest.raises(TypeError, match="lock"):
+        writer.wait()

@@ -1,0 +1,80 @@
+"""Views in chunks, each counted as often as it stands for, against all views one by one."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from slowfast.datasets.clips.device_transform import DeviceTransform
+from slowfast.datasets.types import SegmentViews, View
+from slowfast.engine.testing.view_scoring import SegmentScorer
+
+SIZE = 6
+
+
+class Model(nn.Module):
+    """Scores of two heads from the mean of the fast pathway's channels and corners."""
+
+    def __init__(self, activated: bool) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        self.weights = [torch.randn(6, k, generator=draw) for k in (4, 5)]
+        self.activated = activated
+
+    def forward(self, clip):
+        fast = clip[1]
+        features = torch.cat([fast.mean((2, 3, 4)), fast[:, :, 0, 0, 0]], dim=1)
+        scores = [features @ w for w in self.weights]
+        return [s.softmax(1) for s in scores] if self.activated else scores
+
+
+@pytest.fixture
+def segment():
+    draw = torch.Generator().manual_seed(1)
+    frames = torch.randint(0, 256, (9, SIZE, 10, 3), generator=draw, dtype=torch.uint8)
+    views = [
+        View(tuple(range(start, start + 4)), 0, left, weight)
+        for start, left, weight in ((0, 0, 1), (0, 4, 2), (3, 2, 1), (5, 0, 3), (5, 4, 1))
+    ]
+    return SegmentViews(frames, views, (torch.tensor(1), torch.tensor(2)), 7, SIZE)
+
+
+def scorer(activated: bool, chunk_views: int, method: str) -> SegmentScorer:
+    return SegmentScorer(
+        Model(activated),
+        DeviceTransform((0.45,) * 3, (0.225,) * 3, "bgr", 2),
+        chunk_views=chunk_views,
+        method=method,
+        logits=not activated,
+        device=torch.device("cpu"),
+    )
+
+
+def one_by_one(segment, activated):
+    """Per head (30 views or so, K) of every view, equal ones repeated."""
+    model, transform = Model(activated), DeviceTransform((0.45,) * 3, (0.225,) * 3, "bgr", 2)
+    rows = []
+    for position, view in enumerate(segment.views):
+        scores = model(transform.clips(segment.batch(position, position + 1)))
+        rows += [[s.double().numpy()[0] for s in scores]] * view.weight
+    return [np.stack(head) for head in zip(*rows, strict=True)]
+
+
+@pytest.mark.parametrize("chunk_views", [1, 2, 5, 30])
+@pytest.mark.parametrize(("method", "join"), [("sum", np.mean), ("max", np.max)])
+def test_chunks_equal_single_views(segment, chunk_views, method, join):
+    scored = scorer(True, chunk_views, method)(segment)
+    for ours, views in zip(scored.joined, one_by_one(segment, True), strict=True):
+        # 1e-6: float32 forwards of other batch sizes.
+        np.testing.assert_allclose(ours, join(views, axis=0), atol=1e-6)
+    for ours, views in zip(scored.probabilities, one_by_one(segment, True), strict=True):
+        np.testing.assert_allclose(ours, views.mean(axis=0), atol=1e-6)
+    assert [int(label) for label in scored.labels] == [1, 2]
+
+
+def test_logits_are_joined_as_logits_and_averaged_as_probabilities(segment):
+    scored = scorer(False, 2, "sum")(segment)
+    for ours, views in zip(scored.joined, one_by_one(segment, False), strict=True):
+        np.testing.assert_allclose(ours, views.mean(axis=0), atol=1e-5)
+    for ours, views in zip(scored.probabilities, one_by_one(segment, True), strict=True):
+        np.testing.assert_allclose(ours, views.mean(axis=0), atol=1e-6)

@@ -1,0 +1,74 @@
+"""What makes two runs different, and what does not."""
+
+import subprocess
+import sys
+
+import pytest
+
+from slowfast.config import load_config
+from slowfast.lab.ablation.fingerprint import NOT_IN_A_RUN, code_hash, data_files, fingerprint
+from slowfast.lab.ablation.plan import read_plan
+from tests.commands import SUML_TINY, environment
+
+
+@pytest.fixture
+def package(tmp_path):
+    root = tmp_path / "package"
+    for name in ("engine/run.py", "lab/plan.py"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_text("x = 1\n")
+    return root
+
+
+def test_code(package):
+    before = code_hash(package)
+    (package / "lab/plan.py").write_text("x = 2\n")
+    assert code_hash(package) == before
+    (package / "engine/run.py").write_text("x = 3\n")
+    changed = code_hash(package)
+    assert changed != before
+    (package / "engine/more.py").write_text("")
+    assert code_hash(package) not in (before, changed)
+
+
+def test_a_run_imports_nothing_that_its_hash_leaves_out():
+    loaded = "import sys, slowfast.engine.run; print(*sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", loaded], env=environment(), capture_output=True, text=True
+    )
+    modules = ended.stdout.split()
+    assert "slowfast.engine.run" in modules
+    for floor in NOT_IN_A_RUN:
+        assert not [name for name in modules if name.startswith(f"slowfast.{floor}")]
+
+
+def test_config_and_data(plan_file, annotations):
+    arm = read_plan(plan_file()).arm("plain")
+    before = fingerprint(arm.cfg, 1, "c")
+    assert fingerprint(arm.cfg, 1, "c") == before
+    assert fingerprint(arm.cfg, 2, "c")["config"] != before["config"]
+    test_list = annotations / "EPIC_100_validation.csv"
+    test_list.write_text(test_list.read_text() + "more\n")
+    after = fingerprint(arm.cfg, 1, "c")
+    assert after["data"] != before["data"]
+    assert after["config"] == before["config"]
+
+
+def test_what_a_run_starts_from_is_part_of_its_data(plan_file):
+    arm = read_plan(plan_file()).arm("better")
+    start = {"code": "c", "config": "1", "data": "2"}
+    before = fingerprint(arm.cfg, 1, "c", start)
+    assert fingerprint(arm.cfg, 1, "c", start) == before
+    assert fingerprint(arm.cfg, 1, "c", start | {"config": "3"})["data"] != before["data"]
+
+
+def test_data_files_of_a_joined_training(tmp_path):
+    for name in ("epic/sample.json", "lemma/annotations/splits/all_train.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    overrides = ("DATA.PATH_TO_DATA_DIR", str(tmp_path / "epic/a"))
+    overrides += ("EXO.PATH_TO_DATA_DIR", str(tmp_path / "lemma"))
+    overrides += ("EXO.CHECKPOINT_FILE_PATH", "exo.pyth")
+    found = {path.name for path in data_files(load_config(SUML_TINY, overrides))}
+    lists = {"EPIC_100_train.csv", "EPIC_100_validation.csv"}
+    assert found == lists | {"sample.json", "all_train.json", "pairs.npz", "exo.pyth"}

@@ -1,0 +1,55 @@
+"""Lists of a part of another list's videos."""
+
+import pytest
+
+from slowfast.lab.ablation.lists import part_text, write_lists
+from slowfast.lab.ablation.plan import PartList, read_plan
+from slowfast.utils.errors import UserError
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Videos a to d with two rows each, and a late row of a."""
+    rows = [f'{v}{i},{v},"do, it"' for v in "abcd" for i in range(2)] + ['a9,a,"do, it"']
+    path = tmp_path / "all.csv"
+    path.write_text("\n".join(["narration_id,video_id,narration", *rows]) + "\n")
+    return path
+
+
+def ids(text: str) -> list[str]:
+    return [line.split(",")[0] for line in text.splitlines()[1:]]
+
+
+def test_whole_videos_by_their_number(source):
+    text = part_text(source, PartList("x.csv", "all.csv", 4, (0, 3)))
+    assert ids(text) == ["a0", "a1", "d0", "d1", "a9"]
+    assert text.splitlines()[1] == 'a0,a,"do, it"'
+
+
+def test_parts_are_disjoint_and_whole(source):
+    parts = [part_text(source, PartList("x.csv", "all.csv", 4, take)) for take in ((0, 1), (2, 3))]
+    assert sorted(ids(parts[0]) + ids(parts[1])) == sorted(ids(source.read_text()))
+
+
+def test_a_written_list_is_not_written_again(plan_file, content, annotations):
+    content["lists"] = {"part.csv": {"of": "EPIC_100_train.csv", "every": 1, "take": [0]}}
+    plan = read_plan(plan_file())
+    write_lists(plan)
+    written = annotations / "part.csv"
+    assert written.read_text() == (annotations / "EPIC_100_train.csv").read_text()
+    before = written.stat().st_mtime_ns
+    write_lists(plan)
+    assert written.stat().st_mtime_ns == before
+    written.write_text("something else")
+    write_lists(plan)
+    assert written.read_text() == (annotations / "EPIC_100_train.csv").read_text()
+
+
+def test_lists_that_cannot_be_made(source, tmp_path):
+    with pytest.raises(UserError, match="would be empty"):
+        part_text(source, PartList("x.csv", "all.csv", 9, (8,)))
+    with pytest.raises(UserError, match="cannot be read"):
+        part_text(tmp_path / "none.csv", PartList("x.csv", "none.csv", 2, (0,)))
+    source.write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="no column video_id"):
+        part_text(source, PartList("x.csv", "all.csv", 2, (0,)))

@@ -1,0 +1,129 @@
+"""What a plan may say, and how a mistake in it is told."""
+
+import pytest
+
+from slowfast.lab.ablation.plan import read_plan
+from slowfast.utils.errors import UserError
+from tests.commands import CONFIGS
+
+
+def refusal(path) -> str:
+    with pytest.raises(UserError) as caught:
+        read_plan(path)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith(str(path))
+    return line
+
+
+def test_a_plan_as_it_is_read(plan_file):
+    plan = read_plan(plan_file())
+    assert plan.seeds == (1, 2)
+    assert [arm.name for arm in plan.arms] == ["start", "plain", "better"]
+    assert [arm.name for arm in plan.scored] == ["plain", "better"]
+    assert plan.comparisons == (("better", "plain"),)
+    better = plan.arm("better")
+    assert better.after == "start"
+    assert better.cfg.SOLVER.BASE_LR == 2
+    # Those of all arms come first, so that an arm's own win.
+    assert better.overrides[0] == "DATA.PATH_TO_DATA_DIR"
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"sedes": [1]}, ["sedes is no key", "seeds"]),
+        ({"seeds": [1, 1]}, ["seeds is [1, 1]"]),
+        ({"seeds": []}, ["seeds is []"]),
+        ({"compare_to": "start"}, ["compare_to: 'start'", "plain, better"]),
+        ({"also_compare": [["better"]]}, ["also_compare"]),
+        ({"also_compare": [["better", "none"]]}, ["also_compare: 'none'"]),
+        ({"arms": {}}, ["arms is empty"]),
+        ({"common": {"SOLVER": {"BASE_LR": 1}}}, ["common.SOLVER is a section"]),
+        ({"common": {"SOLVER.BASE_LT": 1}}, ["arms.start", "SOLVER.BASE_LR"]),
+        ({"common": {"RNG_SEED": 1}}, ["RNG_SEED is set for every run"]),
+        ({"common": {"TEST.SAVE_PREDICT_PATH": ""}}, ["leaves no predictions"]),
+        ({"common": {"TRAIN.DATASET": "lemma"}}, ["arms.start", "TRAIN.DATASET"]),
+        ({"base": "none.yaml"}, ["none.yaml", "does not exist"]),
+        ({"lists": {"a.csv": {"of": "b.csv", "every": 2, "take": [2]}}}, ["lists.a.csv", "every"]),
+        ({"lists": {"a.csv": {"of": "a.csv", "every": 2, "take": [1]}}}, ["lists.a.csv", "of:"]),
+        ({"lists": {"a.csv": {"of": "b.csv", "take": [1]}}}, ["lists.a.csv.every is missing"]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_mistakes(plan_file, content, change, parts):
+    content.update(change)
+    line = refusal(plan_file())
+    for part in parts:
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("arm", "item", "part"),
+    [
+        ("a/b", {"about": "x"}, "an arm's name is a folder"),
+        ("x", {}, "arms.x.about is missing"),
+        ("x", {"about": "x", "sets": {}}, "arms.x.sets is no key; the nearest is set"),
+        ("x", {"about": "x", "set": {"TEST.DATA_LIST": "o.csv"}}, "the arms test on 2 lists"),
+        (
+            "x",
+            {"about": "x", "set": {"TRAIN.CHECKPOINT_FILE_PATH": "{checkpoint:y}"}},
+            "no arm above it",
+        ),
+    ],
+)
+def test_mistakes_in_an_arm(plan_file, content, arm, item, part):
+    content["arms"][arm] = item
+    assert part in refusal(plan_file())
+
+
+def test_files_that_are_no_plan(tmp_path):
+    path = tmp_path / "toy.yaml"
+    assert "cannot be read" in refusal(path)
+    path.write_text("a: [")
+    assert "as YAML" in refusal(path)
+    path.write_text("- a")
+    assert "holds no" in refusal(path)
+
+
+@pytest.mark.parametrize("name", [p.name for p in (CONFIGS / "ablation").glob("*.yaml")])
+def test_shipped_plans(name):
+    plan = read_plan(CONFIGS / "ablation" / name)
+    assert plan.about
+    assert f"{plan.base.parent.name}/{plan.base.name}" == "_base_/sample.yaml"
+
+
+def test_the_experiment_differs_by_what_it_says():
+    """Between b and c only the exo terms, between c and d only the alignment."""
+    plan = read_plan(CONFIGS / "ablation" / "sample.yaml")
+    assert len(plan.seeds) >= 5
+    own = {a.name: dict(zip(a.overrides[::2], a.overrides[1::2], strict=True)) for a in plan.arms}
+    assert own["d"] == {}
+    assert own["c"] == {"SUML.ALIGN.KIND": "none"}
+    assert own["b"].keys() - own["c"].keys() == {"SUML.WEIGHTS.EXO_CLS", "SUML.WEIGHTS.EXO_TEXT"}
+    assert plan.arm("e").cfg.SUML.PAIRS.SHUFFLE
+    assert plan.arm("f").after == "exo"
+
+
+def test_both_plans_have_the_same_arms_under_the_same_names():
+    plan, beyond = (read_plan(CONFIGS / "ablation" / f"{n}.yaml") for n in ("sample", "beyond"))
+    for name in ("exo", "b", "d", "f"):
+        assert beyond.arm(name).cfg == plan.arm(name).cfg
+    assert set(beyond.seeds) <= set(plan.seeds)
+
+
+@pytest.mark.parametrize("choice", ["text", "align"])
+def test_a_weight_is_chosen_off_the_test_list(choice):
+    plan = read_plan(CONFIGS / "ablation" / f"sample_{choice}_weight.yaml")
+    experiment = read_plan(CONFIGS / "ablation" / "sample.yaml")
+    part = {item.name: item for item in plan.lists}
+    for arm in plan.arms:
+        tested, trained = part[arm.cfg.TEST.DATA_LIST], part[arm.cfg.TRAIN.TRAIN_DATA_LIST]
+        assert tested.of == trained.of == "EPIC_100_train.csv"
+        assert tested.every == trained.every
+        assert not set(tested.take) & set(trained.take)
+        assert arm.cfg.TRAIN.VAL_DATA_LIST == arm.cfg.TEST.DATA_LIST
+    assert set(plan.seeds).isdisjoint(experiment.seeds)
+    assert {arm.cfg.TRAIN.TRAIN_DATA_LIST for arm in experiment.arms if arm.name != "g"} == {
+        "EPIC_100_train_half.csv"
+    }
