@@ -206,7 +206,9 @@ _C.EXO.VIEW = "tpv"
 _C.EXO.SEGMENTS_VIEW = "tpv"
 # Which split files are read: annotations/splits/<VIDEO_TYPE>_<split>.json.
 _C.EXO.VIDEO_TYPE = "all"
-# Class-space sizes: verbs, nouns.
+# Kinds of labels of an exo clip: their names, and the number of classes of each; both empty where
+# exo clips have no labels.
+_C.EXO.HEAD_NAMES = ["verb", "noun"]
 _C.EXO.NUM_CLASSES_LIST = [25, 64]
 # Frames of an exo clip and the step between them, in frames of the exo video.
 _C.EXO.NUM_FRAMES = 32
@@ -320,7 +322,9 @@ _C.MODEL = CfgNode()
 _C.MODEL.MODEL_NAME = "MultiTaskSlowFast"
 # Classes of the one head of SlowFast.
 _C.MODEL.NUM_CLASSES = 400
-# Classes per head of the multi-task models: verbs, nouns.
+# Heads of the multi-task models: their names in logs, results and predictions, and the number of
+# classes of each. EPIC-KITCHENS: verb and noun.
+_C.MODEL.HEAD_NAMES = ["verb", "noun"]
 _C.MODEL.NUM_CLASSES_LIST = [97, 300]
 # cross_entropy or bce_logit (multi-label).
 _C.MODEL.LOSS_FUNC = "cross_entropy"

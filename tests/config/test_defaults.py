@@ -32,7 +32,7 @@ def test_every_key_is_read(root: Path) -> None:
         chain
         for folder in ("slowfast", "tools")
         for path in (root / folder).rglob("*.py")
-        if path.parent.name != "config"
+        if path.parent.name != "config" or path.name in ("derived.py", "heads.py")
         for chain in _attribute_chains(path)
     } | {"cfg.HANDOBJ.ENABLE", "cfg.SUML.ENABLE"}  # what `validate_run` acts on
     assert [key for key, _ in leaves(get_cfg()) if not _is_read(key, chains)] == []

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from slowfast.config import get_cfg
-from slowfast.models import MODEL_REGISTRY, build_model, build_test_model
+from slowfast.config.heads import single_head
+from slowfast.models import MODEL_REGISTRY, build_model, build_test_model, register_model
 from slowfast.models.ego_exo import EgoExoSlowFast
 from slowfast.models.recognizer import Recognizer
 from slowfast.utils.errors import UserError
@@ -68,8 +69,10 @@ def test_a_model_of_ones_own_is_found_by_its_name(make_cfg, monkeypatch):
     def ToyModel(cfg):
         return nn.Linear(cfg.MODEL.NUM_CLASSES, 1)
 
-    monkeypatch.setattr(MODEL_REGISTRY, "_obj_map", dict(MODEL_REGISTRY._obj_map))
-    MODEL_REGISTRY.register(ToyModel)
+    monkeypatch.setattr(
+        MODEL_REGISTRY, "_entries", {name: MODEL_REGISTRY.get(name) for name in NAMES}
+    )
+    register_model(views=("ego",), heads=single_head)(ToyModel)
     assert build_model(make_cfg("ToyModel")).in_features == 6
     assert build_test_model(make_cfg("ToyModel")).in_features == 6
 

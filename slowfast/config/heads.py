@@ -1,0 +1,47 @@
+"""The classification heads of either view, as the config names them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fvcore.common.config import CfgNode
+
+
+class HeadSpec(NamedTuple):
+    """One classification head, and so one kind of label.
+
+    name: in logs, results and predictions (`verb`). num_classes: K.
+    multi_label: a clip may have any number of the classes, as a multi-hot vector (K,); else one,
+        as a class id.
+    """
+
+    name: str
+    num_classes: int
+    multi_label: bool
+
+
+def ego_heads(cfg: CfgNode) -> tuple[HeadSpec, ...]:
+    """MODEL.HEAD_NAMES with the sizes of MODEL.NUM_CLASSES_LIST."""
+    multi_label = cfg.MODEL.LOSS_FUNC == "bce_logit"
+    return _heads(cfg.MODEL.HEAD_NAMES, cfg.MODEL.NUM_CLASSES_LIST, multi_label)
+
+
+def exo_heads(cfg: CfgNode) -> tuple[HeadSpec, ...]:
+    """EXO.HEAD_NAMES with the sizes of EXO.NUM_CLASSES_LIST; exo clips have several labels."""
+    return _heads(cfg.EXO.HEAD_NAMES, cfg.EXO.NUM_CLASSES_LIST, True)
+
+
+def single_head(cfg: CfgNode) -> tuple[HeadSpec, ...]:
+    """The one head of MODEL.NUM_CLASSES, called `label`."""
+    return (HeadSpec("label", cfg.MODEL.NUM_CLASSES, cfg.MODEL.LOSS_FUNC == "bce_logit"),)
+
+
+def heads_of(cfg: CfgNode, view: str) -> tuple[HeadSpec, ...]:
+    """The heads of the `ego` or `exo` data."""
+    return exo_heads(cfg) if view == "exo" else ego_heads(cfg)
+
+
+def _heads(names: list[str], counts: list[int], multi_label: bool) -> tuple[HeadSpec, ...]:
+    return tuple(
+        HeadSpec(name, count, multi_label) for name, count in zip(names, counts, strict=True)
+    )

@@ -1,0 +1,1 @@
+"""One module per model: its builder, and the spec that it is registered with."""
