@@ -9,7 +9,8 @@ import shlex
 
 import pytest
 
-from slowfast.config import load_config, validate_run
+from slowfast.config import load_config
+from slowfast.engine.preflight.run_rules import validate_run
 from tests.commands import ROOT
 
 PAGES = (

@@ -9,8 +9,9 @@ import os
 
 from fvcore.common.config import CfgNode
 
-from slowfast.config import load_config, validate_run
+from slowfast.config import load_config
 from slowfast.engine.preflight.dry_run import dry_run
+from slowfast.engine.preflight.run_rules import validate_run
 from slowfast.engine.processes.launch import run_processes
 from slowfast.engine.run import run
 from slowfast.utils.cli import run_command

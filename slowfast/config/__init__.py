@@ -2,6 +2,6 @@
 
 from slowfast.config.defaults import get_cfg
 from slowfast.config.load import load_config, log_notes
-from slowfast.config.validate import validate, validate_run
+from slowfast.config.validate import validate
 
-__all__ = ["get_cfg", "load_config", "log_notes", "validate", "validate_run"]
+__all__ = ["get_cfg", "load_config", "log_notes", "validate"]

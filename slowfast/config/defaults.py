@@ -38,7 +38,8 @@ _C.TRAIN.ENABLE = True
 # Number format of the backbones: fp32, tf32 (CUDA; the convolutions), bf16, fp16 (CUDA; with a
 # dynamic loss scale). Weights, statistics, heads, losses and optimizer are float32 in all of them.
 _C.TRAIN.PRECISION = "fp32"
-# Data set: epickitchen (ego), lemma (exo), ego_exo (ego joined with its exo pseudo-pairs).
+# Data set: one of a single view (epickitchen: ego; lemma: exo), or ego_exo: EGO.DATASET joined with
+# its pseudo-pairs of EXO.DATASET.
 _C.TRAIN.DATASET = "epickitchen"
 # Frame lists of training and of validation, below DATA.PATH_TO_DATA_DIR; .csv or .pkl.
 _C.TRAIN.TRAIN_DATA_LIST = "EPIC_100_train.csv"
@@ -190,6 +191,10 @@ _C.DATA.ON_BAD_FRAME = "error"
 _C.DATA.RESIZE_ON = "auto"
 # Joins the scores of a segment's views: sum (their mean is taken) or max.
 _C.DATA.ENSEMBLE_METHOD = "sum"
+
+_C.EGO = CfgNode()
+# Data set of the ego half of ego_exo.
+_C.EGO.DATASET = "epickitchen"
 
 # ---------------------------------------------------------------------------------------------
 # Exo data (third-person, unpaired)

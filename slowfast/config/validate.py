@@ -1,6 +1,7 @@
-"""Rules on the values of a merged config, and on what a run trains and tests.
+"""Rules on the values of a merged config.
 
-What depends on the machine (devices, paths, number of processes) is checked where the run starts.
+What a run trains and tests is checked before it starts (engine/preflight/run_rules.py), as is what
+depends on the machine (devices, paths, number of processes).
 """
 
 from __future__ import annotations
@@ -130,23 +131,12 @@ _PER_STAGE = {
 }
 _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
-_MULTI_TASK = ("MultiTaskSlowFast", "EgoExoSlowFast")
-_WITH_EXO = ("ExoSlowFast", "EgoExoSlowFast")
-
 Rule = Callable[[CfgNode], str | None]
 
 
 def validate(cfg: CfgNode) -> None:
     """Check values and how they fit together. Raises: UserError with keys, values and the mend."""
     _raise_first(cfg, (_choices, _bounds, *_RULES))
-
-
-def validate_run(cfg: CfgNode) -> None:
-    """Check that what is trained and tested fits the model; a config may load without that.
-
-    Raises: UserError with keys, values and the mend.
-    """
-    _raise_first(cfg, _RUN_RULES)
 
 
 def _raise_first(cfg: CfgNode, rules: tuple[Rule, ...]) -> None:
@@ -202,15 +192,13 @@ def _output_dir(cfg: CfgNode) -> str | None:
 
 
 def _slow_frames(cfg: CfgNode) -> str | None:
-    alpha = cfg.SLOWFAST.ALPHA
-    uses_exo = cfg.SUML.ENABLE or cfg.MODEL.MODEL_NAME in _WITH_EXO
-    for key, frames in (("DATA", cfg.DATA.NUM_FRAMES), ("EXO", cfg.EXO.NUM_FRAMES)):
-        if frames % alpha and (key == "DATA" or uses_exo):
-            return (
-                f"{key}.NUM_FRAMES {frames} is not a multiple of SLOWFAST.ALPHA {alpha}; "
-                f"set it to {-(-frames // alpha) * alpha}"
-            )
-    return None
+    frames, alpha = cfg.DATA.NUM_FRAMES, cfg.SLOWFAST.ALPHA
+    if frames % alpha == 0:
+        return None
+    return (
+        f"DATA.NUM_FRAMES {frames} is not a multiple of SLOWFAST.ALPHA {alpha}; set it to"
+        f" {-(-frames // alpha) * alpha}"
+    )
 
 
 def _jitter(cfg: CfgNode) -> str | None:
@@ -235,15 +223,13 @@ def _pixel_statistics(cfg: CfgNode) -> str | None:
 
 
 def _class_counts(cfg: CfgNode) -> str | None:
-    exo, counts = cfg.EXO.NUM_CLASSES_LIST, cfg.MODEL.NUM_CLASSES_LIST
-    if len(exo) != 2 or min(exo) < 1:
-        return f"EXO.NUM_CLASSES_LIST is {exo}; give [verbs, nouns] (LEMMA: [25, 64])"
-    empty = not counts and cfg.MODEL.MODEL_NAME in _MULTI_TASK
-    if empty or any(count < 1 for count in counts):
-        return (
-            f"MODEL.NUM_CLASSES_LIST is {counts}; give [verbs, nouns] "
-            "(EPIC-KITCHENS-55: [125, 352], -100: [97, 300])"
-        )
+    for section in ("MODEL", "EXO"):
+        counts = cfg[section].NUM_CLASSES_LIST
+        if any(count < 1 for count in counts):
+            return (
+                f"{section}.NUM_CLASSES_LIST is {counts}; give the number of classes of each head,"
+                " all 1 or more"
+            )
     return None
 
 
@@ -423,156 +409,4 @@ _RULES: tuple[Rule, ...] = (
     _steps,
     _nesterov,
     _threshold,
-)
-
-# Model -> data sets of ours that it cannot train on, and what it trains on instead. A model or
-# data set that is registered elsewhere is not judged here.
-_CANNOT_TRAIN_ON = {
-    "SlowFast": (("epickitchen", "lemma", "ego_exo"), "a data set with one label per segment"),
-    "MultiTaskSlowFast": (("lemma", "ego_exo"), "epickitchen"),
-    "ExoSlowFast": (("epickitchen", "ego_exo"), "lemma"),
-    "EgoExoSlowFast": (("epickitchen", "lemma"), "ego_exo"),
-}
-_CANNOT_TEST_ON = {
-    "SlowFast": (("epickitchen", "lemma", "ego_exo"), "a data set with one label per segment"),
-    "MultiTaskSlowFast": (("lemma", "ego_exo"), "epickitchen"),
-    "ExoSlowFast": (("epickitchen", "ego_exo"), "lemma"),
-    "EgoExoSlowFast": (("lemma", "ego_exo"), "epickitchen"),
-}
-_LOSSES = {
-    "SlowFast": "cross_entropy",
-    "MultiTaskSlowFast": "cross_entropy",
-    "ExoSlowFast": "bce_logit",
-    "EgoExoSlowFast": "cross_entropy",
-}
-
-
-_VERB_NOUN = ("action_top1", "verb_top1", "noun_top1", "verb_top5", "noun_top5")
-_VALIDATED = {
-    "SlowFast": ("top1", "top5"),
-    "MultiTaskSlowFast": _VERB_NOUN,
-    "ExoSlowFast": ("mAP", "verb_mAP", "noun_mAP"),
-    "EgoExoSlowFast": _VERB_NOUN,
-}
-
-
-def _something_to_do(cfg: CfgNode) -> str | None:
-    if cfg.TRAIN.ENABLE or cfg.TEST.ENABLE:
-        return None
-    return "TRAIN.ENABLE and TEST.ENABLE are False: nothing to do; set one of them True"
-
-
-def _resumable(cfg: CfgNode) -> str | None:
-    if not (cfg.TRAIN.ENABLE and cfg.TRAIN.RESUME) or cfg.TRAIN.CHECKPOINT_FILE_PATH:
-        return None
-    return (
-        "TRAIN.RESUME is True and TRAIN.CHECKPOINT_FILE_PATH is empty; name the checkpoint to go"
-        " on from, or set TRAIN.RESUME False"
-    )
-
-
-def _no_hand_object_training(cfg: CfgNode) -> str | None:
-    if not (cfg.TRAIN.ENABLE and cfg.HANDOBJ.ENABLE):
-        return None
-    return (
-        "HANDOBJ.ENABLE True with TRAIN.ENABLE True: the hand and object heads of Ego-Exo* cannot"
-        " be trained here; set TRAIN.ENABLE False to test, or HANDOBJ.ENABLE False to train"
-        " without them"
-    )
-
-
-def _data_set_fits(cfg: CfgNode) -> str | None:
-    name = cfg.MODEL.MODEL_NAME
-    for part, table in (("TRAIN", _CANNOT_TRAIN_ON), ("TEST", _CANNOT_TEST_ON)):
-        if part == "TEST" and cfg.TEST.TASK != "recognition" and name == "EgoExoSlowFast":
-            continue
-        wrong, right = table.get(name, ((), ""))
-        if cfg[part].ENABLE and cfg[part].DATASET in wrong:
-            return (
-                f"{part}.DATASET is {cfg[part].DATASET}, but MODEL.MODEL_NAME {name} takes"
-                f" {right}; change one of the two, or set {part}.ENABLE False"
-            )
-    return None
-
-
-def _test_task_fits(cfg: CfgNode) -> str | None:
-    task, name = cfg.TEST.TASK, cfg.MODEL.MODEL_NAME
-    if not cfg.TEST.ENABLE or task in ("recognition", "features"):
-        return None
-    if name != "EgoExoSlowFast":
-        return (
-            f"TEST.TASK {task} needs the projections of MODEL.MODEL_NAME EgoExoSlowFast, it is"
-            f" {name}; change one of the two"
-        )
-    if task != "cross_view" and cfg.TEST.DATASET == cfg.EXO.DATASET:
-        return (
-            f"TEST.DATASET is {cfg.TEST.DATASET}, but TEST.TASK {task} is about ego segments; set"
-            " TEST.DATASET epickitchen"
-        )
-    return None
-
-
-def _prompts(cfg: CfgNode) -> str | None:
-    for key in ("VERB_PROMPTS", "NOUN_PROMPTS"):
-        value = cfg.TEST.ZERO_SHOT[key]
-        if not value or not all(isinstance(text, str) and "{}" in text for text in value):
-            return f"TEST.ZERO_SHOT.{key} is {value}; give sentences with {{}} for the class name"
-    return None
-
-
-def _suml_enabled(cfg: CfgNode) -> str | None:
-    if not cfg.TRAIN.ENABLE:
-        return None
-    if cfg.TRAIN.DATASET == "ego_exo" and not cfg.SUML.ENABLE:
-        return (
-            "TRAIN.DATASET ego_exo trains SUM-L, but SUML.ENABLE is False; set it True, or set"
-            " TRAIN.DATASET epickitchen and MODEL.MODEL_NAME MultiTaskSlowFast"
-        )
-    if cfg.TRAIN.DATASET in ("epickitchen", "lemma") and cfg.SUML.ENABLE:
-        return (
-            f"SUML.ENABLE is True, but TRAIN.DATASET {cfg.TRAIN.DATASET} holds no pairs; set"
-            " TRAIN.DATASET ego_exo and MODEL.MODEL_NAME EgoExoSlowFast, or SUML.ENABLE False"
-        )
-    return None
-
-
-def _verbs_and_nouns(cfg: CfgNode) -> str | None:
-    counts = cfg.MODEL.NUM_CLASSES_LIST
-    if cfg.MODEL.MODEL_NAME in _MULTI_TASK and len(counts) != 2:
-        return f"MODEL.NUM_CLASSES_LIST is {counts}; give two sizes, [verbs, nouns]"
-    return None
-
-
-def _loss_fits(cfg: CfgNode) -> str | None:
-    name, loss = cfg.MODEL.MODEL_NAME, cfg.MODEL.LOSS_FUNC
-    if cfg.TRAIN.ENABLE and _LOSSES.get(name, loss) != loss:
-        return (
-            f"MODEL.LOSS_FUNC is {loss}, but MODEL.MODEL_NAME {name} trains with {_LOSSES[name]};"
-            " set it so"
-        )
-    return None
-
-
-def _best_metric(cfg: CfgNode) -> str | None:
-    asked, known = cfg.TRAIN.BEST_METRIC, _VALIDATED.get(cfg.MODEL.MODEL_NAME, ())
-    if not cfg.TRAIN.ENABLE or not asked or not known or asked in known:
-        return None
-    return (
-        f"TRAIN.BEST_METRIC is {asked}, which the validation of MODEL.MODEL_NAME"
-        f" {cfg.MODEL.MODEL_NAME} does not give; choose one of {', '.join(known)}, or leave"
-        " it empty"
-    )
-
-
-_RUN_RULES: tuple[Rule, ...] = (
-    _something_to_do,
-    _resumable,
-    _no_hand_object_training,
-    _data_set_fits,
-    _test_task_fits,
-    _prompts,
-    _suml_enabled,
-    _verbs_and_nouns,
-    _loss_fits,
-    _best_metric,
 )

@@ -8,16 +8,13 @@ from typing import Protocol
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
-# The imports register the data sets; a new one adds its module here.
-from slowfast.datasets import ego_exo  # noqa: F401
+from slowfast.config.heads import HeadSpec
+from slowfast.datasets import ego_exo  # noqa: F401 (registers the joined set)
 from slowfast.datasets.clips.collate import collate_clips
 from slowfast.datasets.clips.device_transform import DeviceTransform
-from slowfast.datasets.registry import DATASET_REGISTRY
+from slowfast.datasets.from_cfg import segment_dataset
+from slowfast.datasets.registry import JOINED_REGISTRY, SOURCE_REGISTRY, build_source
 from slowfast.datasets.segment_dataset import SPLITS
-from slowfast.datasets.sources import (
-    epic,  # noqa: F401
-    lemma,  # noqa: F401
-)
 from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment, SegmentViews
 from slowfast.utils.errors import UserError
 
@@ -44,21 +41,32 @@ class VideoDataset(Protocol):
         ...
 
 
-def build_dataset(name: str, cfg: CfgNode, split: str) -> VideoDataset:
+def build_dataset(
+    name: str,
+    cfg: CfgNode,
+    split: str,
+    view: str = "",
+    heads: tuple[HeadSpec, ...] | None = None,
+) -> VideoDataset:
     """The data set that a config calls `name`; its length is the number of segments.
 
     split: train, val or test. An item is a ClipSample (train and val; a PairedSample in the
     training split of a joined set) or a SegmentViews (test).
+    view: `ego` or `exo`, for a set that can be either; empty: the first that it can be.
+    heads: those of a model of one view; None: those that the config names for the view.
 
     Raises: UserError for an unknown name or for annotations or frames that do not fit.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}, not one of {SPLITS}")
-    if name not in DATASET_REGISTRY:
-        known = ", ".join(sorted(known for known, _ in DATASET_REGISTRY))
-        raise UserError(f"data set {name} is unknown; the data sets are {known}")
-    dataset: VideoDataset = DATASET_REGISTRY.get(name)(cfg, split)
-    return dataset
+    if name in JOINED_REGISTRY:
+        joined: VideoDataset = JOINED_REGISTRY.get(name)(cfg, split)
+        return joined
+    if name not in SOURCE_REGISTRY:
+        known = ", ".join(sorted((*SOURCE_REGISTRY, *JOINED_REGISTRY)))
+        raise UserError(f"data set {name!r} is not registered; choose one of {known}")
+    view = view or SOURCE_REGISTRY.get(name).views[0]
+    return segment_dataset(build_source(name, cfg, split, view), heads)
 
 
 def load_clip(dataset: VideoDataset, index: int, view: int | None = None) -> list[Tensor]:

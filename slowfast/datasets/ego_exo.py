@@ -1,26 +1,24 @@
-"""Ego segments joined with unpaired exo ones (SUM-L): the data set `ego_exo` from its config."""
+"""Ego segments joined with unpaired exo ones (SUM-L): the joined data set `ego_exo`."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from fvcore.common.config import CfgNode
-from fvcore.common.registry import Registry
 from torch.utils.data import Dataset
 
 from slowfast.config.derived import aligns_by_factor, uses_exo
 from slowfast.datasets.clips.device_transform import DeviceTransform
+from slowfast.datasets.from_cfg import segment_dataset
 from slowfast.datasets.pairing.narrations import NarrationTable
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
-from slowfast.datasets.registry import DATASET_REGISTRY
+from slowfast.datasets.registry import JOINED_REGISTRY, build_source
 from slowfast.datasets.segment_dataset import SegmentDataset
-from slowfast.datasets.sources.epic import epickitchen
 from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream, generator
@@ -28,16 +26,15 @@ from slowfast.utils.seeding import Stream, generator
 logger = logging.getLogger(__name__)
 
 
-@DATASET_REGISTRY.register()
 def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
-    """The joined training set; in validation and test the ego data set.
+    """The data sets EGO.DATASET and EXO.DATASET joined for training; else the ego data set alone.
 
     Raises: UserError for bad data, or a pair table or narration cache that does not fit it.
     """
-    ego = epickitchen(cfg, split)
+    ego = segment_dataset(build_source(cfg.EGO.DATASET, cfg, split, "ego"))
     if split != "train":
         return ego
-    exo: SegmentDataset = exo_entry(DATASET_REGISTRY, cfg)(cfg, split)
+    exo = segment_dataset(build_source(cfg.EXO.DATASET, cfg, split, "exo"))
     path = Path(cfg.SUML.PAIRS.FILE)
     pairs = PairTable.load(path)
     pairs.check(path, ego.segments, exo.segments, mining_settings(cfg))
@@ -62,7 +59,10 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
         path,
     )
     return EgoExoDataset(
-        *(ego, exo, pairs, narrations),
+        ego,
+        exo,
+        pairs,
+        narrations,
         seed=cfg.RNG_SEED,
         by_factor=by_factor,
         exo_stream=cfg.SUML.EXO_STREAM,
@@ -78,15 +78,6 @@ def shuffled(pairs: PairTable, rng: np.random.Generator) -> PairTable:
         similarity=np.zeros_like(pairs.similarity),
         tier=np.zeros_like(pairs.tier),
     )
-
-
-def exo_entry(registry: Registry, cfg: CfgNode) -> Callable[[CfgNode, str], Any]:
-    """What a registry holds for EXO.DATASET. Raises: UserError for an unknown name."""
-    if cfg.EXO.DATASET not in registry:
-        known = ", ".join(sorted(name for name, _ in registry))
-        raise UserError(f"EXO.DATASET {cfg.EXO.DATASET} is unknown; choose one of {known}")
-    entry: Callable[[CfgNode, str], Any] = registry.get(cfg.EXO.DATASET)
-    return entry
 
 
 def mining_settings(cfg: CfgNode) -> dict[str, str | int]:
@@ -200,3 +191,6 @@ class EgoExoDataset(Dataset[PairedSample]):
             clip = exo.frameless_clip(segment)
         clip.text = self._vectors[self._exo_rows[segment]]
         return clip
+
+
+JOINED_REGISTRY.add("ego_exo", ego_exo)

@@ -1,13 +1,64 @@
-"""What the builders of all data sets take from the config alike."""
+"""Builds the data set of one view from its source and the config."""
 
 from __future__ import annotations
 
 import torch
 from fvcore.common.config import CfgNode
 
+from slowfast.config.heads import HeadSpec, heads_of
 from slowfast.datasets.clips.device_transform import DeviceTransform
+from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry
-from slowfast.datasets.segment_dataset import TestViews
+from slowfast.datasets.registry import DataSource
+from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset, TestViews
+from slowfast.datasets.types import Segment
+from slowfast.utils.errors import UserError
+from slowfast.utils.seeding import Stream
+
+
+def segment_dataset(
+    source: DataSource, heads: tuple[HeadSpec, ...] | None = None
+) -> SegmentDataset:
+    """The segments of a source as clips. heads: of their labels; None: those of the config.
+
+    Raises: UserError for bad annotations or frames.
+    """
+    heads = heads_of(source.cfg, source.view) if heads is None else heads
+    annotations = source.annotations()
+    if not annotations.segments:
+        raise UserError(f"{source.view} data, split {source.split}: there are no segments")
+    _check_labels(annotations.segments, source.view, heads)
+    frames = source.frames(annotations)
+    frames.check(annotations.segments)
+    settings = clip_settings(source.cfg, source.view, heads)
+    return SegmentDataset(annotations.segments, source.split, frames, settings)
+
+
+def clip_settings(cfg: CfgNode, view: str, heads: tuple[HeadSpec, ...]) -> ClipSettings:
+    """How clips of a view are cut: DATA keys for both, EXO keys for the exo view."""
+    is_exo = view == "exo"
+    return ClipSettings(
+        sampling=exo_sampling(cfg) if is_exo else ego_sampling(cfg),
+        geometry=geometry(cfg),
+        views=test_views(cfg),
+        heads=heads,
+        transform=device_transform(cfg, view),
+        seed=cfg.RNG_SEED,
+        stream=Stream.EXO if is_exo else Stream.EGO,
+        lighting_std=cfg.EXO.LIGHTING_STD if is_exo else 0.0,
+        random_in_validation=bool(is_exo and cfg.EXO.RANDOM_IN_VALIDATION),
+        resize_on_device=resize_on_device(cfg),
+    )
+
+
+def ego_sampling(cfg: CfgNode) -> ClipSampling:
+    """Frames of an ego clip."""
+    return ClipSampling(cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE)
+
+
+def exo_sampling(cfg: CfgNode) -> ClipSampling:
+    """Frames of an exo clip."""
+    return ClipSampling(cfg.EXO.NUM_FRAMES, cfg.EXO.SAMPLING_RATE, position=cfg.EXO.CLIP_POSITION)
 
 
 def geometry(cfg: CfgNode) -> Geometry:
@@ -26,8 +77,9 @@ def test_views(cfg: CfgNode) -> TestViews:
     return TestViews(cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.NUM_SPATIAL_CROPS)
 
 
-def device_transform(cfg: CfgNode, channel_order: str) -> DeviceTransform:
-    """The transform of a view whose channels stand in `channel_order` before the reversal key."""
+def device_transform(cfg: CfgNode, view: str) -> DeviceTransform:
+    """What turns the frames of a view into the model's input."""
+    channel_order = cfg.EXO.CHANNEL_ORDER if view == "exo" else cfg.DATA.CHANNEL_ORDER
     if cfg.DATA.REVERSE_INPUT_CHANNEL:
         channel_order = channel_order[::-1]
     return DeviceTransform(cfg.DATA.MEAN, cfg.DATA.STD, channel_order, cfg.SLOWFAST.ALPHA)
@@ -38,3 +90,22 @@ def resize_on_device(cfg: CfgNode) -> bool:
     if cfg.DATA.RESIZE_ON == "auto":
         return cfg.NUM_GPUS > 0 and torch.cuda.is_available()
     return bool(cfg.DATA.RESIZE_ON == "device")
+
+
+def _check_labels(segments: list[Segment], view: str, heads: tuple[HeadSpec, ...]) -> None:
+    """Raises: UserError for a label that is not a class of its head."""
+    section = "EXO" if view == "exo" else "MODEL"
+    for segment in segments:
+        if len(segment.labels) != len(heads):
+            raise UserError(
+                f"segment {segment.segment_id} has {len(segment.labels)} kinds of labels, but"
+                f" {section}.HEAD_NAMES is {[head.name for head in heads]}; name one head for each"
+                f" kind, and its number of classes in {section}.NUM_CLASSES_LIST"
+            )
+        for head, classes in zip(heads, segment.labels, strict=True):
+            if classes and not 0 <= min(classes) <= max(classes) < head.num_classes:
+                raise UserError(
+                    f"segment {segment.segment_id} has {head.name} {list(classes)}, outside the"
+                    f" {head.num_classes} classes of {section}.NUM_CLASSES_LIST; set the key to"
+                    " what the data set is labelled with"
+                )

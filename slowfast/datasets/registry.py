@@ -1,9 +1,99 @@
-"""Data sets by the name that a config calls them by."""
+"""Data sets by the name that a config gives them.
 
-from fvcore.common.registry import Registry
+A source holds clips of one view; a joined set holds clips of both, drawn from two sources.
+"""
 
-# Name -> builder `(cfg, split) -> data set`; split is train, val or test.
-DATASET_REGISTRY: Registry = Registry("DATASET")
+from __future__ import annotations
 
-# Name -> reader `(cfg, split) -> Annotations`: an exo set's segments and vocabulary, no frames.
-ANNOTATION_REGISTRY: Registry = Registry("ANNOTATION")
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fvcore.common.config import CfgNode
+
+from slowfast.datasets.pairing.label_map import ClassNamesMissing, ClassTable
+from slowfast.datasets.types import Annotations, FrameStore
+from slowfast.utils.errors import UserError
+from slowfast.utils.registry import Registry
+
+
+class DataSource(ABC):
+    """One split of one view of a data set, as a config describes it.
+
+    cfg: the whole config. split: train, val or test. view: `ego` (DATA keys) or `exo` (EXO keys).
+    """
+
+    def __init__(self, cfg: CfgNode, split: str, view: str) -> None:
+        self.cfg = cfg
+        self.split = split
+        self.view = view
+
+    @abstractmethod
+    def annotations(self) -> Annotations:
+        """The segments of the split, without a look at frames.
+
+        Raises: UserError for annotations that are missing or do not fit the config.
+        """
+
+    @abstractmethod
+    def frames(self, annotations: Annotations) -> FrameStore:
+        """Where the frames of these segments are; `FrameStore.check` looks for them."""
+
+    def class_tables(self) -> tuple[ClassTable, ...]:
+        """The words of every class, per head: names and synonyms.
+
+        They map the labels of another data set to this one's classes, and name the classes of a
+        zero-shot test. Raises: ClassNamesMissing where the data set has none.
+        """
+        raise ClassNamesMissing(f"data set {type(self).__name__} has no names for its classes")
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """A registered source.
+
+    views: the halves of the data that it can be. heads: names of the kinds of labels that its
+        segments have, in order; None: those that the config names.
+    """
+
+    name: str
+    source: type[DataSource]
+    views: tuple[str, ...]
+    heads: tuple[str, ...] | None
+
+
+# Builder of a joined set: `(cfg, split) -> data set`.
+JoinedBuilder = Callable[[CfgNode, str], Any]
+
+SOURCE_REGISTRY: Registry[SourceSpec] = Registry(
+    "data set", "TRAIN.DATASET", package="slowfast.datasets.sources"
+)
+JOINED_REGISTRY: Registry[JoinedBuilder] = Registry("joined data set", "TRAIN.DATASET")
+
+
+def register_source(
+    name: str, views: tuple[str, ...], heads: tuple[str, ...] | None = None
+) -> Callable[[type[DataSource]], type[DataSource]]:
+    """Register a DataSource under the name that a config uses; arguments as in `SourceSpec`."""
+
+    def register(source: type[DataSource]) -> type[DataSource]:
+        SOURCE_REGISTRY.add(name, SourceSpec(name, source, views, heads))
+        return source
+
+    return register
+
+
+def build_source(name: str, cfg: CfgNode, split: str, view: str) -> DataSource:
+    """The source that the config calls `name`, as one half of the data.
+
+    Raises: UserError for an unknown name, or a source that is not of that view.
+    """
+    key = {"ego": "EGO.DATASET", "exo": "EXO.DATASET"}[view]
+    spec = SOURCE_REGISTRY.get(name, key)
+    if view not in spec.views:
+        fitting = [n for n in SOURCE_REGISTRY if view in SOURCE_REGISTRY.get(n).views]
+        raise UserError(
+            f"data set {name} has no {view} clips; set {key} to one of {', '.join(fitting)}"
+        )
+    return spec.source(cfg, split, view)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from slowfast.config.heads import HeadSpec
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import (
@@ -72,6 +73,31 @@ class TestViews:
         return self.temporal * self.spatial
 
 
+@dataclass(frozen=True)
+class ClipSettings:
+    """How clips are cut out of segments, and what becomes of them.
+
+    heads: one per kind of label; multi-label ones give multi-hot vectors, others class ids.
+    transform: turns frames into the model's input; the data set only carries it.
+    seed, stream: what the randomness of a sample depends on, next to its epoch and position.
+    lighting_std: strength of the PCA lighting in training; 0: none.
+    random_in_validation: the validation clip, too, has a random scale, crop and flip.
+    resize_on_device: clips leave the worker as windows of decoded frames (test segments: as whole
+        frames), which the device transform resizes; else the worker resizes in uint8.
+    """
+
+    sampling: ClipSampling
+    geometry: Geometry
+    views: TestViews
+    heads: tuple[HeadSpec, ...]
+    transform: DeviceTransform
+    seed: int
+    stream: Stream
+    lighting_std: float = 0.0
+    random_in_validation: bool = False
+    resize_on_device: bool = False
+
+
 class SegmentDataset(Dataset[ClipSample | SegmentViews]):
     """One item per segment; keys are positions or SampleKeys.
 
@@ -79,62 +105,33 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
     val: the ClipSample of the validation view.
     test: the SegmentViews of the segment.
 
-    num_classes: K per task.
-    multi_label: labels are multi-hot vectors, else class ids.
-    transform: what turns frames into the model's input; the data set only carries it.
-    seed, stream: what the randomness of a sample depends on, beside its epoch and position.
-    lighting_std: strength of the PCA lighting in training; 0: none.
-    random_in_validation: the validation clip, too, has a random scale, crop and flip.
     allocate: where the frames of the next clip go, by their shape; a loader may set it.
     clip_shape: of the frames of a training or validation clip.
-    resize_on_device: clips leave the worker as windows of decoded frames (test segments: as whole
-        frames), which the device transform resizes; else the worker resizes in uint8.
     """
 
     def __init__(
-        self,
-        segments: Sequence[Segment],
-        split: str,
-        *,
-        frames: FrameStore,
-        sampling: ClipSampling,
-        geometry: Geometry,
-        views: TestViews,
-        num_classes: Sequence[int],
-        transform: DeviceTransform,
-        seed: int,
-        stream: Stream,
-        multi_label: bool = False,
-        lighting_std: float = 0.0,
-        random_in_validation: bool = False,
-        resize_on_device: bool = False,
+        self, segments: Sequence[Segment], split: str, frames: FrameStore, settings: ClipSettings
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, not one of {SPLITS}")
         self.segments = segments
         self.split = split
         self.frames = frames
-        self.sampling = sampling
-        self.geometry = geometry
-        self.views = views
-        self.num_classes = tuple(num_classes)
-        self.transform = transform
-        self._seed = seed
-        self._stream = stream
-        self._multi_label = multi_label
-        self._lighting_std = lighting_std
-        self._random_in_validation = random_in_validation
-        self._resize_on_device = resize_on_device
+        self.settings = settings
+        self.sampling = settings.sampling
+        self.geometry = settings.geometry
+        self.views = settings.views
+        self.transform = settings.transform
         self.allocate: Callable[[tuple[int, ...]], np.ndarray] = new_frames
-        random_crop = split == "train" or random_in_validation
-        side = geometry.train_crop if random_crop else geometry.test_crop
-        side += 1 if resize_on_device else 0
-        self.clip_shape = (sampling.num_frames, side, side, 3)
+        random_crop = split == "train" or settings.random_in_validation
+        side = self.geometry.train_crop if random_crop else self.geometry.test_crop
+        side += 1 if settings.resize_on_device else 0
+        self.clip_shape = (self.sampling.num_frames, side, side, 3)
 
     def drawing_from(self, stream: Stream) -> SegmentDataset:
         """The same segments; what is random about their clips is drawn from another stream."""
         other = copy.copy(self)
-        other._stream = stream
+        other.settings = replace(self.settings, stream=stream)
         return other
 
     def __len__(self) -> int:
@@ -158,8 +155,8 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         segment = self.segments[key.index]
         numbers = self.sampling.train(segment, rng)
         sample = self._sample(key.index, numbers, lambda h, w: self.geometry.train(h, w, rng))
-        if self._lighting_std > 0:
-            sample.lighting = draw_lighting(self._lighting_std, rng)
+        if self.settings.lighting_std > 0:
+            sample.lighting = draw_lighting(self.settings.lighting_std, rng)
         return sample
 
     def frameless_clip(self, index: int) -> ClipSample:
@@ -169,7 +166,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
     def validation_clip(self, key: SampleKey) -> ClipSample:
         """The validation view of one segment."""
         numbers = self.sampling.validation(self.segments[key.index])
-        if not self._random_in_validation:
+        if not self.settings.random_in_validation:
             return self._sample(key.index, numbers, self.geometry.test)
         rng = self._generator(key)
         return self._sample(key.index, numbers, lambda h, w: self.geometry.train(h, w, rng))
@@ -213,14 +210,16 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         return self.test_clip(index, view)
 
     def labels(self, index: int) -> tuple[Tensor, ...]:
-        """Per task the class id () int64, -1 without one, or the multi-hot vector (K,)."""
-        ids = self.segments[index].labels
-        if not self._multi_label:
-            return tuple(torch.tensor(task[0] if task else -1) for task in ids)
-        return tuple(_multi_hot(task, k) for task, k in zip(ids, self.num_classes, strict=True))
+        """Per head the class id () int64, -1 without one, or the multi-hot vector (K,)."""
+        return tuple(
+            _multi_hot(classes, head.num_classes)
+            if head.multi_label
+            else torch.tensor(classes[0] if classes else -1)
+            for head, classes in zip(self.settings.heads, self.segments[index].labels, strict=True)
+        )
 
     def _generator(self, key: SampleKey) -> np.random.Generator:
-        return generator(self._seed, key.epoch, key.index, self._stream)
+        return generator(self.settings.seed, key.epoch, key.index, self.settings.stream)
 
     def _sample(
         self, index: int, numbers: np.ndarray, placed: Callable[[int, int], Placement]
@@ -239,7 +238,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         return ClipSample(torch.from_numpy(clip), self.labels(index), index, resize=cut.resize)
 
     def _cut(self, frame: np.ndarray, placement: Placement) -> Cut:
-        if self._resize_on_device:
+        if self.settings.resize_on_device:
             return SourceWindow(frame.shape[0], frame.shape[1], placement)
         return FinishedCrop(placement)
 
@@ -269,7 +268,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         Resized, or as decoded where the device resizes, unless that were much more to move.
         """
         h, w = resized_size(height, width, self.geometry.test_crop)
-        if self._resize_on_device and height * width <= _LARGEST_SHARE * h * w:
+        if self.settings.resize_on_device and height * width <= _LARGEST_SHARE * h * w:
             return height, width
         return h, w
 

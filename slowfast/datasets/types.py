@@ -23,8 +23,8 @@ class Segment:
     start_frame, stop_frame: frame numbers of the video, both inclusive, as its frame source
         numbers them (EPIC: the file number before FRAME_INDEX_OFFSET, 1-based; LEMMA: 0-based
         position in the video).
-    labels: class ids per task (verb, noun); one id where the task is single-label, none where
-        the segment is unlabelled.
+    labels: class ids per head (EPIC: verb, noun); one id where the head is single-label, none
+        where the segment is unlabelled.
     """
 
     segment_id: str
@@ -42,13 +42,13 @@ class Segment:
 
 @dataclass(frozen=True)
 class Annotations:
-    """What is known of a data set's split without its frames.
+    """A split of a data set without its frames.
 
-    class_names: per task (verb, noun) the word of every class, by id.
+    class_names: per head the word of every class, by id; empty where the classes have no names.
     """
 
     segments: list[Segment]
-    class_names: tuple[tuple[str, ...], ...]
+    class_names: tuple[tuple[str, ...], ...] = ()
 
 
 class FrameSource(Protocol):

@@ -28,6 +28,7 @@ from slowfast.engine.testing.segment_loop import run_segments
 from slowfast.engine.testing.view_scoring import SegmentScorer, SegmentScores
 from slowfast.models.build import build_test_model
 from slowfast.models.recognizer import Recognizer
+from slowfast.models.registry import model_spec
 from slowfast.semantics.build import Encode, encode_narrations
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
@@ -61,8 +62,9 @@ def plan_test(cfg: CfgNode, encode: Encode = encode_narrations) -> TestPlan:
         raise UserError(f"TEST.CHECKPOINT_FILE_PATH {named} is no file; correct the path")
     chunk_views = min(cfg.TEST.CHUNK_VIEWS, cfg.TEST.BATCH_SIZE)
     if cfg.TEST.TASK == "recognition":
-        view = "exo" if cfg.MODEL.MODEL_NAME == "ExoSlowFast" else "ego"
-        return TestPlan({view: build_dataset(cfg.TEST.DATASET, cfg, "test")}, chunk_views)
+        spec = model_spec(cfg)
+        dataset = build_dataset(cfg.TEST.DATASET, cfg, "test", spec.view, spec.heads(cfg))
+        return TestPlan({spec.view: dataset}, chunk_views)
     datasets = feature_datasets(cfg)
     return TestPlan(datasets, chunk_views, plan_finish(cfg, datasets, encode))
 

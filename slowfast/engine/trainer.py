@@ -39,6 +39,7 @@ from slowfast.engine.step.transfer import DeviceCopies
 from slowfast.engine.step.update import Update, update_options
 from slowfast.engine.validation import validate
 from slowfast.models.build import build_model
+from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_task
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
@@ -126,8 +127,11 @@ def _prepare(
     cfg: CfgNode, device: torch.device, stop: StopRequests, check_lock: Callable[[], None]
 ) -> Training:
     world = distributed.world_size()
-    train_set = build_dataset(cfg.TRAIN.DATASET, cfg, "train")
-    val_set = build_dataset(cfg.TRAIN.DATASET, cfg, "val")
+    spec = model_spec(cfg)
+    train_set, val_set = (
+        build_dataset(cfg.TRAIN.DATASET, cfg, split, spec.view, spec.heads(cfg))
+        for split in ("train", "val")
+    )
     train_loader = build_loader(cfg, train_set, "train", distributed.rank(), world)
     val_loader = build_loader(cfg, val_set, "val", distributed.rank(), world)
     logger.info(

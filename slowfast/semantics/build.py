@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 from fvcore.common.config import CfgNode
 
-from slowfast.datasets.ego_exo import exo_entry, mining_settings
-from slowfast.datasets.pairing.label_map import build_label_map, class_table_paths
+from slowfast.config.heads import ego_heads, exo_heads
+from slowfast.datasets.ego_exo import mining_settings
+from slowfast.datasets.pairing.label_map import ClassMap, ClassNamesMissing, build_label_map
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
-from slowfast.datasets.registry import ANNOTATION_REGISTRY
-from slowfast.datasets.sources.epic_annotations import read_segments
+from slowfast.datasets.registry import build_source
 from slowfast.datasets.sources.lemma_annotations import LemmaAnnotations
 from slowfast.datasets.types import Annotations, Segment
 from slowfast.semantics.encoder import encode_cached
 from slowfast.semantics.ivf_search import IvfSearch, sampled_recall
-from slowfast.semantics.label_tiers import ExoLabels
+from slowfast.semantics.label_tiers import TIER_HEADS, ExoLabels
 from slowfast.semantics.mining import MiningReport, make_table, mine_pairs, report
 from slowfast.semantics.published_pairs import import_pairs
 from slowfast.semantics.text_search import Narrations, Search
@@ -131,19 +131,13 @@ def import_from_config(cfg: CfgNode, json_path: Path, text_path: Path | None) ->
 
 
 def ego_train_segments(cfg: CfgNode) -> list[Segment]:
-    """The segments of the ego training list, in its order."""
-    return read_segments(
-        Path(cfg.DATA.PATH_TO_DATA_DIR) / cfg.TRAIN.TRAIN_DATA_LIST,
-        epic_100=cfg.DATA.EPIC_100,
-        num_classes=cfg.MODEL.NUM_CLASSES_LIST,
-        labelled=True,
-    )
+    """The segments of the ego training set, in its order."""
+    return build_source(cfg.EGO.DATASET, cfg, "train", "ego").annotations().segments
 
 
 def exo_train_annotations(cfg: CfgNode) -> Annotations:
     """The exo training set without its frames."""
-    annotations: Annotations = exo_entry(ANNOTATION_REGISTRY, cfg)(cfg, "train")
-    return annotations
+    return build_source(cfg.EXO.DATASET, cfg, "train", "exo").annotations()
 
 
 def _narrations(
@@ -169,32 +163,58 @@ def _narrations(
 
 
 def map_exo_labels(cfg: CfgNode, exo: Annotations, required: bool) -> ExoLabels | None:
-    """The exo labels as ego classes; None without class tables, unless they are required."""
-    tables = class_table_paths(Path(cfg.DATA.PATH_TO_DATA_DIR), cfg.DATA.EPIC_100)
-    if not required and not all(path.is_file() for path in tables):
-        logger.warning(
-            "no class tables %s: how far the labels of the pairs agree is not known",
-            " and ".join(map(str, tables)),
-        )
+    """The exo verbs and nouns as ego classes.
+
+    None where a side has no verbs and nouns, or no names for its classes, unless they are required.
+    Raises: UserError where they are required and missing.
+    """
+    try:
+        maps = _class_maps(cfg, exo)
+    except ClassNamesMissing as error:
+        if required:
+            raise
+        logger.warning("the agreement of the pairs in verb and noun is unknown: %s", error)
         return None
-    override = Path(cfg.SUML.PAIRS.LABEL_MAP) if cfg.SUML.PAIRS.LABEL_MAP else None
-    label_map = build_label_map(exo.class_names, tables, override)
-    for kind, mapped, words in zip(
-        ("verbs", "nouns"), (label_map.verbs, label_map.nouns), exo.class_names, strict=True
-    ):
-        without = [word for word, ego in zip(words, mapped, strict=True) if ego is None]
-        logger.info(
-            "%d of %d exo %s have no ego class: %s",
-            len(without),
-            len(words),
-            kind,
-            ", ".join(without),
+    labels: list[list[list[int | None]]] = []
+    for head, classes in enumerate(maps):
+        _log_unmapped(TIER_HEADS[head], exo.class_names[head], classes)
+        labels.append([[classes[label] for label in s.labels[head]] for s in exo.segments])
+    verb, noun = ego_heads(cfg)[: len(TIER_HEADS)]
+    return ExoLabels(labels[0], labels[1], verb.num_classes, noun.num_classes)
+
+
+def _class_maps(cfg: CfgNode, exo: Annotations) -> tuple[ClassMap, ...]:
+    """Ego class by exo class, for every head of TIER_HEADS."""
+    for section, heads in (("MODEL", ego_heads(cfg)), ("EXO", exo_heads(cfg))):
+        names = tuple(head.name for head in heads)
+        if names[: len(TIER_HEADS)] != TIER_HEADS:
+            raise ClassNamesMissing(
+                f"labels are compared by {' and '.join(TIER_HEADS)}, but {section}.HEAD_NAMES is"
+                f" {list(names)}; set SUML.PAIRS.MINING text, or name these heads first"
+            )
+    if not exo.class_names:
+        raise ClassNamesMissing(
+            f"EXO.DATASET {cfg.EXO.DATASET} has no names for its classes; set SUML.PAIRS.MINING"
+            " text, or give its annotations `class_names`"
         )
-    verbs, nouns = (
-        [[mapped[label] for label in segment.labels[task]] for segment in exo.segments]
-        for task, mapped in enumerate((label_map.verbs, label_map.nouns))
+    tables = build_source(cfg.EGO.DATASET, cfg, "train", "ego").class_tables()
+    return build_label_map(
+        exo.class_names[: len(TIER_HEADS)],
+        tables[: len(TIER_HEADS)],
+        Path(cfg.SUML.PAIRS.LABEL_MAP) if cfg.SUML.PAIRS.LABEL_MAP else None,
+        TIER_HEADS,
     )
-    return ExoLabels(verbs, nouns, *cfg.MODEL.NUM_CLASSES_LIST)
+
+
+def _log_unmapped(head: str, names: Sequence[str], classes: ClassMap) -> None:
+    without = [name for name, ego in zip(names, classes, strict=True) if ego is None]
+    logger.info(
+        "%d of %d exo %ss have no ego class: %s",
+        len(without),
+        len(names),
+        head,
+        ", ".join(without),
+    )
 
 
 def _write(

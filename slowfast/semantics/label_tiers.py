@@ -20,6 +20,8 @@ import numpy as np
 
 from slowfast.datasets.pairing.pairs import Tier
 
+# The heads that tiers are made of; both views must have them as their first ones.
+TIER_HEADS = ("verb", "noun")
 # The tier that a segment is joined from is the first of these that is not empty.
 TIER_ORDER = (Tier.SAME, Tier.SUBSET, Tier.VERB, Tier.NOUN)
 

@@ -7,6 +7,7 @@ from fvcore.common.config import CfgNode
 from slowfast.config.derived import aligns, uses_exo
 from slowfast.datasets.from_cfg import device_transform
 from slowfast.losses.classification import cross_entropy, multilabel
+from slowfast.models.registry import model_spec
 from slowfast.tasks.base import Task
 from slowfast.tasks.ego_exo_alignment import AlignmentSettings, EgoExoAlignmentTask
 from slowfast.tasks.recognition import RecognitionTask
@@ -17,17 +18,16 @@ _CRITERIA = {"cross_entropy": cross_entropy, "bce_logit": multilabel}
 
 def build_task(cfg: CfgNode) -> Task:
     """SUM-L for the dual model, recognition from one view for every other."""
-    ego = device_transform(cfg, cfg.DATA.CHANNEL_ORDER)
-    exo = device_transform(cfg, cfg.EXO.CHANNEL_ORDER)
-    if cfg.MODEL.MODEL_NAME == "EgoExoSlowFast":
+    spec = model_spec(cfg)
+    if spec.is_dual:
+        ego, exo = (device_transform(cfg, view) for view in ("ego", "exo"))
         return EgoExoAlignmentTask(_alignment(cfg), ego, exo, cfg.RNG_SEED)
-    is_exo = cfg.MODEL.MODEL_NAME == "ExoSlowFast"
     return RecognitionTask(
-        heads=("label",) if cfg.MODEL.MODEL_NAME == "SlowFast" else ("verb", "noun"),
+        heads=tuple(head.name for head in spec.heads(cfg)),
         criterion=_CRITERIA[cfg.MODEL.LOSS_FUNC],
-        transform=exo if is_exo else ego,
+        transform=device_transform(cfg, spec.view),
         seed=cfg.RNG_SEED,
-        stream=Stream.EXO_DROPOUT if is_exo else Stream.EGO_DROPOUT,
+        stream=Stream.EXO_DROPOUT if spec.view == "exo" else Stream.EGO_DROPOUT,
     )
 
 

@@ -11,8 +11,9 @@ import pytest
 import yaml
 from fvcore.common.config import CfgNode
 
-from slowfast.config import get_cfg, load_config, validate_run
+from slowfast.config import get_cfg, load_config
 from slowfast.config.load import leaves, nearest
+from slowfast.engine.preflight.run_rules import validate_run
 from slowfast.utils.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from fvcore.common.config import CfgNode
 
-from slowfast.config import get_cfg, load_config, log_notes, validate_run
+from slowfast.config import get_cfg, load_config, log_notes
 from slowfast.config.load import leaves
 from slowfast.config.published import (
     ACCEPTED_VALUES,
@@ -21,6 +21,7 @@ from slowfast.config.published import (
     RENAMED_KEYS,
     kind_of,
 )
+from slowfast.engine.preflight.run_rules import validate_run
 from slowfast.utils.errors import UserError
 
 TPV = "SUM-L/epic-kitchen-100/Ego_Exo_SLOWFAST_8x8_R101_TPV.yaml"

@@ -5,15 +5,21 @@ from pathlib import Path
 
 import pytest
 
+from slowfast.config.heads import HeadSpec
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry
 from slowfast.datasets.frames.image_files import make_decoder
 from slowfast.datasets.frames.store import VideoStore
-from slowfast.datasets.segment_dataset import SegmentDataset, TestViews
+from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset, TestViews
 from slowfast.datasets.types import Segment
 from slowfast.utils.seeding import Stream
 from tests.datasets.frames.tiny_videos import make_segment, make_video
+
+
+def heads(multi_label: bool = False) -> tuple[HeadSpec, ...]:
+    """Five verbs and seven nouns."""
+    return HeadSpec("verb", 5, multi_label), HeadSpec("noun", 7, multi_label)
 
 
 @pytest.fixture
@@ -33,15 +39,17 @@ def make_dataset(video_root: Path) -> Callable[..., SegmentDataset]:
         **changes: object,
     ) -> SegmentDataset:
         settings: dict = {
-            "frames": VideoStore([str(video_root)], make_decoder("auto")),
             "sampling": ClipSampling(num_frames=8, rate=2),
             "geometry": Geometry((28, 36), train_crop=24, test_crop=24),
             "views": TestViews(4, 3),
-            "num_classes": (5, 7),
+            "heads": heads(),
             "transform": DeviceTransform((0.45,) * 3, (0.225,) * 3, "bgr", 4),
             "seed": 7,
             "stream": Stream.EGO,
         }
-        return SegmentDataset(list(segments), split, **{**settings, **changes})
+        frames = changes.pop("frames", VideoStore([str(video_root)], make_decoder("auto")))
+        return SegmentDataset(
+            list(segments), split, frames, ClipSettings(**{**settings, **changes})
+        )
 
     return build

@@ -16,6 +16,7 @@ from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import PairedSample, SampleKey, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream
+from tests.datasets.conftest import heads
 
 EGO = [Segment(f"e{n}", "P01_01", "P01", 1, 40, f"ego {n % 2}", ((1,), (2,))) for n in range(4)]
 EXO = [Segment(f"x{n}", "P01_01", "P01", 1, 40, f"exo {n}", ((0, 3), (1, 4))) for n in range(3)]
@@ -39,7 +40,9 @@ def joined(make_dataset: Callable[..., SegmentDataset]) -> Callable[..., EgoExoD
         )
         distinct = list(dict.fromkeys(TEXTS))
         narrations = NarrationTable(distinct, torch.eye(len(distinct)))
-        exo = make_dataset(EXO, stream=Stream.EXO, multi_label=True, lighting_std=0.1, seed=seed)
+        exo = make_dataset(
+            EXO, stream=Stream.EXO, heads=heads(multi_label=True), lighting_std=0.1, seed=seed
+        )
         ego = make_dataset(EGO, seed=seed)
         return EgoExoDataset(ego, exo, pairs, narrations, seed=seed, **second_exo)
 
@@ -198,7 +201,9 @@ def test_unknown_exo_set(tmp_path: Path, video_root: Path) -> None:
     cfg.DATA.PATH_PREFIX = str(video_root)
     cfg.TRAIN.TRAIN_DATA_LIST = "train.csv"
     cfg.EXO.DATASET = "lema"
-    with pytest.raises(UserError, match=r"EXO.DATASET lema is unknown; choose one of .*lemma"):
+    with pytest.raises(
+        UserError, match=r"EXO.DATASET 'lema' is not .*; choose one of .*lemma"
+    ):
         build_dataset("ego_exo", cfg, "train")
 
 

@@ -12,6 +12,7 @@ from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.types import SampleKey, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream
+from tests.datasets.conftest import heads
 from tests.datasets.frames.tiny_videos import make_segment, make_video
 
 
@@ -153,7 +154,7 @@ def test_view_out_of_range_is_an_error(make_dataset):
 
 def test_labels(make_dataset):
     several = Segment("s", "P01_01", "P01", 1, 20, "", ((1, 3), ()))
-    hot = make_dataset([several], multi_label=True).labels(0)
+    hot = make_dataset([several], heads=heads(multi_label=True)).labels(0)
     assert [label.tolist() for label in hot] == [[0, 1, 0, 1, 0], [0] * 7]
     unlabelled = Segment("s", "P01_01", "P01", 1, 20, "", ((), ()))
     labels = make_dataset([unlabelled]).labels(0)

@@ -120,7 +120,7 @@ def test_class_tables_are_needed_for_tiers_only(
 ) -> None:
     (Path(cfg.DATA.PATH_TO_DATA_DIR) / "EPIC_100_noun_classes.csv").unlink()
     assert mine_from_config(cfg).verb_agreement is None
-    assert "EPIC_100_noun_classes.csv: how far the labels" in caplog.text
+    assert "EPIC_100_noun_classes.csv does not exist" in caplog.text
     Path(cfg.SUML.PAIRS.FILE).unlink()
     cfg.SUML.PAIRS.MINING = "tiers"
     with pytest.raises(UserError, match=r"EPIC_100_noun_classes.csv does not exist; link EPIC's"):

@@ -1,7 +1,8 @@
-"""From the words of an exo vocabulary to ego classes, by the public class tables of EPIC.
+"""From the words of an exo vocabulary to ego classes, by the class tables of the ego data set.
 
-A class table lists the words of every class (`instances`; in EPIC-KITCHENS-55 `verbs`, `nouns`).
-An override file adds to it or corrects it. A word that belongs to no class has None.
+A class table lists the words of every class, as EPIC-KITCHENS publishes it (`instances`; in
+EPIC-KITCHENS-55 `verbs`, `nouns`). An override file adds to it or corrects it. A word that belongs
+to no class is mapped to None.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from pathlib import Path
 
 from slowfast.utils.errors import UserError
 
-KINDS = ("verb", "noun")
 _OVERRIDE_COLUMNS = ("kind", "exo", "ego_class")
+
+
+class ClassNamesMissing(UserError):
+    """A data set whose classes have no names, so that its labels cannot be compared with others."""
 
 
 @dataclass(frozen=True)
@@ -30,43 +34,39 @@ class ClassTable:
     keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class LabelMap:
-    """Ego class by exo class id, or None, for verbs and for nouns."""
-
-    verbs: tuple[int | None, ...]
-    nouns: tuple[int | None, ...]
-
-
-def class_table_paths(folder: Path, epic_100: bool) -> tuple[Path, Path]:
-    """The verb and the noun table as EPIC-KITCHENS publishes them."""
-    prefix = "EPIC_100" if epic_100 else "EPIC"
-    return folder / f"{prefix}_verb_classes.csv", folder / f"{prefix}_noun_classes.csv"
+# Ego class by exo class id, or None.
+ClassMap = tuple[int | None, ...]
 
 
 def build_label_map(
-    class_names: Sequence[Sequence[str]], tables: Sequence[Path], override: Path | None = None
-) -> LabelMap:
-    """The map of an exo vocabulary (verbs, nouns) by the class tables (verbs, nouns).
+    class_names: Sequence[Sequence[str]],
+    tables: Sequence[ClassTable | Path],
+    override: Path | None = None,
+    heads: Sequence[str] = ("verb", "noun"),
+) -> tuple[ClassMap, ...]:
+    """Per head the ego class of every exo class.
 
-    override: CSV file `kind,exo,ego_class`: kind is verb or noun, exo a word of the vocabulary,
-        ego_class a class id, a word of the class table, or empty for none.
+    class_names: the words of the exo classes. tables: those of the ego classes, or their files.
+    override: CSV file `kind,exo,ego_class`: kind is the name of a head, exo a word of the exo
+        vocabulary, ego_class a class id, a word of the class table, or empty for none.
 
     Raises: UserError for a missing or malformed file, or an override that names nothing.
     """
-    mapped = []
-    for kind, words, path in zip(KINDS, class_names, tables, strict=True):
-        table = read_class_table(path)
-        classes = [ego_class(word, table.ids) for word in words]
-        for line, word, text in _overrides(override, kind) if override else ():
-            if word not in words:
-                raise UserError(
-                    f"{override}: line {line}: the exo set has no {kind} {word!r}; "
-                    "take a word of its vocabulary"
-                )
-            classes[words.index(word)] = _override_class(text, table, f"{override}: line {line}")
-        mapped.append(tuple(classes))
-    return LabelMap(*mapped)
+    ego = [read_class_table(table) if isinstance(table, Path) else table for table in tables]
+    maps = [
+        [ego_class(word, table.ids) for word in words]
+        for words, table in zip(class_names, ego, strict=True)
+    ]
+    for line, kind, word, text in _overrides(override, heads) if override else ():
+        head = heads.index(kind)
+        if word not in class_names[head]:
+            raise UserError(
+                f"{override}: line {line}: the exo set has no {kind} {word!r}; "
+                "take a word of its vocabulary"
+            )
+        mapped = _override_class(text, ego[head], f"{override}: line {line}")
+        maps[head][class_names[head].index(word)] = mapped
+    return tuple(tuple(classes) for classes in maps)
 
 
 def ego_class(word: str, ids: Mapping[str, int]) -> int | None:
@@ -110,17 +110,18 @@ def read_class_table(path: Path) -> ClassTable:
     )
 
 
-def _overrides(path: Path, kind: str) -> Iterator[tuple[int, str, str]]:
-    """(line, exo word, ego class) of the override's rows of one kind."""
+def _overrides(path: Path, heads: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
+    """(line, head, exo word, ego class) of the override's rows."""
     for line, row in _rows(path):
         if any(row.get(column) is None for column in _OVERRIDE_COLUMNS):
             raise UserError(
                 f"{path}: line {line} lacks a cell; the columns are {','.join(_OVERRIDE_COLUMNS)}"
             )
-        if row["kind"] not in KINDS:
-            raise UserError(f"{path}: line {line} has kind {row['kind']!r}; use verb or noun")
-        if row["kind"] == kind:
-            yield line, row["exo"].strip(), row["ego_class"].strip()
+        if row["kind"] not in heads:
+            raise UserError(
+                f"{path}: line {line} has kind {row['kind']!r}; use {' or '.join(heads)}"
+            )
+        yield line, row["kind"], row["exo"].strip(), row["ego_class"].strip()
 
 
 def _override_class(text: str, table: ClassTable, where: str) -> int | None:

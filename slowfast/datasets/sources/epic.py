@@ -1,69 +1,70 @@
-"""EPIC-KITCHENS-55 and -100 (ego): the data set `epickitchen` from its config."""
+"""EPIC-KITCHENS-55 and -100 (ego): the data set `epickitchen`."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
-from fvcore.common.config import CfgNode
-
-from slowfast.datasets.clips.sampling import ClipSampling
+from slowfast.config.heads import ego_heads
 from slowfast.datasets.frames.bad_frames import BadFrames
 from slowfast.datasets.frames.image_files import make_decoder
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.frames.store import VideoStore
-from slowfast.datasets.from_cfg import (
-    device_transform,
-    geometry,
-    resize_on_device,
-    test_views,
-)
-from slowfast.datasets.registry import DATASET_REGISTRY
-from slowfast.datasets.segment_dataset import SegmentDataset
+from slowfast.datasets.pairing.label_map import ClassNamesMissing, ClassTable, read_class_table
+from slowfast.datasets.registry import DataSource, register_source
 from slowfast.datasets.sources.epic_annotations import read_segments
-from slowfast.utils.seeding import Stream
+from slowfast.datasets.types import Annotations
 
 logger = logging.getLogger(__name__)
 
 
-@DATASET_REGISTRY.register()
-def epickitchen(cfg: CfgNode, split: str) -> SegmentDataset:
-    """The segments of the split's frame list. Raises: UserError for bad lists or folders."""
-    lists = {
-        "train": cfg.TRAIN.TRAIN_DATA_LIST,
-        "val": cfg.TRAIN.VAL_DATA_LIST,
-        "test": cfg.TEST.DATA_LIST,
-    }
-    path = Path(cfg.DATA.PATH_TO_DATA_DIR) / lists[split]
-    segments = read_segments(
-        path,
-        epic_100=cfg.DATA.EPIC_100,
-        num_classes=cfg.MODEL.NUM_CLASSES_LIST,
-        labelled=split != "test",
-    )
-    logger.info("%s: %d segments from %s", split, len(segments), path)
-    frames = VideoStore(
-        [cfg.DATA.PATH_PREFIX, *cfg.DATA.FALLBACK_PATH_PREFIXES],
-        make_decoder(cfg.DATA.DECODER),
-        frame_offset=cfg.DATA.FRAME_INDEX_OFFSET,
-        number_fps=annotated_fps,
-        retries=Retries(cfg.DATA.RETRIES),
-        bad_frames=BadFrames(cfg.DATA.ON_BAD_FRAME, f"epickitchen {split}"),
-    )
-    frames.check(segments)
-    return SegmentDataset(
-        segments,
-        split,
-        frames=frames,
-        sampling=ClipSampling(cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE),
-        geometry=geometry(cfg),
-        views=test_views(cfg),
-        num_classes=cfg.MODEL.NUM_CLASSES_LIST,
-        transform=device_transform(cfg, cfg.DATA.CHANNEL_ORDER),
-        seed=cfg.RNG_SEED,
-        stream=Stream.EGO,
-        resize_on_device=resize_on_device(cfg),
-    )
+@register_source("epickitchen", views=("ego",), heads=("verb", "noun"))
+class EpicKitchens(DataSource):
+    """The segments of the split's frame list, with one verb and one noun each."""
+
+    def annotations(self) -> Annotations:
+        cfg = self.cfg
+        lists = {
+            "train": cfg.TRAIN.TRAIN_DATA_LIST,
+            "val": cfg.TRAIN.VAL_DATA_LIST,
+            "test": cfg.TEST.DATA_LIST,
+        }
+        path = Path(cfg.DATA.PATH_TO_DATA_DIR) / lists[self.split]
+        segments = read_segments(
+            path,
+            epic_100=cfg.DATA.EPIC_100,
+            num_classes=[head.num_classes for head in ego_heads(cfg)],
+            labelled=self.split != "test",
+        )
+        logger.info("%s: %d segments from %s", self.split, len(segments), path)
+        return Annotations(segments)
+
+    def frames(self, annotations: Annotations) -> VideoStore:
+        data = self.cfg.DATA
+        return VideoStore(
+            [data.PATH_PREFIX, *data.FALLBACK_PATH_PREFIXES],
+            make_decoder(data.DECODER),
+            frame_offset=data.FRAME_INDEX_OFFSET,
+            number_fps=annotated_fps,
+            retries=Retries(data.RETRIES),
+            bad_frames=BadFrames(data.ON_BAD_FRAME, f"epickitchen {self.split}"),
+        )
+
+    def class_tables(self) -> tuple[ClassTable, ...]:
+        folder = Path(self.cfg.DATA.PATH_TO_DATA_DIR)
+        paths = class_table_paths(folder, self.cfg.DATA.EPIC_100)
+        for path in paths:
+            if not path.is_file():
+                raise ClassNamesMissing(
+                    f"{path} does not exist; link EPIC's class tables into DATA.PATH_TO_DATA_DIR"
+                )
+        return tuple(read_class_table(path) for path in paths)
+
+
+def class_table_paths(folder: Path, epic_100: bool) -> tuple[Path, Path]:
+    """The verb and the noun table as EPIC-KITCHENS publishes them."""
+    prefix = "EPIC_100" if epic_100 else "EPIC"
+    return folder / f"{prefix}_verb_classes.csv", folder / f"{prefix}_noun_classes.csv"
 
 
 def annotated_fps(video_id: str) -> float:

@@ -1,4 +1,4 @@
-"""LEMMA (exo): the data set `lemma` from its config, and where its frames lie."""
+"""LEMMA (exo): the data set `lemma`, and where its frames are."""
 
 from __future__ import annotations
 
@@ -8,66 +8,51 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
-from fvcore.common.config import CfgNode
 
-from slowfast.datasets.clips.sampling import ClipSampling
+from slowfast.config.heads import exo_heads
 from slowfast.datasets.frames.bad_frames import BadFrames
 from slowfast.datasets.frames.image_files import Decoder, ImageFiles, make_decoder
 from slowfast.datasets.frames.missing import report_missing
 from slowfast.datasets.frames.retries import Retries
-from slowfast.datasets.from_cfg import (
-    device_transform,
-    geometry,
-    resize_on_device,
-    test_views,
-)
-from slowfast.datasets.registry import DATASET_REGISTRY
-from slowfast.datasets.segment_dataset import SegmentDataset
-from slowfast.datasets.sources import lemma_annotations
-from slowfast.datasets.types import Segment
+from slowfast.datasets.registry import DataSource, register_source
+from slowfast.datasets.sources.lemma_annotations import LemmaAnnotations, read_lemma
+from slowfast.datasets.types import Annotations, Segment
 from slowfast.utils.errors import UserError
-from slowfast.utils.seeding import Stream
 
 logger = logging.getLogger(__name__)
 
 
-@DATASET_REGISTRY.register()
-def lemma(cfg: CfgNode, split: str) -> SegmentDataset:
-    """The segments of a split, with multi-label verbs and nouns.
+@register_source("lemma", views=("exo",), heads=("verb", "noun"))
+class Lemma(DataSource):
+    """The segments of a split file, with any number of verbs and nouns each.
 
-    Raises: UserError for bad annotations or missing frames.
+    In a test TEST.EXO_SPLIT names the split.
     """
-    annotations = lemma_annotations.lemma(cfg, cfg.TEST.EXO_SPLIT if split == "test" else split)
-    root = cfg.EXO.PATH_PREFIX or cfg.EXO.PATH_TO_DATA_DIR
-    logger.info(
-        "%s: %d segments from %s", split, len(annotations.segments), cfg.EXO.PATH_TO_DATA_DIR
-    )
-    frames = LemmaFrames(
-        annotations.image_paths,
-        root,
-        make_decoder(cfg.DATA.DECODER),
-        retries=Retries(cfg.DATA.RETRIES),
-        bad_frames=BadFrames(cfg.DATA.ON_BAD_FRAME, f"lemma {split}"),
-    )
-    frames.check(annotations.segments)
-    return SegmentDataset(
-        annotations.segments,
-        split,
-        frames=frames,
-        sampling=ClipSampling(
-            cfg.EXO.NUM_FRAMES, cfg.EXO.SAMPLING_RATE, position=cfg.EXO.CLIP_POSITION
-        ),
-        geometry=geometry(cfg),
-        views=test_views(cfg),
-        num_classes=cfg.EXO.NUM_CLASSES_LIST,
-        transform=device_transform(cfg, cfg.EXO.CHANNEL_ORDER),
-        seed=cfg.RNG_SEED,
-        stream=Stream.EXO,
-        multi_label=True,
-        lighting_std=cfg.EXO.LIGHTING_STD,
-        random_in_validation=cfg.EXO.RANDOM_IN_VALIDATION,
-        resize_on_device=resize_on_device(cfg),
-    )
+
+    def annotations(self) -> LemmaAnnotations:
+        exo = self.cfg.EXO
+        annotations = read_lemma(
+            Path(exo.PATH_TO_DATA_DIR) / "annotations",
+            self.cfg.TEST.EXO_SPLIT if self.split == "test" else self.split,
+            view=exo.VIEW,
+            segments_view=exo.SEGMENTS_VIEW,
+            video_type=exo.VIDEO_TYPE,
+            num_classes=[head.num_classes for head in exo_heads(self.cfg)],
+        )
+        count, folder = len(annotations.segments), exo.PATH_TO_DATA_DIR
+        logger.info("%s: %d segments from %s", self.split, count, folder)
+        return annotations
+
+    def frames(self, annotations: Annotations) -> LemmaFrames:
+        assert isinstance(annotations, LemmaAnnotations)
+        data, exo = self.cfg.DATA, self.cfg.EXO
+        return LemmaFrames(
+            annotations.image_paths,
+            exo.PATH_PREFIX or exo.PATH_TO_DATA_DIR,
+            make_decoder(data.DECODER),
+            retries=Retries(data.RETRIES),
+            bad_frames=BadFrames(data.ON_BAD_FRAME, f"lemma {self.split}"),
+        )
 
 
 class LemmaFrames:

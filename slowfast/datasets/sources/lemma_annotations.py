@@ -22,9 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from fvcore.common.config import CfgNode
 
-from slowfast.datasets.registry import ANNOTATION_REGISTRY
 from slowfast.datasets.types import Annotations, Segment
 from slowfast.utils.errors import UserError
 
@@ -44,7 +42,7 @@ _HOI_AS_TEXT = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LemmaAnnotations(Annotations):
     """A split of LEMMA.
 
@@ -70,19 +68,6 @@ class _Video:
 
     def in_order(self) -> list[tuple[str, list[_Person]]]:
         return [self.frames[frame_id] for frame_id in sorted(self.frames)]
-
-
-@ANNOTATION_REGISTRY.register()
-def lemma(cfg: CfgNode, split: str) -> LemmaAnnotations:
-    """The split that the EXO keys name. Raises: UserError for annotations that do not fit."""
-    return read_lemma(
-        Path(cfg.EXO.PATH_TO_DATA_DIR) / "annotations",
-        split,
-        view=cfg.EXO.VIEW,
-        segments_view=cfg.EXO.SEGMENTS_VIEW,
-        video_type=cfg.EXO.VIDEO_TYPE,
-        num_classes=cfg.EXO.NUM_CLASSES_LIST,
-    )
 
 
 def read_lemma(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +16,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from slowfast.config.derived import aligns_by_factor, has_second_exo
+from slowfast.config.heads import HeadSpec, exo_heads
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.precision import HALF
 from slowfast.models.build import build_model, build_test_model
 from slowfast.models.recognizer import Recognizer
+from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_task
 
 
@@ -71,7 +73,7 @@ class StepCost:
 def view_cost(cfg: CfgNode) -> ViewCost:
     """One view in a test, forward."""
     alpha, side = cfg.SLOWFAST.ALPHA, cfg.DATA.TEST_CROP_SIZE
-    frames = (cfg.EXO if cfg.MODEL.MODEL_NAME == "ExoSlowFast" else cfg.DATA).NUM_FRAMES
+    frames = (cfg.EXO if model_spec(cfg).view == "exo" else cfg.DATA).NUM_FRAMES
     with _fake(cfg) as cfg, torch.no_grad():
         model = build_test_model(cfg).eval()
         clip = [torch.zeros(1, 3, length, side, side) for length in (frames // alpha, frames)]
@@ -114,36 +116,31 @@ def step_cost(cfg: CfgNode, clips: int) -> StepCost:
 def synthetic_batch(cfg: CfgNode, clips: int, seed: int = 0) -> ClipBatch | PairedBatch:
     """A training batch of the true sizes: frames, labels and text at random."""
     draw, side = torch.Generator().manual_seed(seed), cfg.DATA.TRAIN_CROP_SIZE
-    dual = cfg.MODEL.MODEL_NAME == "EgoExoSlowFast"
+    spec = model_spec(cfg)
 
-    def view(frames: int, classes: list[int], multi_label: bool) -> ClipBatch:
-        shape = (clips, frames, side, side, 3)
-        labels = [
-            torch.randint(0, 2, (clips, count), generator=draw).float()
-            if multi_label
-            else torch.randint(0, count, (clips,), generator=draw)
-            for count in classes
-        ]
+    def labels(head: HeadSpec) -> Tensor:
+        if head.multi_label:
+            return torch.randint(0, 2, (clips, head.num_classes), generator=draw).float()
+        return torch.randint(0, head.num_classes, (clips,), generator=draw)
+
+    def view(name: str, heads: Sequence[HeadSpec]) -> ClipBatch:
+        frames = (cfg.EXO if name == "exo" else cfg.DATA).NUM_FRAMES
+        drawn = [labels(head) for head in heads]
         text = torch.randn(clips, cfg.SUML.EMBED_DIM, generator=draw)
+        shape = (clips, frames, side, side, 3)
         return ClipBatch(
             frames=torch.randint(0, 256, shape, generator=draw, dtype=torch.uint8),
-            labels=labels,
+            labels=drawn,
             indices=torch.arange(clips),
-            text=nn.functional.normalize(text, dim=1) if dual else None,
+            text=nn.functional.normalize(text, dim=1) if spec.is_dual else None,
             shares_label=torch.ones(clips, dtype=torch.bool) if aligns_by_factor(cfg) else None,
         )
 
-    def exo() -> ClipBatch:
-        return view(cfg.EXO.NUM_FRAMES, cfg.EXO.NUM_CLASSES_LIST, True)
-
-    if cfg.MODEL.MODEL_NAME == "ExoSlowFast":
-        return exo()
-    one_head = cfg.MODEL.MODEL_NAME == "SlowFast"
-    classes = [cfg.MODEL.NUM_CLASSES] if one_head else cfg.MODEL.NUM_CLASSES_LIST
-    ego = view(cfg.DATA.NUM_FRAMES, classes, cfg.MODEL.LOSS_FUNC == "bce_logit")
-    if not dual:
-        return ego
-    return PairedBatch(ego, exo(), exo() if has_second_exo(cfg) else None)
+    evaluated = view(spec.view, spec.heads(cfg))
+    if not spec.is_dual:
+        return evaluated
+    others = [view("exo", exo_heads(cfg)) for _ in range(2 if has_second_exo(cfg) else 1)]
+    return PairedBatch(evaluated, *others)
 
 
 def _state_per_gradient(optimizer: torch.optim.Optimizer) -> float:

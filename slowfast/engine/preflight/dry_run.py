@@ -25,6 +25,7 @@ from slowfast.engine.step.precision import set_precision
 from slowfast.engine.step.update import Update, update_options
 from slowfast.engine.tester import checkpoint_to_test, plan_test
 from slowfast.models.build import build_model
+from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_task
 from slowfast.utils.errors import UserError
 
@@ -101,7 +102,8 @@ def _device(cfg: CfgNode) -> torch.device | None:
 
 def _split(report: DryRun, cfg: CfgNode, split: str, processes: int) -> None:
     with missing_collected() as missing:
-        dataset = build_dataset(cfg.TRAIN.DATASET, cfg, split)
+        spec = model_spec(cfg)
+        dataset = build_dataset(cfg.TRAIN.DATASET, cfg, split, spec.view, spec.heads(cfg))
     for videos in missing:
         report.wrong(split, f"no frames for {videos}")
     loader = build_loader(cfg, dataset, split, 0, processes)
@@ -152,7 +154,7 @@ def _step(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: 
         f"{cfg.MODEL.MODEL_NAME}, {cost.weights / 1e6:.2f} M parameters, "
         f"{cost.trained / 1e6:.2f} M trained",
     )
-    what = "pair" if cfg.MODEL.MODEL_NAME == "EgoExoSlowFast" else "clip"
+    what = "pair" if model_spec(cfg).is_dual else "clip"
     size = _size(cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_CROP_SIZE)
     report.say(
         "training",

@@ -14,12 +14,13 @@ import numpy as np
 from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
-from slowfast.datasets.ego_exo import exo_entry
+from slowfast.config.heads import ego_heads
 from slowfast.datasets.pairing.pairs import PairTable
-from slowfast.datasets.registry import ANNOTATION_REGISTRY
-from slowfast.datasets.types import Annotations, Segment
+from slowfast.datasets.registry import build_source
+from slowfast.datasets.types import Segment
 from slowfast.evaluation.cross_view import agreeing_pairs, cross_view_recall, pair_similarity
 from slowfast.semantics.build import map_exo_labels
+from slowfast.semantics.label_tiers import TIER_HEADS
 from slowfast.utils.errors import UserError
 
 
@@ -42,14 +43,15 @@ def read_cross_view_labels(
 
     Raises: UserError for missing class tables, or a pair table of other lists.
     """
-    annotations: Annotations = exo_entry(ANNOTATION_REGISTRY, cfg)(cfg, cfg.TEST.EXO_SPLIT)
+    annotations = build_source(cfg.EXO.DATASET, cfg, "test", "exo").annotations()
     labels = map_exo_labels(cfg, annotations, required=True)
     assert labels is not None
     ego_classes = []
-    for task, count in enumerate(cfg.MODEL.NUM_CLASSES_LIST):
-        multi_hot = np.zeros((len(ego), count), bool)
+    # The labels are compared, so the first heads are those of TIER_HEADS.
+    for place, head in enumerate(ego_heads(cfg)[: len(TIER_HEADS)]):
+        multi_hot = np.zeros((len(ego), head.num_classes), bool)
         for row, segment in enumerate(ego):
-            multi_hot[row, list(segment.labels[task])] = True
+            multi_hot[row, list(segment.labels[place])] = True
         ego_classes.append(multi_hot)
     return CrossViewLabels(
         ego_classes, [labels.has_verb.T, labels.has_noun.T], _table_pairs(cfg, ego, exo)

@@ -11,6 +11,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.datasets.build import VideoDataset, build_dataset
+from slowfast.datasets.registry import JOINED_REGISTRY
 from slowfast.engine.checkpoint import load_test_weights
 from slowfast.engine.testing.cross_view import cross_view_results, read_cross_view_labels
 from slowfast.engine.testing.evaluated_model import ready_for_test
@@ -28,6 +29,7 @@ from slowfast.models.build import build_model, build_test_model
 from slowfast.models.ego_exo import EgoExoSlowFast
 from slowfast.models.published_names import PROJECTIONS
 from slowfast.models.recognizer import Recognizer
+from slowfast.models.registry import model_spec
 from slowfast.semantics.build import Encode
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
@@ -46,18 +48,27 @@ Finish = Callable[[Mapping[str, FeatureSet]], dict[str, Any]]
 
 def feature_datasets(cfg: CfgNode) -> dict[str, VideoDataset]:
     """The test segments of the views that TEST.TASK reads. Raises: UserError for bad data."""
-    tested, exo = cfg.TEST.DATASET, cfg.EXO.DATASET
-    if cfg.MODEL.MODEL_NAME == "ExoSlowFast":
-        names = {"exo": tested}
-    elif cfg.MODEL.MODEL_NAME != "EgoExoSlowFast":
-        names = {"ego": tested}
-    else:
-        names = {"ego": "epickitchen" if tested in (exo, "ego_exo") else tested, "exo": exo}
-        if cfg.TEST.TASK in ("retrieval", "zero_shot"):
-            del names["exo"]
-        elif cfg.TEST.TASK == "features" and tested != "ego_exo":
-            names = {view: name for view, name in names.items() if name == tested}
-    return {view: build_dataset(name, cfg, "test") for view, name in names.items()}
+    names = _tested_names(cfg)
+    return {view: build_dataset(name, cfg, "test", view) for view, name in names.items()}
+
+
+def _tested_names(cfg: CfgNode) -> dict[str, str]:
+    """Name of the data set of each view under test.
+
+    A dual model tests TEST.DATASET as the half that it is, a joined set as both halves; retrieval
+    and zero_shot read ego clips alone, cross_view both views.
+    """
+    spec, tested = model_spec(cfg), cfg.TEST.DATASET
+    if not spec.is_dual:
+        return {spec.view: tested}
+    joined = tested in JOINED_REGISTRY
+    exo_alone = not joined and tested == cfg.EXO.DATASET != cfg.EGO.DATASET
+    ego = cfg.EGO.DATASET if joined or exo_alone else tested
+    if cfg.TEST.TASK in ("retrieval", "zero_shot"):
+        return {"ego": ego}
+    if cfg.TEST.TASK == "features" and not joined:
+        return {"exo": tested} if exo_alone else {"ego": tested}
+    return {"ego": ego, "exo": cfg.EXO.DATASET}
 
 
 def plan_finish(cfg: CfgNode, datasets: Datasets, encode: Encode) -> Finish | None:
@@ -114,8 +125,7 @@ def tested_views(
     cfg: CfgNode, datasets: Datasets, checkpoint: Path, device: torch.device
 ) -> list[TestedView]:
     """The views with the parts of the model that they need, with the weights of the checkpoint."""
-    is_dual = cfg.MODEL.MODEL_NAME == "EgoExoSlowFast"
-    model = build_model(cfg) if is_dual else build_test_model(cfg)
+    model = build_model(cfg) if model_spec(cfg).is_dual else build_test_model(cfg)
     report = load_test_weights(model, checkpoint, cfg)
     if isinstance(model, EgoExoSlowFast):
         others = [name for name in report.unexpected if name.startswith(_BY_VERB)]

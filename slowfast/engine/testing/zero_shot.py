@@ -14,7 +14,8 @@ import numpy as np
 from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
-from slowfast.datasets.pairing.label_map import class_table_paths, read_class_table
+from slowfast.config.heads import ego_heads
+from slowfast.datasets.registry import build_source
 from slowfast.datasets.types import Segment
 from slowfast.evaluation.epic import read_many_shot, read_subsets
 from slowfast.evaluation.results import recognition_results
@@ -30,25 +31,31 @@ class ClassSentences:
 
 
 def encode_class_names(cfg: CfgNode, encode: Encode = encode_narrations) -> ClassSentences:
-    """The classes of the public tables in the sentences of TEST.ZERO_SHOT, encoded.
+    """The class names of the ego data set in the sentences of TEST.ZERO_SHOT, encoded.
 
-    Raises: UserError where a table is missing or has other classes than the model.
+    Raises: UserError where the data set names no classes, or other ones than the model has.
     """
-    folder = Path(cfg.DATA.PATH_TO_DATA_DIR)
-    tables = class_table_paths(folder, cfg.DATA.EPIC_100)
-    prompts = (cfg.TEST.ZERO_SHOT.VERB_PROMPTS, cfg.TEST.ZERO_SHOT.NOUN_PROMPTS)
+    tables = build_source(cfg.EGO.DATASET, cfg, "test", "ego").class_tables()
     vectors = []
-    for path, count, templates in zip(tables, cfg.MODEL.NUM_CLASSES_LIST, prompts, strict=True):
-        names = [readable(key) for key in read_class_table(path).keys]
-        if len(names) != count:
+    for head, table in zip(ego_heads(cfg), tables, strict=True):
+        if table.num_classes != head.num_classes:
             raise UserError(
-                f"{path} has {len(names)} classes, MODEL.NUM_CLASSES_LIST says {count}; set it to "
-                "what the table has"
+                f"EGO.DATASET {cfg.EGO.DATASET} names {table.num_classes} {head.name} classes, but"
+                f" MODEL.NUM_CLASSES_LIST has {head.num_classes}; set it to what the data set has"
             )
+        templates = _prompts(cfg, head.name)
+        names = [readable(key) for key in table.keys]
         texts = [template.replace("{}", name) for template in templates for name in names]
-        encoded = encode(texts, cfg).reshape(len(templates), count, -1).mean(axis=0)
+        encoded = encode(texts, cfg).reshape(len(templates), len(names), -1).mean(axis=0)
         vectors.append(encoded / np.linalg.norm(encoded, axis=1, keepdims=True))
     return ClassSentences(tuple(vectors))
+
+
+def _prompts(cfg: CfgNode, head: str) -> list[str]:
+    """The sentences of a head's classes, `{}` for the name; the name alone for other heads."""
+    zero_shot = cfg.TEST.ZERO_SHOT
+    prompts = {"verb": zero_shot.VERB_PROMPTS, "noun": zero_shot.NOUN_PROMPTS}
+    return list(prompts.get(head, ["{}"]))
 
 
 def readable(key: str) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 from fvcore.common.config import CfgNode
 
-from slowfast.config import load_config, validate_run
+from slowfast.config import load_config
+from slowfast.engine.preflight.run_rules import validate_run
 from slowfast.utils.errors import UserError
 
 _KEYS = ("about", "base", "lists", "seeds", "compare_to", "also_compare", "common", "arms")

@@ -13,13 +13,15 @@ import cv2
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from slowfast.config.heads import HeadSpec
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry, Placement
 from slowfast.datasets.frames.image_files import JpegFolder, make_decoder
 from slowfast.datasets.frames.store import VideoStore
-from slowfast.datasets.segment_dataset import SegmentDataset, TestViews
-from slowfast.datasets.sources.epic import epickitchen
+from slowfast.datasets.from_cfg import segment_dataset
+from slowfast.datasets.registry import build_source
+from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset, TestViews
 from slowfast.datasets.types import FrameStore, SampleKey, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream, generator
@@ -44,19 +46,17 @@ class Video:
     views: TestViews
 
     def dataset(self, split: str, resize_on_device: bool = False) -> SegmentDataset:
-        return SegmentDataset(
-            self.segments,
-            split,
-            frames=self.frames,
+        settings = ClipSettings(
             sampling=self.sampling,
             geometry=self.geometry,
             views=self.views,
-            num_classes=(1, 1),
+            heads=(HeadSpec("verb", 1, False), HeadSpec("noun", 1, False)),
             transform=DeviceTransform((0.45,) * 3, (0.225,) * 3, "bgr", 4),
             seed=_SEED,
             stream=Stream.EGO,
             resize_on_device=resize_on_device,
         )
+        return SegmentDataset(self.segments, split, self.frames, settings)
 
     def paths(self, segment: Segment, numbers: Sequence[int]) -> list[str]:
         """The files of frames `numbers`. Raises: UserError where the video is no folder."""
@@ -87,7 +87,7 @@ def configured_video(
 
     Raises: UserError for bad lists or folders.
     """
-    dataset = epickitchen(cfg, split)
+    dataset = segment_dataset(build_source(cfg.EGO.DATASET, cfg, split, "ego"))
     by_length = sorted(dataset.segments, key=lambda segment: segment.num_frames)
     spans = [segment.num_frames for segment in by_length]
     nearest = np.searchsorted(spans, lengths).clip(max=len(spans) - 1)

@@ -20,6 +20,7 @@ from slowfast.config.derived import has_second_exo
 from slowfast.engine.preflight.cost import step_cost
 from slowfast.lab.benchmark.timing import Clock
 from slowfast.models.build import build_model
+from slowfast.models.registry import model_spec
 
 PLAIN = "plain fp32"
 _SIDE = {"cpu": 1024, "cuda": 8192}
@@ -104,7 +105,7 @@ def fitting_clips(cfg: CfgNode, device: torch.device) -> int:
 
 
 def is_dual(cfg: CfgNode) -> bool:
-    return bool(cfg.MODEL.MODEL_NAME == "EgoExoSlowFast")
+    return model_spec(cfg).is_dual
 
 
 def gflop(cfg: CfgNode, size: int, training: bool) -> float:

@@ -3,14 +3,15 @@
 Against the published test, which decodes and forwards each of the 30 views of a segment alone.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
 from slowfast.config import load_config
+from slowfast.config.heads import ego_heads
 from slowfast.datasets.clips.sampling import ClipSampling
-from slowfast.datasets.from_cfg import geometry
+from slowfast.datasets.from_cfg import clip_settings, geometry
 from slowfast.datasets.from_cfg import test_views as configured_views
 from slowfast.datasets.segment_dataset import SegmentDataset, merge_views
 from slowfast.datasets.sources.epic_annotations import read_segments
@@ -88,19 +89,9 @@ def test_what_is_saved(cfg, sampling, segments, work):
 def test_the_data_set_does_no_more(cfg, sampling, segments, work):
     some = range(0, len(segments), 400)
     frames = BlackFrames()
-    dataset = SegmentDataset(
-        segments,
-        "test",
-        frames=frames,
-        sampling=sampling,
-        geometry=geometry(cfg),
-        views=configured_views(cfg),
-        num_classes=(97, 300),
-        transform=None,
-        seed=0,
-        stream=None,
-        resize_on_device=True,  # as decoded: no time goes into resizing
-    )
+    # Frames stay as decoded, so that no time goes into resizing.
+    settings = replace(clip_settings(cfg, "ego", ego_heads(cfg)), resize_on_device=True)
+    dataset = SegmentDataset(segments, "test", frames, settings)
     for index in some:
         frames.read_numbers.clear()
         item = dataset.segment_views(index)

@@ -86,5 +86,7 @@ def test_unlabelled_lists_do_not_train(cfg):
 
 
 def test_unknown_data_set_names_the_known_ones(cfg):
-    with pytest.raises(UserError, match=r"data set kinetics is unknown.*epickitchen"):
+    with pytest.raises(
+        UserError, match=r"'kinetics' is not registered; choose one of.*epickitchen"
+    ):
         build_dataset("kinetics", cfg, "train")

@@ -6,7 +6,8 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config import load_config
 from slowfast.datasets import build_dataset, load_clip
-from slowfast.datasets.pairing.label_map import build_label_map, class_table_paths
+from slowfast.datasets.pairing.label_map import build_label_map
+from slowfast.datasets.sources.epic import class_table_paths
 from slowfast.lab.sample.plan import ego_segments, exo_segments, exo_words
 from slowfast.lab.sample.settings import PRESETS
 from slowfast.lab.sample.vocabulary import PLACES, exo_phrase
@@ -61,10 +62,11 @@ def test_the_class_tables_map_the_exo_words(cfg, sample):
     folder = sample / "epic-100/annotations"
     tables = class_table_paths(folder, epic_100=True)
     words = _exo_vocabulary(PRESETS["ablation"])
-    assert dataset.num_classes == tuple(map(len, words))
-    mapped = build_label_map(words, tables)
-    verbs = dict(zip(words[0], mapped.verbs, strict=True))
-    nouns = dict(zip(words[1], mapped.nouns, strict=True))
+    assert [head.num_classes for head in dataset.settings.heads] == [len(w) for w in words]
+    maps = build_label_map(words, tables)
+    verbs, nouns = (
+        dict(zip(w, mapped, strict=True)) for w, mapped in zip(words, maps, strict=True)
+    )
     assert (verbs["get"], verbs["put"], verbs["wash"]) == (0, 1, 4)
     assert (nouns["mug"], nouns["kettle"]) == (3, 5)
     assert {w for w, i in verbs.items() if i is None} == {"null", "cut", "point-to"}

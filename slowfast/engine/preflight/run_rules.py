@@ -1,0 +1,230 @@
+"""Rules on what a run trains and tests: whether its model, data and task fit each other.
+
+They ask the registered models and data sets, so that a new one is judged by what it says of itself.
+A config may load without them: they are checked before a run starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fvcore.common.config import CfgNode
+
+from slowfast.config.heads import HeadSpec, heads_of
+from slowfast.datasets.registry import JOINED_REGISTRY, SOURCE_REGISTRY
+from slowfast.models.registry import MODEL_REGISTRY, ModelSpec, model_spec
+from slowfast.utils.errors import UserError
+
+Rule = Callable[[CfgNode, ModelSpec], str | None]
+
+_DUAL_TASKS = ("retrieval", "cross_view", "zero_shot")
+
+
+def validate_run(cfg: CfgNode) -> None:
+    """Check that what is trained and tested fits the model.
+
+    Raises: UserError with keys, values and the fix.
+    """
+    spec = model_spec(cfg)
+    for rule in _RULES:
+        if message := rule(cfg, spec):
+            raise UserError(message)
+
+
+def _something_to_do(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    if cfg.TRAIN.ENABLE or cfg.TEST.ENABLE:
+        return None
+    return "TRAIN.ENABLE and TEST.ENABLE are False: nothing to do; set one of them True"
+
+
+def _resumable(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    if not (cfg.TRAIN.ENABLE and cfg.TRAIN.RESUME) or cfg.TRAIN.CHECKPOINT_FILE_PATH:
+        return None
+    return (
+        "TRAIN.RESUME is True and TRAIN.CHECKPOINT_FILE_PATH is empty; name the checkpoint to"
+        " resume from, or set TRAIN.RESUME False"
+    )
+
+
+def _no_hand_object_training(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    if not (cfg.TRAIN.ENABLE and cfg.HANDOBJ.ENABLE):
+        return None
+    return (
+        "HANDOBJ.ENABLE True with TRAIN.ENABLE True: training the hand and object heads of Ego-Exo*"
+        " is not supported; set TRAIN.ENABLE False to test, or HANDOBJ.ENABLE False to train"
+        " without them"
+    )
+
+
+def _class_counts(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    for view in spec.views:
+        section = "EXO" if view == "exo" else "MODEL"
+        counts = cfg[section].NUM_CLASSES_LIST
+        # An exo half may do without labels; what is validated needs them.
+        if not counts and view == spec.view:
+            return (
+                f"{section}.NUM_CLASSES_LIST is [], but MODEL.MODEL_NAME {spec.name} classifies"
+                f" {view} clips; give the number of classes of each head (EPIC-KITCHENS-55:"
+                " [125, 352], -100: [97, 300], LEMMA: [25, 64])"
+            )
+    return None
+
+
+def _exo_frames(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    frames, alpha = cfg.EXO.NUM_FRAMES, cfg.SLOWFAST.ALPHA
+    if "exo" not in spec.views or frames % alpha == 0:
+        return None
+    return (
+        f"EXO.NUM_FRAMES {frames} is not a multiple of SLOWFAST.ALPHA {alpha}; set it to"
+        f" {-(-frames // alpha) * alpha}"
+    )
+
+
+def _train_data_fits(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    if not cfg.TRAIN.ENABLE:
+        return None
+    return _data_fits("TRAIN", cfg.TRAIN.DATASET, cfg, spec, spec.views)
+
+
+def _test_data_fits(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    task, tested = cfg.TEST.TASK, cfg.TEST.DATASET
+    if not cfg.TEST.ENABLE:
+        return None
+    if task == "recognition" or not spec.is_dual:
+        return _data_fits("TEST", tested, cfg, spec, (spec.view,))
+    if task != "features" and task != "cross_view" and tested == cfg.EXO.DATASET != cfg.EGO.DATASET:
+        return (
+            f"TEST.DATASET is {tested}, but TEST.TASK {task} is about ego segments; set"
+            f" TEST.DATASET {cfg.EGO.DATASET}"
+        )
+    return None
+
+
+def _data_fits(
+    section: str, name: str, cfg: CfgNode, spec: ModelSpec, views: Sequence[str]
+) -> str | None:
+    """Whether the data set holds clips of the views, with labels for the model's heads."""
+    holds = _views_of(name, f"{section}.DATASET")
+    if len(views) > 1:
+        if len(holds) > 1:
+            return _halves_fit(cfg)
+        fitting = list(JOINED_REGISTRY)
+    else:
+        if len(holds) == 1 and views[0] in SOURCE_REGISTRY.get(name).views:
+            return _heads_fit(f"{section}.DATASET", name, spec.heads(cfg), spec)
+        fitting = [n for n in SOURCE_REGISTRY if views[0] in SOURCE_REGISTRY.get(n).views]
+    models = [n for n in MODEL_REGISTRY if _takes(MODEL_REGISTRY.get(n), name, section)]
+    return (
+        f"{section}.DATASET {name} holds {' and '.join(holds)} clips, but MODEL.MODEL_NAME"
+        f" {spec.name} {'trains on' if section == 'TRAIN' else 'is tested on'}"
+        f" {' and '.join(views)} clips; set {section}.DATASET to one of {', '.join(fitting)}, or"
+        f" MODEL.MODEL_NAME to one of {', '.join(models)}, or {section}.ENABLE False"
+    )
+
+
+def _views_of(name: str, key: str) -> tuple[str, ...]:
+    """The views that a data set holds at once; of a source that can be either, the first."""
+    if name in JOINED_REGISTRY:
+        return ("ego", "exo")
+    if name not in SOURCE_REGISTRY:
+        known = ", ".join(sorted((*SOURCE_REGISTRY, *JOINED_REGISTRY)))
+        raise UserError(f"{key} {name!r} is not a registered data set; choose one of {known}")
+    return SOURCE_REGISTRY.get(name).views[:1]
+
+
+def _takes(spec: ModelSpec, name: str, section: str) -> bool:
+    """Whether a model of that kind trains on, or is tested on, the data set."""
+    views = spec.views if section == "TRAIN" else (spec.view,)
+    if name in JOINED_REGISTRY:
+        return len(views) > 1
+    return len(views) == 1 and views[0] in SOURCE_REGISTRY.get(name).views
+
+
+def _halves_fit(cfg: CfgNode) -> str | None:
+    """Whether EGO.DATASET and EXO.DATASET are labelled as their heads say."""
+    for view, key in (("ego", "EGO.DATASET"), ("exo", "EXO.DATASET")):
+        name = cfg[key.split(".")[0]].DATASET
+        spec = SOURCE_REGISTRY.get(name, key)
+        if view not in spec.views:
+            fitting = [n for n in SOURCE_REGISTRY if view in SOURCE_REGISTRY.get(n).views]
+            return f"{key} {name} has no {view} clips; set it to one of {', '.join(fitting)}"
+        if message := _heads_fit(key, name, heads_of(cfg, view)):
+            return message
+    return None
+
+
+def _heads_fit(
+    key: str, name: str, heads: Sequence[HeadSpec], model: ModelSpec | None = None
+) -> str | None:
+    labelled, named = SOURCE_REGISTRY.get(name, key).heads, [head.name for head in heads]
+    if labelled is None or named == list(labelled):
+        return None
+    section = "EXO" if key.startswith("EXO") else "MODEL"
+    if model is not None and model.view == "exo":
+        section = "EXO"
+    whose = f"MODEL.MODEL_NAME {model.name}" if model is not None else section
+    return (
+        f"{key} {name} is labelled with {list(labelled)}, but the heads of {whose} are {named};"
+        f" set {section}.HEAD_NAMES {list(labelled)} with their numbers of classes in"
+        f" {section}.NUM_CLASSES_LIST, take a model with these heads, or another data set"
+    )
+
+
+def _test_task_fits(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    task = cfg.TEST.TASK
+    if not cfg.TEST.ENABLE or task not in _DUAL_TASKS or spec.is_dual:
+        return None
+    dual = [name for name in MODEL_REGISTRY if MODEL_REGISTRY.get(name).is_dual]
+    return (
+        f"TEST.TASK {task} needs the projections of a dual model, MODEL.MODEL_NAME is"
+        f" {spec.name}; set it to one of {', '.join(dual)}, or TEST.TASK recognition"
+    )
+
+
+def _prompts(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    for key in ("VERB_PROMPTS", "NOUN_PROMPTS"):
+        value = cfg.TEST.ZERO_SHOT[key]
+        if not value or not all(isinstance(text, str) and "{}" in text for text in value):
+            return f"TEST.ZERO_SHOT.{key} is {value}; give sentences with {{}} for the class name"
+    return None
+
+
+def _suml_enabled(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    if not cfg.TRAIN.ENABLE or spec.is_dual == cfg.SUML.ENABLE:
+        return None
+    if spec.is_dual:
+        return (
+            f"MODEL.MODEL_NAME {spec.name} trains SUM-L, but SUML.ENABLE is False; set it True, or"
+            f" set MODEL.MODEL_NAME {spec.tested_as} and TRAIN.DATASET {cfg.EGO.DATASET}"
+        )
+    dual = [name for name in MODEL_REGISTRY if MODEL_REGISTRY.get(name).is_dual]
+    return (
+        f"SUML.ENABLE is True, but MODEL.MODEL_NAME {spec.name} takes {spec.view} clips alone; set"
+        f" MODEL.MODEL_NAME to one of {', '.join(dual)} and TRAIN.DATASET to one of"
+        f" {', '.join(JOINED_REGISTRY)}, or SUML.ENABLE False"
+    )
+
+
+def _loss_fits(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    loss = cfg.MODEL.LOSS_FUNC
+    if not cfg.TRAIN.ENABLE or loss in spec.losses:
+        return None
+    return (
+        f"MODEL.LOSS_FUNC is {loss}, but MODEL.MODEL_NAME {spec.name} trains with"
+        f" {' or '.join(spec.losses)}; set it to that"
+    )
+
+
+_RULES: tuple[Rule, ...] = (
+    _something_to_do,
+    _resumable,
+    _no_hand_object_training,
+    _class_counts,
+    _exo_frames,
+    _train_data_fits,
+    _test_data_fits,
+    _test_task_fits,
+    _prompts,
+    _suml_enabled,
+    _loss_fits,
+)
