@@ -51,6 +51,16 @@ class Annotations:
     class_names: tuple[tuple[str, ...], ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageListAnnotations(Annotations):
+    """A split of a data set that names every image file.
+
+    image_paths: video -> (frames,) bytes, its image files in order, relative to the image root.
+    """
+
+    image_paths: dict[str, np.ndarray]
+
+
 class FrameSource(Protocol):
     """The frames of one video."""
 

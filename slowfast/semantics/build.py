@@ -15,8 +15,7 @@ from slowfast.datasets.ego_exo import mining_settings
 from slowfast.datasets.pairing.label_map import ClassMap, ClassNamesMissing, build_label_map
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
 from slowfast.datasets.registry import build_source
-from slowfast.datasets.sources.lemma_annotations import LemmaAnnotations
-from slowfast.datasets.types import Annotations, Segment
+from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment
 from slowfast.semantics.encoder import encode_cached
 from slowfast.semantics.ivf_search import IvfSearch, sampled_recall
 from slowfast.semantics.label_tiers import TIER_HEADS, ExoLabels
@@ -115,8 +114,11 @@ def import_from_config(cfg: CfgNode, json_path: Path, text_path: Path | None) ->
     Raises: UserError for bad input, or files that belong to other data.
     """
     ego, exo = ego_train_segments(cfg), exo_train_annotations(cfg)
-    if not isinstance(exo, LemmaAnnotations):
-        raise UserError(f"published pairs are of lemma, EXO.DATASET is {cfg.EXO.DATASET}")
+    if not isinstance(exo, ImageListAnnotations):
+        raise UserError(
+            f"published pairs refer to image files, but EXO.DATASET {cfg.EXO.DATASET} does not list"
+            " any; set it to the data set that the pairs were searched in"
+        )
     indices = import_pairs(json_path, len(ego), exo, text_path)
     exo_labels = map_exo_labels(cfg, exo, required=False)
     ego_text, exo_text = _narrations(ego, exo.segments, cfg)

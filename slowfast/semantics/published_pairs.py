@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from slowfast.datasets.pairing.pairs import Tier
-from slowfast.datasets.sources.lemma_annotations import LemmaAnnotations
+from slowfast.datasets.types import ImageListAnnotations
 from slowfast.utils.errors import UserError
 
 # Names of the tiers in the file, in the order in which they are looked through.
@@ -36,7 +36,7 @@ _REMEDY = "take the file as SUM-L publishes it"
 
 
 def import_pairs(
-    path: Path, num_ego: int, exo: LemmaAnnotations, text_path: Path | None = None
+    path: Path, num_ego: int, exo: ImageListAnnotations, text_path: Path | None = None
 ) -> np.ndarray:
     """Exo segments per ego segment: (num_ego, k) int64, -1 padded; every one once.
 
@@ -159,7 +159,7 @@ def _candidates(
 class _SegmentFinder:
     """Finds the exo segment that a candidate means."""
 
-    def __init__(self, exo: LemmaAnnotations, path: Path) -> None:
+    def __init__(self, exo: ImageListAnnotations, path: Path) -> None:
         self._exo = exo
         self._path = path
         self._by_first_image: dict[str, list[int]] = defaultdict(list)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from slowfast.datasets.pairing.pairs import Tier
-from slowfast.datasets.sources.lemma_annotations import LemmaAnnotations, read_lemma
+from slowfast.datasets.sources.lemma_annotations import read_lemma
+from slowfast.datasets.types import ImageListAnnotations
 from slowfast.semantics import published_pairs
 from slowfast.semantics.published_pairs import import_pairs, read_choices, read_members
 from slowfast.utils.errors import UserError
@@ -17,7 +18,7 @@ STARTS = [("v1", 0), ("v1", 14), ("v2", 0), ("v2", 12)]
 
 
 @pytest.fixture
-def exo(tmp_path: Path) -> LemmaAnnotations:
+def exo(tmp_path: Path) -> ImageListAnnotations:
     found = read_lemma(
         write_annotations(tmp_path) / "annotations",
         "train",
@@ -48,7 +49,7 @@ def write(path: Path, content: object) -> Path:
     return path
 
 
-def test_first_tier_each_segment_once(tmp_path: Path, exo: LemmaAnnotations) -> None:
+def test_first_tier_each_segment_once(tmp_path: Path, exo: ImageListAnnotations) -> None:
     content = {
         "0": row(same=[candidate(1, copy) for copy in range(3)], sub=[candidate(0)]),
         "1": row(sub_verb=[candidate(3), candidate(2, 1), candidate(2, 2)]),
@@ -59,7 +60,7 @@ def test_first_tier_each_segment_once(tmp_path: Path, exo: LemmaAnnotations) -> 
     assert found.tolist() == [[1, -1], [3, 2], [-1, -1], [0, -1], [-1, -1]]
 
 
-def test_the_text_file_chooses(tmp_path: Path, exo: LemmaAnnotations) -> None:
+def test_the_text_file_chooses(tmp_path: Path, exo: ImageListAnnotations) -> None:
     content = {
         "0": row(same=[candidate(1)], sub=[candidate(0), candidate(2)]),
         "1": row(same=[candidate(1)]),
@@ -70,7 +71,7 @@ def test_the_text_file_chooses(tmp_path: Path, exo: LemmaAnnotations) -> None:
     assert found.tolist() == [[2], [-1]]
 
 
-def test_images_win_over_the_entry_number(tmp_path: Path, exo: LemmaAnnotations) -> None:
+def test_images_win_over_the_entry_number(tmp_path: Path, exo: ImageListAnnotations) -> None:
     """A list in another order: the images tell the segment."""
     content = {"0": row(same=[candidate(2, entry=0)]), "1": row(same=[candidate(1, entry=999)])}
     found = import_pairs(write(tmp_path / "p.json", content), 2, exo)
@@ -78,9 +79,9 @@ def test_images_win_over_the_entry_number(tmp_path: Path, exo: LemmaAnnotations)
 
 
 def test_the_entry_number_decides_among_segments_of_one_start(
-    tmp_path: Path, exo: LemmaAnnotations
+    tmp_path: Path, exo: ImageListAnnotations
 ) -> None:
-    twins = LemmaAnnotations(
+    twins = ImageListAnnotations(
         segments=[exo.segments[0], exo.segments[0], exo.segments[1]],
         class_names=exo.class_names,
         image_paths=exo.image_paths,
@@ -90,7 +91,7 @@ def test_the_entry_number_decides_among_segments_of_one_start(
     assert found.tolist() == [[0], [1], [0]]
 
 
-def test_a_clip_inside_its_segment(tmp_path: Path, exo: LemmaAnnotations) -> None:
+def test_a_clip_inside_its_segment(tmp_path: Path, exo: ImageListAnnotations) -> None:
     images = [[f"/x/frames/v1/{frame:05d}.jpg"] for frame in (15, 17, 19, 21)]
     content = {"0": row(sub=[{"3": [[0], [0], images, "get cup"]}])}
     assert import_pairs(write(tmp_path / "p.json", content), 1, exo).tolist() == [[1]]
@@ -111,12 +112,14 @@ def test_a_clip_inside_its_segment(tmp_path: Path, exo: LemmaAnnotations) -> Non
         ),
     ],
 )
-def test_bad_content(tmp_path: Path, exo: LemmaAnnotations, content: dict, message: str) -> None:
+def test_bad_content(
+    tmp_path: Path, exo: ImageListAnnotations, content: dict, message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         import_pairs(write(tmp_path / "p.json", content), 2, exo)
 
 
-def test_a_text_file_of_another_search(tmp_path: Path, exo: LemmaAnnotations) -> None:
+def test_a_text_file_of_another_search(tmp_path: Path, exo: ImageListAnnotations) -> None:
     text = tmp_path / "p.txt"
     text.write_text("0,2,5,0,0\n")
     content = {"0": row(same=[candidate(1)])}

@@ -15,8 +15,8 @@ from slowfast.datasets.frames.image_files import Decoder, ImageFiles, make_decod
 from slowfast.datasets.frames.missing import report_missing
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.registry import DataSource, register_source
-from slowfast.datasets.sources.lemma_annotations import LemmaAnnotations, read_lemma
-from slowfast.datasets.types import Annotations, Segment
+from slowfast.datasets.sources.lemma_annotations import read_lemma
+from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment
 from slowfast.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Lemma(DataSource):
     In a test TEST.EXO_SPLIT names the split.
     """
 
-    def annotations(self) -> LemmaAnnotations:
+    def annotations(self) -> ImageListAnnotations:
         exo = self.cfg.EXO
         annotations = read_lemma(
             Path(exo.PATH_TO_DATA_DIR) / "annotations",
@@ -44,7 +44,7 @@ class Lemma(DataSource):
         return annotations
 
     def frames(self, annotations: Annotations) -> LemmaFrames:
-        assert isinstance(annotations, LemmaAnnotations)
+        assert isinstance(annotations, ImageListAnnotations)
         data, exo = self.cfg.DATA, self.cfg.EXO
         return LemmaFrames(
             annotations.image_paths,

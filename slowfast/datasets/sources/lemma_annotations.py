@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from slowfast.datasets.types import Annotations, Segment
+from slowfast.datasets.types import ImageListAnnotations, Segment
 from slowfast.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -40,16 +40,6 @@ _HOI_AS_TEXT = (
     (":{m2}@", " with "),
     ("|", " and "),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LemmaAnnotations(Annotations):
-    """A split of LEMMA.
-
-    image_paths: video -> (frames,) bytes, its image files in order, relative to the image root.
-    """
-
-    image_paths: dict[str, np.ndarray]
 
 
 class _Person(NamedTuple):
@@ -78,7 +68,7 @@ def read_lemma(
     segments_view: str,
     video_type: str,
     num_classes: Sequence[int],
-) -> LemmaAnnotations:
+) -> ImageListAnnotations:
     """The segments of a split in which somebody does something, each once, in the file's order.
 
     A segment's labels are the verbs and objects of everybody in its frames. Its narration is the
@@ -110,7 +100,7 @@ def read_lemma(
             f"{segments_path} has no segment with an interaction in the videos of {split_path}; "
             "check EXO.VIDEO_TYPE and EXO.SEGMENTS_VIEW"
         )
-    return LemmaAnnotations(
+    return ImageListAnnotations(
         segments=segments,
         class_names=(tuple(vocabularies[0]), tuple(vocabularies[1])),
         image_paths={

@@ -13,11 +13,10 @@ from fvcore.common.config import CfgNode
 from slowfast.config import get_cfg
 from slowfast.datasets import build_dataset, load_clip
 from slowfast.datasets.sources.lemma_annotations import (
-    LemmaAnnotations,
     clean_narration,
     read_lemma,
 )
-from slowfast.datasets.types import ClipSample, SampleKey, SegmentViews
+from slowfast.datasets.types import ClipSample, ImageListAnnotations, SampleKey, SegmentViews
 from slowfast.utils.errors import UserError
 from tests.datasets.sources.tiny_lemma import (
     GET_CUP,
@@ -33,7 +32,7 @@ from tests.datasets.sources.tiny_lemma import (
 )
 
 
-def read(root: Path, split: str = "train", **changes: object) -> LemmaAnnotations:
+def read(root: Path, split: str = "train", **changes: object) -> ImageListAnnotations:
     settings: dict = {
         "view": "tpv",
         "segments_view": "tpv",
