@@ -14,12 +14,12 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config import get_cfg, load_config, log_notes, validate_run
 from slowfast.config.load import leaves
-from slowfast.config.published import (
+from slowfast.config.published import kind_of
+from slowfast.config.published_tables import (
     ACCEPTED_VALUES,
     EXO_CHECKPOINT,
     PUBLISHED_DEFAULTS,
     RENAMED_KEYS,
-    kind_of,
 )
 from slowfast.utils.errors import UserError
 
