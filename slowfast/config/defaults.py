@@ -7,7 +7,21 @@ checks the merged result.
 
 from fvcore.common.config import CfgNode
 
-_C = CfgNode()
+from slowfast.config.declare import (
+    Section,
+    bounds_of,
+    choice,
+    not_empty,
+    number,
+    odd_number,
+    per_channel,
+    per_stage,
+    span,
+    subset,
+    to_cfg,
+)
+
+_C = Section()
 
 # ---------------------------------------------------------------------------------------------
 # What runs, and where it writes
@@ -15,46 +29,46 @@ _C = CfgNode()
 # Suffix of the head's name in published checkpoints (`head<TASK>.projections.0.weight`).
 _C.TASK = ""
 # Folder for log, checkpoints, predictions and results.
-_C.OUTPUT_DIR = "runs/default"
+_C.OUTPUT_DIR = not_empty("runs/default", "a folder ('.' for this one)")
 # Seed of weights, sample order, augmentation, dropout. What a sample looks like depends on
 # (RNG_SEED, epoch, index) alone.
-_C.RNG_SEED = 42
+_C.RNG_SEED = number(42, at_least=0)
 # Steps between two log lines.
-_C.LOG_PERIOD = 10
+_C.LOG_PERIOD = number(10, at_least=1)
 # Processes to start on this machine when no launcher did; 0 = one process on the CPU.
 # Under torchrun the launcher decides; 0 there keeps its processes on the CPU (gloo).
-_C.NUM_GPUS = 1
+_C.NUM_GPUS = number(1, at_least=0)
 # Machines of a run that was started without a launcher.
-_C.NUM_SHARDS = 1
+_C.NUM_SHARDS = number(1, at_least=1)
 # Number of this machine among them, from 0.
-_C.SHARD_ID = 0
+_C.SHARD_ID = number(0, at_least=0)
 
 # ---------------------------------------------------------------------------------------------
 # Training
 # ---------------------------------------------------------------------------------------------
-_C.TRAIN = CfgNode()
+_C.TRAIN = Section()
 # Train (before the test, if both are on).
 _C.TRAIN.ENABLE = True
 # Number format of the backbones: fp32, tf32 (CUDA; the convolutions), bf16, fp16 (CUDA; with a
 # dynamic loss scale). Weights, statistics, heads, losses and optimizer are float32 in all of them.
-_C.TRAIN.PRECISION = "fp32"
+_C.TRAIN.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 # Data set: epickitchen (ego), lemma (exo), ego_exo (ego joined with its exo pseudo-pairs).
 _C.TRAIN.DATASET = "epickitchen"
 # Frame lists of training and of validation, below DATA.PATH_TO_DATA_DIR; .csv or .pkl.
 _C.TRAIN.TRAIN_DATA_LIST = "EPIC_100_train.csv"
 _C.TRAIN.VAL_DATA_LIST = "EPIC_100_validation.csv"
 # Clips per optimizer step over all processes (PySlowFast: per machine).
-_C.TRAIN.BATCH_SIZE = 64
+_C.TRAIN.BATCH_SIZE = number(64, at_least=1)
 # Epochs between two validations; the last epoch is always validated.
-_C.TRAIN.EVAL_PERIOD = 1
+_C.TRAIN.EVAL_PERIOD = number(1, at_least=1)
 # Epochs between two checkpoints; the last epoch always writes one.
-_C.TRAIN.CHECKPOINT_PERIOD = 1
+_C.TRAIN.CHECKPOINT_PERIOD = number(1, at_least=1)
 # Steps between two checkpoints inside an epoch; 0: none. Those among the last two files are kept.
-_C.TRAIN.CHECKPOINT_PERIOD_ITERS = 0
+_C.TRAIN.CHECKPOINT_PERIOD_ITERS = number(0, at_least=0)
 # Checkpoints of finished epochs to keep, the newest ones; 0: all.
-_C.TRAIN.CHECKPOINT_KEEP = 0
+_C.TRAIN.CHECKPOINT_KEEP = number(0, at_least=0)
 # Beside them, keep that of every n-th epoch; 0: none.
-_C.TRAIN.CHECKPOINT_KEEP_EVERY = 0
+_C.TRAIN.CHECKPOINT_KEEP_EVERY = number(0, at_least=0)
 # Validation number whose highest value makes checkpoint_best.pyth; empty: action_top1, mAP or
 # top1, the first that there is.
 _C.TRAIN.BEST_METRIC = ""
@@ -63,7 +77,7 @@ _C.TRAIN.AUTO_RESUME = True
 # Initial weights: .pyth, .safetensors, or Caffe2 .pkl (CHECKPOINT_TYPE).
 _C.TRAIN.CHECKPOINT_FILE_PATH = ""
 # Format of CHECKPOINT_FILE_PATH: pytorch or caffe2.
-_C.TRAIN.CHECKPOINT_TYPE = "pytorch"
+_C.TRAIN.CHECKPOINT_TYPE = choice("pytorch", "caffe2")
 # Inflate 2-D convolution weights to 3-D (repeat over time, divide by its length).
 _C.TRAIN.CHECKPOINT_INFLATE = False
 # Name of the head in the file when it is another task's (e.g. headepic); empty: head<TASK>.
@@ -74,32 +88,32 @@ _C.TRAIN.RESUME = False
 # ---------------------------------------------------------------------------------------------
 # Testing
 # ---------------------------------------------------------------------------------------------
-_C.TEST = CfgNode()
+_C.TEST = Section()
 # Test, after training if both are on.
 _C.TEST.ENABLE = True
 # recognition; features (writes them); retrieval (clips and sentences); cross_view (ego and exo);
 # zero_shot (class names as sentences). The last three read features, and extract them before.
-_C.TEST.TASK = "recognition"
+_C.TEST.TASK = choice("recognition", "features", "retrieval", "cross_view", "zero_shot")
 # Data set: epickitchen or lemma; for features of the dual model also ego_exo (both views).
 _C.TEST.DATASET = "epickitchen"
 # Frame list of the test, as TRAIN.TRAIN_DATA_LIST.
 _C.TEST.DATA_LIST = "EPIC_100_validation.csv"
 # Views of one segment in one forward pass of a process: the smaller of the two. A pass never mixes
 # segments, and it is the same on any number of processes, so scores do not depend on that.
-_C.TEST.BATCH_SIZE = 8
-_C.TEST.CHUNK_VIEWS = 6
+_C.TEST.BATCH_SIZE = number(8, at_least=1)
+_C.TEST.CHUNK_VIEWS = number(6, at_least=1)
 # Seconds between two saves of finished segments below OUTPUT_DIR; an interrupted test goes on from
 # them, on any number of processes. 0: after every segment.
-_C.TEST.PARTIAL_SEC = 60.0
+_C.TEST.PARTIAL_SEC = number(60.0, at_least=0)
 # Temporal views per segment, spread evenly; 1 = the validation view.
-_C.TEST.NUM_ENSEMBLE_VIEWS = 10
+_C.TEST.NUM_ENSEMBLE_VIEWS = number(10, at_least=1)
 # Spatial crops per temporal view: 1 (centre) or 3 (along the longer side).
-_C.TEST.NUM_SPATIAL_CROPS = 3
+_C.TEST.NUM_SPATIAL_CROPS = choice(3, 1)
 # Checkpoint to test; empty: the one just trained, else TRAIN.CHECKPOINT_FILE_PATH, else the
 # newest in OUTPUT_DIR.
 _C.TEST.CHECKPOINT_FILE_PATH = ""
 # Format of TEST.CHECKPOINT_FILE_PATH: pytorch or caffe2.
-_C.TEST.CHECKPOINT_TYPE = "pytorch"
+_C.TEST.CHECKPOINT_TYPE = choice("pytorch", "caffe2")
 # As TRAIN.CHECKPOINT_HEAD, for the file that is tested.
 _C.TEST.CHECKPOINT_HEAD = ""
 # After training, test checkpoint_best.pyth instead of the newest.
@@ -112,29 +126,29 @@ _C.TEST.SAVE_PREDICT_PATH = "predictions.pkl"
 # are in results.json, and those that differ in the table, with the reason.
 _C.TEST.SCORER_COMPAT = False
 # Number format, as TRAIN.PRECISION.
-_C.TEST.PRECISION = "fp32"
+_C.TEST.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 # Fold batch norm into the convolutions before it: faster; the scores differ by rounding.
 _C.TEST.FOLD_BN = False
 # Test the averaged weights of a checkpoint that has them (SOLVER.EMA_DECAY).
 _C.TEST.EMA = True
 # Split of the exo set that is tested: train, val or test.
-_C.TEST.EXO_SPLIT = "test"
-_C.TEST.FEATURES = CfgNode()
+_C.TEST.EXO_SPLIT = choice("test", "train", "val")
+_C.TEST.FEATURES = Section()
 # Folder of the features; empty: `features` below OUTPUT_DIR. Features of another test in a folder
 # that is named are an error; below OUTPUT_DIR they are replaced.
 _C.TEST.FEATURES.DIR = ""
 # Keep the features of every distinct view too, from which recognition needs no backbone:
 # 4 x channels bytes per view, 2.7 GB for 9,668 segments x 30 views x 2,304 channels.
 _C.TEST.FEATURES.PER_VIEW = True
-_C.TEST.RETRIEVAL = CfgNode()
+_C.TEST.RETRIEVAL = Section()
 # Sentences (CSV narration_id, narration) in DATA.PATH_TO_DATA_DIR. Empty:
 # EPIC_100_retrieval_test_sentence.csv if it is there, else every distinct narration of the list.
 _C.TEST.RETRIEVAL.SENTENCES = ""
-_C.TEST.CROSS_VIEW = CfgNode()
+_C.TEST.CROSS_VIEW = Section()
 # Pair table of the two lists that are tested (tools/mine_pairs.py), whose pairs are compared with
 # random ones; empty: only segments that share verb and noun are.
 _C.TEST.CROSS_VIEW.PAIRS = ""
-_C.TEST.ZERO_SHOT = CfgNode()
+_C.TEST.ZERO_SHOT = Section()
 # Sentences of a verb and of a noun class, {} for its name; several are averaged.
 _C.TEST.ZERO_SHOT.VERB_PROMPTS = ["{}"]
 _C.TEST.ZERO_SHOT.NOUN_PROMPTS = ["{}"]
@@ -142,7 +156,7 @@ _C.TEST.ZERO_SHOT.NOUN_PROMPTS = ["{}"]
 # ---------------------------------------------------------------------------------------------
 # Ego data
 # ---------------------------------------------------------------------------------------------
-_C.DATA = CfgNode()
+_C.DATA = Section()
 # Folder of the frame lists and class tables.
 _C.DATA.PATH_TO_DATA_DIR = "data/epic-100/annotations"
 # Folder of the frames. Known layouts below it are probed once per video.
@@ -155,46 +169,46 @@ _C.DATA.EPIC_100 = False
 _C.DATA.FRAME_INDEX_OFFSET = 0
 # Frames of a clip (fast pathway; a multiple of SLOWFAST.ALPHA) and the step between them, in
 # frames of the video.
-_C.DATA.NUM_FRAMES = 32
-_C.DATA.SAMPLING_RATE = 2
+_C.DATA.NUM_FRAMES = number(32, at_least=1)
+_C.DATA.SAMPLING_RATE = number(2, at_least=1)
 # Pixels: the short side is drawn from this range in training, then a square is cropped.
-_C.DATA.TRAIN_JITTER_SCALES = [256, 320]
-_C.DATA.TRAIN_CROP_SIZE = 224
+_C.DATA.TRAIN_JITTER_SCALES = span([256, 320], at_least=1)
+_C.DATA.TRAIN_CROP_SIZE = number(224, at_least=1)
 # Pixels: the short side and the crop in validation and test.
-_C.DATA.TEST_CROP_SIZE = 256
+_C.DATA.TEST_CROP_SIZE = number(256, at_least=1)
 # Pixels: the crop that 7x7 pooling windows are laid out for (MODEL.HEAD_POOL window).
-_C.DATA.CROP_SIZE = 224
+_C.DATA.CROP_SIZE = number(224, at_least=32)
 # Draw 1/scale uniformly instead of the scale.
 _C.DATA.INV_UNIFORM_SAMPLE = False
 # Mirror half of the training clips (both views).
 _C.DATA.RANDOM_FLIP = True
 # Per-channel mean and standard deviation of pixels in 0..1, in the order of the channels.
-_C.DATA.MEAN = [0.45, 0.45, 0.45]
-_C.DATA.STD = [0.225, 0.225, 0.225]
+_C.DATA.MEAN = per_channel([0.45, 0.45, 0.45])
+_C.DATA.STD = per_channel([0.225, 0.225, 0.225], above=0)
 # Order of the colour channels at the model: bgr or rgb (published ego weights: bgr).
-_C.DATA.CHANNEL_ORDER = "bgr"
+_C.DATA.CHANNEL_ORDER = choice("bgr", "rgb")
 # Reverse the channels of both views (the published override).
 _C.DATA.REVERSE_INPUT_CHANNEL = False
 # JPEG decoder: auto (simplejpeg, else opencv), simplejpeg, opencv. All give equal pixels.
-_C.DATA.DECODER = "auto"
+_C.DATA.DECODER = choice("auto", "simplejpeg", "opencv")
 # How often a read of a frame's file that fails (also: missing, or shorter than its size) is
 # repeated, for network file systems; pauses of 0.1 s, 0.2 s, 0.4 s ... at most 5 s. A file that was
 # read to its end and is no whole JPEG is not read again.
-_C.DATA.RETRIES = 0
+_C.DATA.RETRIES = number(0, at_least=0)
 # A frame that is missing or cannot be decoded: error, or nearest (the nearest readable frame of its
 # segment stands in, the earlier of two; the log names each file and counts them).
-_C.DATA.ON_BAD_FRAME = "error"
+_C.DATA.ON_BAD_FRAME = choice("error", "nearest")
 # Where frames are resized: worker (in uint8, at most 1 grey level beside the published float
 # pipeline), device (exact; the worker only decodes and cuts, but still shrinks videos that are
 # larger than the clip, in test those of over twice the pixels), auto (device on CUDA, else worker).
-_C.DATA.RESIZE_ON = "auto"
+_C.DATA.RESIZE_ON = choice("auto", "worker", "device")
 # Joins the scores of a segment's views: sum (their mean is taken) or max.
-_C.DATA.ENSEMBLE_METHOD = "sum"
+_C.DATA.ENSEMBLE_METHOD = choice("sum", "max")
 
 # ---------------------------------------------------------------------------------------------
 # Exo data (third-person, unpaired)
 # ---------------------------------------------------------------------------------------------
-_C.EXO = CfgNode()
+_C.EXO = Section()
 # Data set of the exo half of ego_exo.
 _C.EXO.DATASET = "lemma"
 # Root of the annotations (annotations/full, annotations/splits, annotations/metadata below it).
@@ -202,8 +216,8 @@ _C.EXO.PATH_TO_DATA_DIR = "data/lemma"
 # Folder that the image paths of the annotations start from; empty: PATH_TO_DATA_DIR.
 _C.EXO.PATH_PREFIX = ""
 # View that is read (fpv, tpv) and the file of segments (the published code reads fpv for both).
-_C.EXO.VIEW = "tpv"
-_C.EXO.SEGMENTS_VIEW = "tpv"
+_C.EXO.VIEW = choice("tpv", "fpv")
+_C.EXO.SEGMENTS_VIEW = choice("tpv", "fpv")
 # Which split files are read: annotations/splits/<VIDEO_TYPE>_<split>.json.
 _C.EXO.VIDEO_TYPE = "all"
 # Kinds of labels of an exo clip: their names, and the number of classes of each; both empty where
@@ -211,17 +225,17 @@ _C.EXO.VIDEO_TYPE = "all"
 _C.EXO.HEAD_NAMES = ["verb", "noun"]
 _C.EXO.NUM_CLASSES_LIST = [25, 64]
 # Frames of an exo clip and the step between them, in frames of the exo video.
-_C.EXO.NUM_FRAMES = 32
-_C.EXO.SAMPLING_RATE = 2
+_C.EXO.NUM_FRAMES = number(32, at_least=1)
+_C.EXO.SAMPLING_RATE = number(2, at_least=1)
 # segment: the clip lies inside its segment; first_frame: it is centred on the segment's first
 # frame and may leave it (published).
-_C.EXO.CLIP_POSITION = "segment"
+_C.EXO.CLIP_POSITION = choice("segment", "first_frame")
 # Keep scale, crop and flip random in validation (published).
 _C.EXO.RANDOM_IN_VALIDATION = False
 # Standard deviation of PCA lighting in training; 0: off.
-_C.EXO.LIGHTING_STD = 0.1
+_C.EXO.LIGHTING_STD = number(0.1, at_least=0)
 # Order of the colour channels at the model: bgr or rgb (published exo weights: rgb).
-_C.EXO.CHANNEL_ORDER = "rgb"
+_C.EXO.CHANNEL_ORDER = choice("rgb", "bgr")
 # Initial weights of the exo half: an exo-only file or the exo half of a dual file. Empty: the
 # exo weights of TRAIN.CHECKPOINT_FILE_PATH if it has any, else its single backbone.
 _C.EXO.CHECKPOINT_FILE_PATH = ""
@@ -229,7 +243,7 @@ _C.EXO.CHECKPOINT_FILE_PATH = ""
 # ---------------------------------------------------------------------------------------------
 # SUM-L: semantic alignment (arXiv 2308.11489)
 # ---------------------------------------------------------------------------------------------
-_C.SUML = CfgNode()
+_C.SUML = Section()
 # Train with the losses below; TRAIN.DATASET is then ego_exo.
 _C.SUML.ENABLE = False
 # Sentence encoder: a sentence-transformers name or a folder; package:NAME is the folder `model`
@@ -238,9 +252,9 @@ _C.SUML.ENCODER = "paraphrase-multilingual-MiniLM-L12-v2"
 # Folder of the narration embeddings (one file per encoder).
 _C.SUML.CACHE_DIR = "data/narrations"
 # Width D of the embeddings and of the projections.
-_C.SUML.EMBED_DIM = 384
+_C.SUML.EMBED_DIM = number(384, at_least=1)
 # Temperature tau of every contrastive term.
-_C.SUML.TEMPERATURE = 0.06
+_C.SUML.TEMPERATURE = number(0.06, above=0)
 # Negatives from all processes (False: from one's own, as published).
 _C.SUML.GATHER = True
 # Which clips are negatives of a clip in the contrastive terms (not in triplet and soft): all
@@ -248,10 +262,10 @@ _C.SUML.GATHER = True
 # one of each); drop_same_text (not those of the same narration; in the alignment: of either clip);
 # multi_positive (those of the same label are positives beside its own: the log of the sum over all,
 # arXiv 2206.01670). In the alignment an exo clip has the label of the ego clip joined with it.
-_C.SUML.NEGATIVES = "all"
+_C.SUML.NEGATIVES = choice("all", "drop_same_label", "drop_same_text", "multi_positive")
 # Negatives of a narration in the text terms: both (narrations and clips, published), or video
 # (clips alone: the similarities of narrations are constants, and most of the sum).
-_C.SUML.TEXT_NEGATIVES = "both"
+_C.SUML.TEXT_NEGATIVES = choice("both", "video")
 # With SOLVER.ACCUMULATE above 1: negatives from the whole batch, for a second forward pass of each
 # part (arXiv 2101.06983). False: from the parts' own clips.
 _C.SUML.GRAD_CACHE = False
@@ -260,53 +274,53 @@ _C.SUML.GRAD_CACHE = False
 # SUML.NEGATIVES rules it out (by label: that of the pair's exo clip). Costs its forward and
 # backward pass.
 _C.SUML.EXO_STREAM = False
-_C.SUML.QUEUE = CfgNode()
+_C.SUML.QUEUE = Section()
 # For small batches: so many exo clips of the last steps, of all processes, are negatives in the
 # alignment too (dcl, dcl_weighted), but those whose pair did not pass the threshold, and those that
 # SUML.NEGATIVES rules out. Costs a forward pass of the exo half. 0: none.
-_C.SUML.QUEUE.SIZE = 0
+_C.SUML.QUEUE.SIZE = number(0, at_least=0)
 # A slow copy of the exo half embeds them (arXiv 1911.05722), after every step
 # slow = MOMENTUM * slow + (1 - MOMENTUM) * weights.
-_C.SUML.QUEUE.MOMENTUM = 0.999
+_C.SUML.QUEUE.MOMENTUM = number(0.999, at_least=0, below=1)
 # Weights of the terms; 0 removes a term and its cost.
-_C.SUML.WEIGHTS = CfgNode()
+_C.SUML.WEIGHTS = Section()
 # Exo classification, view alignment, ego to its narration, exo to its narration.
-_C.SUML.WEIGHTS.EXO_CLS = 0.1
-_C.SUML.WEIGHTS.ALIGN = 0.02
-_C.SUML.WEIGHTS.EGO_TEXT = 0.1
-_C.SUML.WEIGHTS.EXO_TEXT = 0.1
-_C.SUML.ALIGN = CfgNode()
+_C.SUML.WEIGHTS.EXO_CLS = number(0.1, at_least=0)
+_C.SUML.WEIGHTS.ALIGN = number(0.02, at_least=0)
+_C.SUML.WEIGHTS.EGO_TEXT = number(0.1, at_least=0)
+_C.SUML.WEIGHTS.EXO_TEXT = number(0.1, at_least=0)
+_C.SUML.ALIGN = Section()
 # dcl (the paper), dcl_weighted, triplet (as released: unfiltered), soft (every ego clip to every
 # exo clip, as their relevance says: arXiv 2303.17561, 2506.14356; no threshold), factorised (two
 # exo partners, one by verb and one by noun, each with projections of its own; a partner that has
 # the label is aligned, whatever the threshold: arXiv 2405.17719, 2304.06708; with PAIRS.MINING
 # factors), none.
-_C.SUML.ALIGN.KIND = "dcl"
+_C.SUML.ALIGN.KIND = choice("dcl", "dcl_weighted", "triplet", "soft", "factorised", "none")
 # Only pairs whose narrations are more similar than this cosine are aligned. What it means depends
 # on the encoder: tools/mine_pairs.py prints how many pairs pass and how often their labels agree.
-_C.SUML.ALIGN.THRESHOLD = 0.5
+_C.SUML.ALIGN.THRESHOLD = number(0.5, at_least=-1, at_most=1)
 # Temperature of the pair weights of dcl_weighted, and of the targets of soft.
-_C.SUML.ALIGN.SIGMA = 0.1
+_C.SUML.ALIGN.SIGMA = number(0.1, above=0)
 # soft: relevance of an ego and an exo clip: text (cosine of their narrations), or label (0.5 for
 # the same verb, 0.5 for the same noun; an exo clip has the label of the ego clip joined with it).
-_C.SUML.ALIGN.RELEVANCE = "text"
+_C.SUML.ALIGN.RELEVANCE = choice("text", "label")
 # Margin of the triplet.
-_C.SUML.ALIGN.MARGIN = 0.1
-_C.SUML.PAIRS = CfgNode()
+_C.SUML.ALIGN.MARGIN = number(0.1, at_least=0)
+_C.SUML.PAIRS = Section()
 # Pair table, written by tools/mine_pairs.py.
 _C.SUML.PAIRS.FILE = "data/pairs.npz"
 # text (cosine of the narrations), tiers (label overlap), tiers_text (tier, then text), factors
 # (the nearest narrations of those with the same verb, and of those with the same noun: TOP_K each).
-_C.SUML.PAIRS.MINING = "text"
+_C.SUML.PAIRS.MINING = choice("text", "tiers", "tiers_text", "factors")
 # Exo candidates per ego segment; training draws one of them uniformly.
-_C.SUML.PAIRS.TOP_K = 3
+_C.SUML.PAIRS.TOP_K = number(3, at_least=1)
 # How text finds the nearest narrations: exact, or ivf (faiss, approximate: for lists so long that
 # the exact search takes hours; tools/mine_pairs.py logs how many of the nearest it finds).
-_C.SUML.PAIRS.INDEX = "exact"
+_C.SUML.PAIRS.INDEX = choice("exact", "ivf")
 # ivf: lists that the exo narrations are divided into (0: 4 * sqrt of their number), and how many
 # of them each ego narration is compared with.
-_C.SUML.PAIRS.IVF_LISTS = 0
-_C.SUML.PAIRS.IVF_PROBES = 32
+_C.SUML.PAIRS.IVF_LISTS = number(0, at_least=0)
+_C.SUML.PAIRS.IVF_PROBES = number(32, at_least=1)
 # CSV `kind,exo,ego_class` over the exo-to-ego class map of the label tiers; empty: only the
 # public class tables.
 _C.SUML.PAIRS.LABEL_MAP = ""
@@ -317,27 +331,27 @@ _C.SUML.PAIRS.SHUFFLE = False
 # ---------------------------------------------------------------------------------------------
 # Model
 # ---------------------------------------------------------------------------------------------
-_C.MODEL = CfgNode()
+_C.MODEL = Section()
 # SlowFast (one head), MultiTaskSlowFast, ExoSlowFast (multi-label), EgoExoSlowFast.
 _C.MODEL.MODEL_NAME = "MultiTaskSlowFast"
 # Classes of the one head of SlowFast.
-_C.MODEL.NUM_CLASSES = 400
+_C.MODEL.NUM_CLASSES = number(400, at_least=1)
 # Heads of the multi-task models: their names in logs, results and predictions, and the number of
 # classes of each. EPIC-KITCHENS: verb and noun.
 _C.MODEL.HEAD_NAMES = ["verb", "noun"]
 _C.MODEL.NUM_CLASSES_LIST = [97, 300]
 # cross_entropy or bce_logit (multi-label).
-_C.MODEL.LOSS_FUNC = "cross_entropy"
+_C.MODEL.LOSS_FUNC = choice("cross_entropy", "bce_logit")
 # Probability that a pooled feature is dropped in training.
-_C.MODEL.DROPOUT_RATE = 0.5
+_C.MODEL.DROPOUT_RATE = number(0.5, at_least=0, below=1)
 # Standard deviation of the initial weights of linear layers.
-_C.MODEL.FC_INIT_STD = 0.01
+_C.MODEL.FC_INIT_STD = number(0.01, at_least=0)
 # Activation of the scores in eval mode: softmax or sigmoid (ExoSlowFast: always sigmoid).
-_C.MODEL.HEAD_ACT = "softmax"
+_C.MODEL.HEAD_ACT = choice("softmax", "sigmoid")
 # global: one average over time and space; window: 7x7 windows of CROP_SIZE, activation, mean.
-_C.MODEL.HEAD_POOL = "global"
+_C.MODEL.HEAD_POOL = choice("global", "window")
 # Freeze the first n stages (1: the stem, ... 5: the whole backbone) of the ego half.
-_C.MODEL.FREEZE_STAGES = 0
+_C.MODEL.FREEZE_STAGES = choice(0, 1, 2, 3, 4, 5)
 # Speed; the values differ by rounding at most. Clips and weights with the channels innermost;
 # convolutions over space or time alone as 2-D ones; backbones through torch.compile, which needs a
 # C++ compiler on a CPU and takes minutes at the first step.
@@ -346,102 +360,104 @@ _C.MODEL.CONV_2D = False
 _C.MODEL.COMPILE = False
 # Stages, of [s1, s1_fuse, ... s4_fuse, s5], whose activations are not kept in training but computed
 # again in the backward pass (activation checkpointing): less memory, about a third more work.
-_C.MODEL.RECOMPUTE_STAGES = []
+_C.MODEL.RECOMPUTE_STAGES = subset(
+    [], of=["s1", "s1_fuse", "s2", "s2_fuse", "s3", "s3_fuse", "s4", "s4_fuse", "s5"]
+)
 
-_C.HANDOBJ = CfgNode()
+_C.HANDOBJ = Section()
 # A published Ego-Exo* file: its hand and object heads are not here. Testing works without them;
 # training is refused.
 _C.HANDOBJ.ENABLE = False
 
-_C.RESNET = CfgNode()
+_C.RESNET = Section()
 # Weight layers: 50 or 101.
-_C.RESNET.DEPTH = 50
+_C.RESNET.DEPTH = choice(50, 101)
 # Groups of the 3x3 convolutions (ResNeXt: more than 1).
-_C.RESNET.NUM_GROUPS = 1
+_C.RESNET.NUM_GROUPS = number(1, at_least=1)
 # Channels per group in s2 of the slow pathway; a multiple of SLOWFAST.BETA_INV.
-_C.RESNET.WIDTH_PER_GROUP = 64
+_C.RESNET.WIDTH_PER_GROUP = number(64, at_least=1)
 # ReLU overwrites its input, which saves memory.
 _C.RESNET.INPLACE_RELU = True
 # Initialise the last norm of every block to zero.
 _C.RESNET.ZERO_INIT_FINAL_BN = False
 # Per stage s2..s5, per pathway: blocks that have the stage's temporal kernel (the rest have 1),
 # spatial stride and dilation.
-_C.RESNET.NUM_BLOCK_TEMP_KERNEL = [[3, 3], [4, 4], [6, 6], [3, 3]]
-_C.RESNET.SPATIAL_STRIDES = [[1, 1], [2, 2], [2, 2], [2, 2]]
-_C.RESNET.SPATIAL_DILATIONS = [[1, 1], [1, 1], [1, 1], [1, 1]]
+_C.RESNET.NUM_BLOCK_TEMP_KERNEL = per_stage([[3, 3], [4, 4], [6, 6], [3, 3]], at_least=0)
+_C.RESNET.SPATIAL_STRIDES = per_stage([[1, 1], [2, 2], [2, 2], [2, 2]], at_least=1)
+_C.RESNET.SPATIAL_DILATIONS = per_stage([[1, 1], [1, 1], [1, 1], [1, 1]], at_least=1)
 
-_C.SLOWFAST = CfgNode()
+_C.SLOWFAST = Section()
 # Frame-rate ratio of the fast to the slow pathway; both views.
-_C.SLOWFAST.ALPHA = 4
+_C.SLOWFAST.ALPHA = number(4, at_least=1)
 # Channel ratio of the slow to the fast pathway.
-_C.SLOWFAST.BETA_INV = 8
+_C.SLOWFAST.BETA_INV = number(8, at_least=1)
 # Lateral connections: channels relative to the fast pathway, temporal kernel size.
-_C.SLOWFAST.FUSION_CONV_CHANNEL_RATIO = 2
-_C.SLOWFAST.FUSION_KERNEL_SZ = 5
+_C.SLOWFAST.FUSION_CONV_CHANNEL_RATIO = number(2, at_least=1)
+_C.SLOWFAST.FUSION_KERNEL_SZ = odd_number(5)
 
-_C.BN = CfgNode()
+_C.BN = Section()
 # batchnorm: statistics of the clips of one process and step. sync_batchnorm: of all processes (CUDA
 # only; PyTorch's makes the host wait for the device in every layer). frozen: the running
 # statistics, which stay as loaded; scale and shift are trained.
-_C.BN.NORM_TYPE = "batchnorm"
+_C.BN.NORM_TYPE = choice("batchnorm", "sync_batchnorm", "frozen")
 # Measure the batch-norm statistics anew before each validation and each checkpoint of a whole
 # epoch.
 _C.BN.USE_PRECISE_STATS = False
 # Training batches that they are measured on.
-_C.BN.NUM_BATCHES_PRECISE = 200
+_C.BN.NUM_BATCHES_PRECISE = number(200, at_least=1)
 # Weight decay of batch-norm parameters.
-_C.BN.WEIGHT_DECAY = 0.0
+_C.BN.WEIGHT_DECAY = number(0.0, at_least=0)
 
 # ---------------------------------------------------------------------------------------------
 # Solver
 # ---------------------------------------------------------------------------------------------
-_C.SOLVER = CfgNode()
+_C.SOLVER = Section()
 # Learning rate of BATCH_SIZE clips; nothing is scaled implicitly.
-_C.SOLVER.BASE_LR = 0.1
+_C.SOLVER.BASE_LR = number(0.1, at_least=0)
 # Batch size that BASE_LR and WARMUP_START_LR are meant for: both are scaled by TRAIN.BATCH_SIZE
 # over it; 0: not scaled. (PySlowFast's BASE_LR_SCALE_NUM_SHARDS True is the batch size of one
 # machine.)
-_C.SOLVER.BASE_LR_BATCH_SIZE = 0
+_C.SOLVER.BASE_LR_BATCH_SIZE = number(0, at_least=0)
 # cosine or steps_with_relative_lrs.
-_C.SOLVER.LR_POLICY = "cosine"
+_C.SOLVER.LR_POLICY = choice("cosine", "steps_with_relative_lrs")
 # steps_with_relative_lrs: epochs at which the factors LRS (of BASE_LR) begin.
 _C.SOLVER.STEPS = []
 _C.SOLVER.LRS = []
 # Epochs of a training.
-_C.SOLVER.MAX_EPOCH = 30
+_C.SOLVER.MAX_EPOCH = number(30, at_least=1)
 # Epochs of linear warm-up and the learning rate that it begins with.
-_C.SOLVER.WARMUP_EPOCHS = 0.0
-_C.SOLVER.WARMUP_START_LR = 0.01
+_C.SOLVER.WARMUP_EPOCHS = number(0.0, at_least=0)
+_C.SOLVER.WARMUP_START_LR = number(0.01, at_least=0)
 # sgd, adam or adamw.
-_C.SOLVER.OPTIMIZING_METHOD = "sgd"
+_C.SOLVER.OPTIMIZING_METHOD = choice("sgd", "adam", "adamw")
 # sgd only: momentum, its dampening, Nesterov's form (which allows no dampening).
-_C.SOLVER.MOMENTUM = 0.9
-_C.SOLVER.DAMPENING = 0.0
+_C.SOLVER.MOMENTUM = number(0.9, at_least=0, below=1)
+_C.SOLVER.DAMPENING = number(0.0, at_least=0, below=1)
 _C.SOLVER.NESTEROV = True
 # Steps with a loss or gradient that is not finite, on any rank, change nothing; more of them than
 # this end the training.
-_C.SOLVER.SKIP_NONFINITE = 0
+_C.SOLVER.SKIP_NONFINITE = number(0, at_least=0)
 # Weight decay of all parameters but those of batch norm (BN.WEIGHT_DECAY).
-_C.SOLVER.WEIGHT_DECAY = 1e-4
+_C.SOLVER.WEIGHT_DECAY = number(1e-4, at_least=0)
 # One kernel for all weights: always, never, auto (on CUDA). The update differs by rounding.
-_C.SOLVER.FUSED = "auto"
+_C.SOLVER.FUSED = choice("auto", "always", "never")
 # Bound of every gradient entry, or of the L2 norm of all gradients; 0: none. One of the two.
-_C.SOLVER.CLIP_GRAD_VAL = 0.0
-_C.SOLVER.CLIP_GRAD_L2NORM = 0.0
+_C.SOLVER.CLIP_GRAD_VAL = number(0.0, at_least=0)
+_C.SOLVER.CLIP_GRAD_L2NORM = number(0.0, at_least=0)
 # Parts that a process's share of the batch goes through the model in, one after the other, for one
 # step: memory of a part, and batch-norm statistics of each part. SUML.GRAD_CACHE says where the
 # negatives come from then.
-_C.SOLVER.ACCUMULATE = 1
+_C.SOLVER.ACCUMULATE = number(1, at_least=1)
 # Decay of the moving average of weights and statistics, which is validated, kept in checkpoints
 # beside the weights, and tested (TEST.EMA); 0: none.
-_C.SOLVER.EMA_DECAY = 0.0
+_C.SOLVER.EMA_DECAY = number(0.0, at_least=0, below=1)
 
 # ---------------------------------------------------------------------------------------------
 # Loader and log
 # ---------------------------------------------------------------------------------------------
-_C.DATA_LOADER = CfgNode()
+_C.DATA_LOADER = Section()
 # Worker processes per training process; 0 loads in the process itself.
-_C.DATA_LOADER.NUM_WORKERS = 8
+_C.DATA_LOADER.NUM_WORKERS = number(8, at_least=0)
 # Copy batches to page-locked memory, from where they reach a GPU faster.
 _C.DATA_LOADER.PIN_MEMORY = True
 # Workers fill the same shared memory again and again, which spares page faults: as much of it as
@@ -450,18 +466,23 @@ _C.DATA_LOADER.PIN_MEMORY = True
 # loader gives out then holds until the next is asked for.
 _C.DATA_LOADER.SHARED_RING = True
 # Seconds to wait for a batch before a dead or hanging worker is an error; 0: for ever.
-_C.DATA_LOADER.TIMEOUT = 300
+_C.DATA_LOADER.TIMEOUT = number(300, at_least=0)
 
-_C.DISTRIBUTED = CfgNode()
+_C.DISTRIBUTED = Section()
 # Seconds that a process waits for the others, at the start and in every collective call, before one
 # that does not come is an error.
-_C.DISTRIBUTED.TIMEOUT = 1800
+_C.DISTRIBUTED.TIMEOUT = number(1800, at_least=1)
 
-_C.TENSORBOARD = CfgNode()
+_C.TENSORBOARD = Section()
 # Scalars into OUTPUT_DIR/tensorboard.
 _C.TENSORBOARD.ENABLE = False
 
 
+# The declarations above as yacs takes them, and the bounds by dotted key.
+_DEFAULTS = to_cfg(_C)
+BOUNDS = dict(bounds_of(_C))
+
+
 def get_cfg() -> CfgNode:
     """A fresh, unfrozen copy of the defaults."""
-    return _C.clone()
+    return _DEFAULTS.clone()

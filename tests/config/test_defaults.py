@@ -18,7 +18,7 @@ def test_every_key_is_explained(root: Path) -> None:
     commented = False
     for line in (root / CONFIG / "defaults.py").read_text().splitlines():
         match = re.match(r"_C\.([A-Z0-9_.]+) = ", line)
-        if match is None or line.endswith("CfgNode()"):
+        if match is None or line.endswith("Section()"):
             commented = line.startswith("# ") and not line.startswith("# ---")
         else:
             explained[match[1]] = commented
