@@ -6,6 +6,7 @@ Bounds of a single key are declared with the key, in `defaults`. What depends on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -14,8 +15,10 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config.bounds import check_bounds
 from slowfast.config.defaults import BOUNDS
+from slowfast.config.heads import joint_name
 from slowfast.utils.errors import UserError
 
+_HEAD_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 _MULTI_TASK = ("MultiTaskSlowFast", "EgoExoSlowFast")
@@ -88,6 +91,36 @@ def _class_counts(cfg: CfgNode) -> str | None:
             f"MODEL.NUM_CLASSES_LIST is {counts}; give [verbs, nouns] "
             "(EPIC-KITCHENS-55: [125, 352], -100: [97, 300])"
         )
+    return None
+
+
+def _head_names(cfg: CfgNode) -> str | None:
+    for section in ("MODEL", "EXO"):
+        names, counts = cfg[section].HEAD_NAMES, cfg[section].NUM_CLASSES_LIST
+        # A model with a single head of MODEL.NUM_CLASSES has no list, and no use for the names.
+        if section == "MODEL" and not counts:
+            continue
+        if fix := _head_names_fix(names, counts):
+            return (
+                f"{section}.HEAD_NAMES is {names}, of the heads of {section}.NUM_CLASSES_LIST"
+                f" {counts}; {fix}"
+            )
+    return None
+
+
+def _head_names_fix(names: list[str], counts: list[int]) -> str | None:
+    if len(names) != len(counts):
+        return f"give as many names as sizes ({len(names)} and {len(counts)} now)"
+    for name in names:
+        if not _HEAD_NAME.fullmatch(name):
+            return (
+                f"rename {name!r}: a name starts with a lower-case letter, followed by lower-case"
+                " letters, digits and underscores"
+            )
+        if names.count(name) > 1:
+            return f"give each head a name of its own, instead of {name!r} twice"
+    if (joint := joint_name(names)) in names:
+        return f"rename {joint!r}: that is the name of the answer of all heads together"
     return None
 
 
@@ -229,6 +262,7 @@ _RULES: tuple[Rule, ...] = (
     _slow_frames,
     _jitter,
     _class_counts,
+    _head_names,
     _width,
     _temporal_blocks,
     _recomputed_stages,

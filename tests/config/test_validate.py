@@ -130,6 +130,31 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
             "EXO.NUM_CLASSES_LIST is [25]; give [verbs, nouns] (LEMMA: [25, 64])",
         ),
         (
+            ["MODEL.HEAD_NAMES", "[verb]"],
+            "MODEL.HEAD_NAMES is ['verb'], of the heads of MODEL.NUM_CLASSES_LIST [97, 300]; give"
+            " as many names as sizes (1 and 2 now)",
+        ),
+        (
+            ["MODEL.NUM_CLASSES_LIST", "[97]"],
+            "MODEL.HEAD_NAMES is ['verb', 'noun'], of the heads of MODEL.NUM_CLASSES_LIST [97];"
+            " give as many names as sizes (2 and 1 now)",
+        ),
+        (
+            ["EXO.HEAD_NAMES", "[]"],
+            "EXO.HEAD_NAMES is [], of the heads of EXO.NUM_CLASSES_LIST [25, 64]; give as many"
+            " names as sizes (0 and 2 now)",
+        ),
+        (
+            ["EXO.HEAD_NAMES", "[verb, verb]"],
+            "EXO.HEAD_NAMES is ['verb', 'verb'], of the heads of EXO.NUM_CLASSES_LIST [25, 64];"
+            " give each head a name of its own, instead of 'verb' twice",
+        ),
+        (
+            ["MODEL.HEAD_NAMES", "[all, noun]"],
+            "MODEL.HEAD_NAMES is ['all', 'noun'], of the heads of MODEL.NUM_CLASSES_LIST"
+            " [97, 300]; rename 'all': that is the name of the answer of all heads together",
+        ),
+        (
             ["RESNET.WIDTH_PER_GROUP", "12"],
             "RESNET.WIDTH_PER_GROUP 12 is not a multiple of SLOWFAST.BETA_INV 8, so the fast"
             " pathway has no whole width; set the width to 16",
@@ -221,6 +246,15 @@ def test_values_that_do_not_fit(empty: Path, overrides: list[Any], line: str) ->
     assert refusal(empty, overrides) == line
 
 
+@pytest.mark.parametrize("name", ["", "Verb", "1st", "_verb", "two words", "verb-noun", "vérb"])
+@pytest.mark.parametrize("section", ["MODEL", "EXO"])
+def test_head_name_that_is_no_identifier(empty: Path, section: str, name: str) -> None:
+    line = refusal(empty, [f"{section}.HEAD_NAMES", ["noun", name]])
+    assert line.startswith(f"{section}.HEAD_NAMES is ['noun', {name!r}], of the heads of ")
+    assert f"{section}.NUM_CLASSES_LIST [" in line
+    assert f"; rename {name!r}: a name starts with a lower-case letter" in line
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -235,7 +269,15 @@ def test_values_that_do_not_fit(empty: Path, overrides: list[Any], line: str) ->
         ["RESNET.DEPTH", "101", "RESNET.NUM_BLOCK_TEMP_KERNEL", R101],
         # A last step beyond the last epoch, as released.
         [*STEPS, "SOLVER.STEPS", "[0, 30]", "SOLVER.LRS", "[1, 0.1]", "SOLVER.MAX_EPOCH", "1"],
+        # Names play no part without a list of heads.
         ["MODEL.NUM_CLASSES_LIST", "[]", "MODEL.MODEL_NAME", "SlowFast"],
+        ["MODEL.HEAD_NAMES", "[noun, verb]"],
+        ["MODEL.HEAD_NAMES", "[scene, task_2]", "EXO.HEAD_NAMES", "[verb, tool]"],
+        # `action` and `all` are names of joint answers, of which a single head has none, and
+        # `action` is only that of a verb and a noun.
+        ["MODEL.HEAD_NAMES", "[action]", "MODEL.NUM_CLASSES_LIST", "[10]"],
+        ["MODEL.HEAD_NAMES", "[all]", "MODEL.NUM_CLASSES_LIST", "[10]"],
+        ["MODEL.HEAD_NAMES", "[verb, noun, action]", "MODEL.NUM_CLASSES_LIST", "[19, 51, 106]"],
         # Names that other files register.
         ["MODEL.MODEL_NAME", "MyModel", "TRAIN.DATASET", "my_kitchen"],
     ],
@@ -288,7 +330,7 @@ EXO = ["TRAIN.DATASET", "lemma", "MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_
             " bce_logit",
         ),
         (
-            [*SUML, "MODEL.NUM_CLASSES_LIST", "[97]"],
+            [*SUML, "MODEL.NUM_CLASSES_LIST", "[97]", "MODEL.HEAD_NAMES", "[verb]"],
             "MODEL.NUM_CLASSES_LIST is [97]; give two sizes, [verbs, nouns]",
         ),
         (
