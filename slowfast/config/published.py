@@ -1,8 +1,8 @@
-"""Names of the published SUM-L, Ego-Exo and PySlowFast configs, and what each means here.
+"""Translation of published SUM-L, Ego-Exo and PySlowFast settings to the keys of this package.
 
 Published files and override lines run unmodified. A published key is of one of four kinds: kept
-(the same name here), renamed, ignored (it has no effect), or accepted only at its default (it
-asks for something that is not here).
+under its name, renamed, ignored (it has no effect), or accepted only at its default (any other
+value asks for something that is not supported). The tables are in `published_tables`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def translate(file: list[Setting], overrides: list[Setting], kept: Collection[st
     kept: our keys; a published key among them keeps its name. Unknown keys pass through. If the
     file is a published one, a key that it leaves out means the published default.
 
-    Raises: UserError for a published value that asks for something that is not here, or for one
-        key that is set to two values under two names.
+    Raises: UserError for a published value that is not supported, or for one key that is set to
+        two values under two names.
     """
     out = Translation()
     written = [*file, *overrides]
@@ -56,7 +56,7 @@ def translate(file: list[Setting], overrides: list[Setting], kept: Collection[st
         if kind == "ignored":
             ignored.append(setting.key)
         elif kind == "accepted":
-            _refuse_what_is_not_here(setting)
+            _refuse_unsupported(setting)
         elif setting.key == EXO_CHECKPOINT:
             out.settings += _exo_checkpoint(setting, out.notes)
         elif kind == "renamed":
@@ -141,19 +141,19 @@ def _exo_checkpoint(setting: Setting, notes: list[tuple[str, str]]) -> list[Sett
     notes.append(
         (
             "WARNING",
-            f"{setting.where} {setting.value} is no file and is ignored; weights for the exo half"
-            " are named by EXO.CHECKPOINT_FILE_PATH",
+            f"{setting.where} {setting.value} is not a file and is ignored; set"
+            " EXO.CHECKPOINT_FILE_PATH to the weights of the exo half",
         )
     )
     return []
 
 
-def _refuse_what_is_not_here(setting: Setting) -> None:
+def _refuse_unsupported(setting: Setting) -> None:
     accepted = ACCEPTED_VALUES[setting.key]
     if typed(setting, accepted[0]) not in accepted:
         raise UserError(
-            f"{setting.where} {setting.value!r} asks for something that is not here; remove the"
-            f" key or set it to {accepted[-1]!r}"
+            f"{setting.where} {setting.value!r} is not supported; remove the key or set it"
+            f" to {accepted[-1]!r}"
         )
 
 
@@ -187,8 +187,8 @@ def _notes(
     if any(setting.key == "HANDOBJ.ENABLE" and setting.value is True for setting in settings):
         yield (
             "INFO",
-            "the hand and object heads of the published model are not here: a test ignores their"
-            " weights, training is refused",
+            "the hand and object heads of the published model are not supported: a test ignores"
+            " their weights, training is refused",
         )
 
 

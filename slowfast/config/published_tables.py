@@ -15,7 +15,7 @@ RENAMED_KEYS = {
     "MODEL.DCL_THRES": "SUML.ALIGN.THRESHOLD",
     "MODEL.DCL_SIGMA": "SUML.ALIGN.SIGMA",
 }
-# Read by nothing in the released code; here a file that exists initialises the exo half.
+# Never read by the released code; here the file, if it exists, initialises the exo half.
 EXO_CHECKPOINT = "TRAIN.LEMMA_CKPT"
 
 _DATASETS = {
@@ -37,8 +37,8 @@ RENAMED_VALUES = {
     },
 }
 
-# What a published file means by leaving a key out, where that differs from our default. Names of
-# files and folders keep ours: the published ones are empty, or of data sets that are not here.
+# What a published file means by leaving a key out, where that differs from our default. Files and
+# folders keep our defaults: the published ones are empty, or of data sets that are not supported.
 PUBLISHED_DEFAULTS: dict[str, Any] = {
     "MODEL.MODEL_NAME": "SlowFast",
     "DATA.NUM_FRAMES": 8,
@@ -55,7 +55,7 @@ PUBLISHED_DEFAULTS: dict[str, Any] = {
     "MODEL.DCL_THRES": 0.8,
     "MODEL.DCL_SIGMA": 0.5,
 }
-# One key for both views there.
+# Published keys for both views -> the exo key that takes the same value.
 SHARED_BY_VIEWS = {
     "DATA.NUM_FRAMES": "EXO.NUM_FRAMES",
     "DATA.SAMPLING_RATE": "EXO.SAMPLING_RATE",
@@ -63,7 +63,7 @@ SHARED_BY_VIEWS = {
 # Set by the published files, but without effect in the released code.
 NO_EFFECT_AS_RELEASED = ("MODEL.L_CON", "MODEL.DCL_THRES", "MODEL.DCL_SIGMA")
 
-# Key -> the values that ask for nothing that is not here; the first is the published default.
+# Key -> the values that are supported; the first is the published default.
 ACCEPTED_VALUES: dict[str, tuple[Any, ...]] = {
     "MODEL.ARCH": ("slowfast",),
     "MODEL.SINGLE_PATHWAY_ARCH": (["c2d", "i3d", "slow"],),
@@ -176,5 +176,5 @@ IGNORED_KEYS = frozenset(
     for section, names in _IGNORED_BY_SECTION.items()
     for name in names.split()
 )
-# A file that sets one of these is ours, whatever published names it has beside.
+# A file that sets a key of these sections is ours, whatever published names it has too.
 OUR_SECTIONS = ("EXO.", "SUML.")
