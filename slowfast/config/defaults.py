@@ -1,472 +1,603 @@
-"""Every configuration key: its meaning, unit and allowed values.
+"""Every configuration key: what it does, its default, and the values that it may have.
 
-Keys that PySlowFast users know keep their names and meaning. Paths are relative to the working
-directory. `slowfast.config.load` reads YAML files over this tree, `slowfast.config.validate`
-checks the merged result.
+A comment explains each key, the declaration below it gives the default first, then the choices or
+bounds:
+
+    _C.SOLVER.BASE_LR = number(0.1, at_least=0)
+    _C.SOLVER.LR_POLICY = choice("cosine", "steps_with_relative_lrs")
+    _C.SOLVER.NESTEROV = True
+
+The default's type is the type of the key. Paths are relative to the working directory. Keys that
+PySlowFast users know keep their names and meaning; "published" marks the behaviour of the released
+SUM-L code. `slowfast.config.load` reads YAML files and overrides over these defaults,
+`slowfast.config.validate` checks keys that depend on each other.
 """
 
 from fvcore.common.config import CfgNode
 
-_C = CfgNode()
+from slowfast.config.declare import (
+    Section,
+    bounds_of,
+    choice,
+    not_empty,
+    number,
+    odd_number,
+    per_channel,
+    per_stage,
+    span,
+    subset,
+    to_cfg,
+)
+
+_C = Section()
 
 # ---------------------------------------------------------------------------------------------
-# What runs, and where it writes
+# Run: what starts, and where it writes
 # ---------------------------------------------------------------------------------------------
-# Suffix of the head's name in published checkpoints (`head<TASK>.projections.0.weight`).
+# Suffix of the head's name in checkpoint files (`head<TASK>.projections.0.weight`).
 _C.TASK = ""
-# Folder for log, checkpoints, predictions and results.
-_C.OUTPUT_DIR = "runs/default"
-# Seed of weights, sample order, augmentation, dropout. What a sample looks like depends on
-# (RNG_SEED, epoch, index) alone.
-_C.RNG_SEED = 42
-# Steps between two log lines.
-_C.LOG_PERIOD = 10
-# Processes to start on this machine when no launcher did; 0 = one process on the CPU.
-# Under torchrun the launcher decides; 0 there keeps its processes on the CPU (gloo).
-_C.NUM_GPUS = 1
-# Machines of a run that was started without a launcher.
-_C.NUM_SHARDS = 1
-# Number of this machine among them, from 0.
-_C.SHARD_ID = 0
+# Folder for the log, checkpoints, predictions and results. Give each run its own: a training
+# resumes from the newest checkpoint in it.
+_C.OUTPUT_DIR = not_empty("runs/default", "a folder ('.' for this one)")
+# Seed of initial weights, sample order, augmentation and dropout. A training sample depends on
+# (RNG_SEED, epoch, index) alone, not on the number of processes or workers.
+_C.RNG_SEED = number(42, at_least=0)
+# Optimizer steps between two log lines.
+_C.LOG_PERIOD = number(10, at_least=1)
+
+# Processes to start on this machine, one per GPU. 0 runs on the CPU. A launcher such as torchrun
+# decides the number of processes itself; 0 then only moves them to the CPU (gloo).
+_C.NUM_GPUS = number(1, at_least=0)
+# Machines of a run without a launcher. Start the same command on each of them, with its own
+# SHARD_ID and with --init_method tcp://HOST:PORT of machine 0.
+_C.NUM_SHARDS = number(1, at_least=1)
+# Number of this machine, from 0 to NUM_SHARDS - 1.
+_C.SHARD_ID = number(0, at_least=0)
 
 # ---------------------------------------------------------------------------------------------
 # Training
 # ---------------------------------------------------------------------------------------------
-_C.TRAIN = CfgNode()
-# Train (before the test, if both are on).
+_C.TRAIN = Section()
+# Train the model. Training comes before the test if both are enabled.
 _C.TRAIN.ENABLE = True
-# Number format of the backbones: fp32, tf32 (CUDA; the convolutions), bf16, fp16 (CUDA; with a
-# dynamic loss scale). Weights, statistics, heads, losses and optimizer are float32 in all of them.
-_C.TRAIN.PRECISION = "fp32"
-# Data set: one of a single view (epickitchen: ego; lemma: exo), or ego_exo: EGO.DATASET joined with
-# its pseudo-pairs of EXO.DATASET.
+# Number format of the backbones. Weights, batch-norm statistics, heads, losses and the optimizer
+# are float32 in every format.
+#   fp32: float32.
+#   tf32: float32 with TF32 convolutions; CUDA only.
+#   bf16: bfloat16; needs no loss scale.
+#   fp16: float16 with a dynamic loss scale; CUDA only.
+_C.TRAIN.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
+
+# Data set to train and validate on.
+#   epickitchen: ego clips.
+#   lemma: exo clips.
+#   ego_exo: clips of EGO.DATASET, each joined with a clip of EXO.DATASET (SUM-L).
 _C.TRAIN.DATASET = "epickitchen"
-# Frame lists of training and of validation, below DATA.PATH_TO_DATA_DIR; .csv or .pkl.
+# Frame list of the training segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
 _C.TRAIN.TRAIN_DATA_LIST = "EPIC_100_train.csv"
+# Frame list of the validation segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
 _C.TRAIN.VAL_DATA_LIST = "EPIC_100_validation.csv"
-# Clips per optimizer step over all processes (PySlowFast: per machine).
-_C.TRAIN.BATCH_SIZE = 64
-# Epochs between two validations; the last epoch is always validated.
-_C.TRAIN.EVAL_PERIOD = 1
-# Epochs between two checkpoints; the last epoch always writes one.
-_C.TRAIN.CHECKPOINT_PERIOD = 1
-# Steps between two checkpoints inside an epoch; 0: none. Those among the last two files are kept.
-_C.TRAIN.CHECKPOINT_PERIOD_ITERS = 0
-# Checkpoints of finished epochs to keep, the newest ones; 0: all.
-_C.TRAIN.CHECKPOINT_KEEP = 0
-# Beside them, keep that of every n-th epoch; 0: none.
-_C.TRAIN.CHECKPOINT_KEEP_EVERY = 0
-# Validation number whose highest value makes checkpoint_best.pyth; empty: action_top1, mAP or
-# top1, the first that there is.
+# Clips (ego_exo: pairs) per optimizer step over all processes, where PySlowFast counts per
+# machine. The number of processes must divide it.
+_C.TRAIN.BATCH_SIZE = number(64, at_least=1)
+
+# Epochs between two validations. The last epoch is always validated.
+_C.TRAIN.EVAL_PERIOD = number(1, at_least=1)
+# Epochs between two checkpoints. The last epoch always writes one.
+_C.TRAIN.CHECKPOINT_PERIOD = number(1, at_least=1)
+# Optimizer steps between two checkpoints inside an epoch. 0 writes none. They are removed once
+# they are not among the newest two checkpoints. Set it where losing an epoch costs too much.
+_C.TRAIN.CHECKPOINT_PERIOD_ITERS = number(0, at_least=0)
+# Number of checkpoints of finished epochs to keep, the newest ones. 0 keeps all.
+_C.TRAIN.CHECKPOINT_KEEP = number(0, at_least=0)
+# In addition, keep the checkpoint of every n-th epoch. 0 keeps none of them.
+_C.TRAIN.CHECKPOINT_KEEP_EVERY = number(0, at_least=0)
+# Validation metric whose highest value selects checkpoint_best.pyth, e.g. verb_top1. Empty takes
+# the first available of action_top1, mAP and top1.
 _C.TRAIN.BEST_METRIC = ""
-# Go on from the newest checkpoint in OUTPUT_DIR if there is one.
+
+# Resume from the newest checkpoint in OUTPUT_DIR, if it has one.
 _C.TRAIN.AUTO_RESUME = True
-# Initial weights: .pyth, .safetensors, or Caffe2 .pkl (CHECKPOINT_TYPE).
+# Checkpoint with the initial weights: .pyth, .safetensors, or Caffe2 .pkl. Empty starts from
+# random weights.
 _C.TRAIN.CHECKPOINT_FILE_PATH = ""
-# Format of CHECKPOINT_FILE_PATH: pytorch or caffe2.
-_C.TRAIN.CHECKPOINT_TYPE = "pytorch"
-# Inflate 2-D convolution weights to 3-D (repeat over time, divide by its length).
+# Format of TRAIN.CHECKPOINT_FILE_PATH. pytorch also reads .safetensors.
+_C.TRAIN.CHECKPOINT_TYPE = choice("pytorch", "caffe2")
+# Inflate the 2-D convolution weights of the checkpoint to 3-D: repeat them over time and divide by
+# its length. For ResNets trained on images.
 _C.TRAIN.CHECKPOINT_INFLATE = False
-# Name of the head in the file when it is another task's (e.g. headepic); empty: head<TASK>.
+# Name of the head in the checkpoint, e.g. headepic, if it is the head of another task. Empty means
+# head<TASK>.
 _C.TRAIN.CHECKPOINT_HEAD = ""
-# Take epoch and optimizer state from CHECKPOINT_FILE_PATH too, not only the weights.
+# Take the epoch and the optimizer state from TRAIN.CHECKPOINT_FILE_PATH too, not only the weights.
 _C.TRAIN.RESUME = False
 
 # ---------------------------------------------------------------------------------------------
 # Testing
 # ---------------------------------------------------------------------------------------------
-_C.TEST = CfgNode()
-# Test, after training if both are on.
+_C.TEST = Section()
+# Test the model, after the training if both are enabled.
 _C.TEST.ENABLE = True
-# recognition; features (writes them); retrieval (clips and sentences); cross_view (ego and exo);
-# zero_shot (class names as sentences). The last three read features, and extract them before.
-_C.TEST.TASK = "recognition"
-# Data set: epickitchen or lemma; for features of the dual model also ego_exo (both views).
+# What the test computes. The last three need the projections of a dual model; they read extracted
+# features, and extract the missing ones first.
+#   recognition: class scores, predictions and accuracy.
+#   features: files of pooled features and projections.
+#   retrieval: EPIC-KITCHENS-100 multi-instance retrieval between clips and sentences.
+#   cross_view: retrieval between ego and exo clips.
+#   zero_shot: recognition by the class names as sentences.
+_C.TEST.TASK = choice("recognition", "features", "retrieval", "cross_view", "zero_shot")
+# Data set to test on: epickitchen, lemma, or, for the features of a dual model, ego_exo (both
+# views).
 _C.TEST.DATASET = "epickitchen"
-# Frame list of the test, as TRAIN.TRAIN_DATA_LIST.
+# Frame list of the test segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
 _C.TEST.DATA_LIST = "EPIC_100_validation.csv"
-# Views of one segment in one forward pass of a process: the smaller of the two. A pass never mixes
-# segments, and it is the same on any number of processes, so scores do not depend on that.
-_C.TEST.BATCH_SIZE = 8
-_C.TEST.CHUNK_VIEWS = 6
-# Seconds between two saves of finished segments below OUTPUT_DIR; an interrupted test goes on from
-# them, on any number of processes. 0: after every segment.
-_C.TEST.PARTIAL_SEC = 60.0
-# Temporal views per segment, spread evenly; 1 = the validation view.
-_C.TEST.NUM_ENSEMBLE_VIEWS = 10
-# Spatial crops per temporal view: 1 (centre) or 3 (along the longer side).
-_C.TEST.NUM_SPATIAL_CROPS = 3
-# Checkpoint to test; empty: the one just trained, else TRAIN.CHECKPOINT_FILE_PATH, else the
+
+# Largest number of views per forward pass. A pass has views of one segment only, and as many as
+# the smaller of TEST.BATCH_SIZE and TEST.CHUNK_VIEWS, so that scores do not depend on the number
+# of processes.
+_C.TEST.BATCH_SIZE = number(8, at_least=1)
+# Largest number of views per forward pass, as TEST.BATCH_SIZE. Lower it if a test runs out of
+# memory.
+_C.TEST.CHUNK_VIEWS = number(6, at_least=1)
+# Seconds between two saves of finished segments below OUTPUT_DIR. An interrupted test resumes from
+# them, on any number of processes. 0 saves after every segment.
+_C.TEST.PARTIAL_SEC = number(60.0, at_least=0)
+# Temporal views per segment, spread evenly. 1 takes the validation view.
+_C.TEST.NUM_ENSEMBLE_VIEWS = number(10, at_least=1)
+# Spatial crops per temporal view: 3 along the longer side, or 1 in the centre.
+_C.TEST.NUM_SPATIAL_CROPS = choice(3, 1)
+
+# Checkpoint to test. Empty takes the one just trained, else TRAIN.CHECKPOINT_FILE_PATH, else the
 # newest in OUTPUT_DIR.
 _C.TEST.CHECKPOINT_FILE_PATH = ""
-# Format of TEST.CHECKPOINT_FILE_PATH: pytorch or caffe2.
-_C.TEST.CHECKPOINT_TYPE = "pytorch"
-# As TRAIN.CHECKPOINT_HEAD, for the file that is tested.
+# Format of TEST.CHECKPOINT_FILE_PATH. pytorch also reads .safetensors.
+_C.TEST.CHECKPOINT_TYPE = choice("pytorch", "caffe2")
+# Name of the head in the tested checkpoint, as TRAIN.CHECKPOINT_HEAD.
 _C.TEST.CHECKPOINT_HEAD = ""
-# After training, test checkpoint_best.pyth instead of the newest.
+# After a training, test checkpoint_best.pyth instead of the newest checkpoint.
 _C.TEST.LOAD_BEST = False
 # Return logits instead of probabilities in eval mode.
 _C.TEST.NO_ACT = False
-# Predictions file below OUTPUT_DIR; empty: none is written.
+# File of the predictions, in OUTPUT_DIR. Empty writes none.
 _C.TEST.SAVE_PREDICT_PATH = "predictions.pkl"
-# The official values by the public scorer's arithmetic too (one soft-max over all segments): both
-# are in results.json, and those that differ in the table, with the reason.
+# Also compute the official values with the arithmetic of the public scorer, one soft-max over all
+# segments. results.json has both; the table shows those that differ, with the reason.
 _C.TEST.SCORER_COMPAT = False
-# Number format, as TRAIN.PRECISION.
-_C.TEST.PRECISION = "fp32"
-# Fold batch norm into the convolutions before it: faster; the scores differ by rounding.
+
+# Number format of the backbones, as TRAIN.PRECISION.
+_C.TEST.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
+# Fold the batch norms into the convolutions. Faster; scores differ by rounding.
 _C.TEST.FOLD_BN = False
-# Test the averaged weights of a checkpoint that has them (SOLVER.EMA_DECAY).
+# Test the averaged weights of a checkpoint that holds them (SOLVER.EMA_DECAY).
 _C.TEST.EMA = True
-# Split of the exo set that is tested: train, val or test.
-_C.TEST.EXO_SPLIT = "test"
-_C.TEST.FEATURES = CfgNode()
-# Folder of the features; empty: `features` below OUTPUT_DIR. Features of another test in a folder
-# that is named are an error; below OUTPUT_DIR they are replaced.
+# Split of the exo data set to test on.
+_C.TEST.EXO_SPLIT = choice("test", "train", "val")
+
+_C.TEST.FEATURES = Section()
+# Folder for the features. Empty means `features` in OUTPUT_DIR. Features of another test are
+# replaced in OUTPUT_DIR, and are an error in a folder that is named here.
 _C.TEST.FEATURES.DIR = ""
-# Keep the features of every distinct view too, from which recognition needs no backbone:
-# 4 x channels bytes per view, 2.7 GB for 9,668 segments x 30 views x 2,304 channels.
+# Also keep the features of every distinct view, so that a later recognition test needs no
+# backbone. Costs 4 bytes x channels per view: 2.7 GB for 9,668 segments x 30 views x 2,304
+# channels.
 _C.TEST.FEATURES.PER_VIEW = True
-_C.TEST.RETRIEVAL = CfgNode()
-# Sentences (CSV narration_id, narration) in DATA.PATH_TO_DATA_DIR. Empty:
-# EPIC_100_retrieval_test_sentence.csv if it is there, else every distinct narration of the list.
+
+_C.TEST.RETRIEVAL = Section()
+# Sentences to retrieve: CSV (narration_id, narration) in DATA.PATH_TO_DATA_DIR. Empty takes
+# EPIC_100_retrieval_test_sentence.csv if it exists, else every distinct narration of the list.
 _C.TEST.RETRIEVAL.SENTENCES = ""
-_C.TEST.CROSS_VIEW = CfgNode()
-# Pair table of the two lists that are tested (tools/mine_pairs.py), whose pairs are compared with
-# random ones; empty: only segments that share verb and noun are.
+
+_C.TEST.CROSS_VIEW = Section()
+# Pair table of the two tested lists (tools/mine_pairs.py), whose pairs are compared with random
+# ones. Empty compares only the pairs that share a verb and a noun.
 _C.TEST.CROSS_VIEW.PAIRS = ""
-_C.TEST.ZERO_SHOT = CfgNode()
-# Sentences of a verb and of a noun class, {} for its name; several are averaged.
+
+_C.TEST.ZERO_SHOT = Section()
+# Sentences for a verb class, with {} in place of its name. Several are averaged.
 _C.TEST.ZERO_SHOT.VERB_PROMPTS = ["{}"]
+# Sentences for a noun class, with {} in place of its name. Several are averaged.
 _C.TEST.ZERO_SHOT.NOUN_PROMPTS = ["{}"]
 
 # ---------------------------------------------------------------------------------------------
-# Ego data
+# Ego data (first person), and how clips of both views are cut
 # ---------------------------------------------------------------------------------------------
-_C.DATA = CfgNode()
+_C.DATA = Section()
 # Folder of the frame lists and class tables.
 _C.DATA.PATH_TO_DATA_DIR = "data/epic-100/annotations"
-# Folder of the frames. Known layouts below it are probed once per video.
+# Folder of the frames or videos. Its layout is detected once per video.
 _C.DATA.PATH_PREFIX = "data/epic-100/dataset"
-# More frame folders, tried in order when a video is not below PATH_PREFIX.
+# Further frame folders, tried in order for a video that is not in DATA.PATH_PREFIX.
 _C.DATA.FALLBACK_PATH_PREFIXES = ["data/epic-55/train_rgb_frames", "data/epic-55/test_rgb_frames"]
-# Frame lists are EPIC-KITCHENS-100's (else EPIC-KITCHENS-55's).
+# Read the frame lists as those of EPIC-KITCHENS-100, instead of EPIC-KITCHENS-55.
 _C.DATA.EPIC_100 = False
-# Added to every annotated frame number to get the file number (files are 1-based).
+# Number to add to an annotated frame number to get the number of its file. Files start at 1.
 _C.DATA.FRAME_INDEX_OFFSET = 0
-# Frames of a clip (fast pathway; a multiple of SLOWFAST.ALPHA) and the step between them, in
-# frames of the video.
-_C.DATA.NUM_FRAMES = 32
-_C.DATA.SAMPLING_RATE = 2
-# Pixels: the short side is drawn from this range in training, then a square is cropped.
-_C.DATA.TRAIN_JITTER_SCALES = [256, 320]
-_C.DATA.TRAIN_CROP_SIZE = 224
-# Pixels: the short side and the crop in validation and test.
-_C.DATA.TEST_CROP_SIZE = 256
-# Pixels: the crop that 7x7 pooling windows are laid out for (MODEL.HEAD_POOL window).
-_C.DATA.CROP_SIZE = 224
-# Draw 1/scale uniformly instead of the scale.
-_C.DATA.INV_UNIFORM_SAMPLE = False
-# Mirror half of the training clips (both views).
-_C.DATA.RANDOM_FLIP = True
-# Per-channel mean and standard deviation of pixels in 0..1, in the order of the channels.
-_C.DATA.MEAN = [0.45, 0.45, 0.45]
-_C.DATA.STD = [0.225, 0.225, 0.225]
-# Order of the colour channels at the model: bgr or rgb (published ego weights: bgr).
-_C.DATA.CHANNEL_ORDER = "bgr"
-# Reverse the channels of both views (the published override).
-_C.DATA.REVERSE_INPUT_CHANNEL = False
-# JPEG decoder: auto (simplejpeg, else opencv), simplejpeg, opencv. All give equal pixels.
-_C.DATA.DECODER = "auto"
-# How often a read of a frame's file that fails (also: missing, or shorter than its size) is
-# repeated, for network file systems; pauses of 0.1 s, 0.2 s, 0.4 s ... at most 5 s. A file that was
-# read to its end and is no whole JPEG is not read again.
-_C.DATA.RETRIES = 0
-# A frame that is missing or cannot be decoded: error, or nearest (the nearest readable frame of its
-# segment stands in, the earlier of two; the log names each file and counts them).
-_C.DATA.ON_BAD_FRAME = "error"
-# Where frames are resized: worker (in uint8, at most 1 grey level beside the published float
-# pipeline), device (exact; the worker only decodes and cuts, but still shrinks videos that are
-# larger than the clip, in test those of over twice the pixels), auto (device on CUDA, else worker).
-_C.DATA.RESIZE_ON = "auto"
-# Joins the scores of a segment's views: sum (their mean is taken) or max.
-_C.DATA.ENSEMBLE_METHOD = "sum"
 
-_C.EGO = CfgNode()
+# Frames of an ego clip in the fast pathway; a multiple of SLOWFAST.ALPHA.
+_C.DATA.NUM_FRAMES = number(32, at_least=1)
+# Step between two frames of an ego clip, in frames of the video.
+_C.DATA.SAMPLING_RATE = number(2, at_least=1)
+# Short side of a training clip in pixels, drawn at random from this range before the crop.
+_C.DATA.TRAIN_JITTER_SCALES = span([256, 320], at_least=1)
+# Side of the square training crop, in pixels.
+_C.DATA.TRAIN_CROP_SIZE = number(224, at_least=1)
+# Short side and square crop in validation and test, in pixels.
+_C.DATA.TEST_CROP_SIZE = number(256, at_least=1)
+# Input side, in pixels, that one pooling window of MODEL.HEAD_POOL window covers.
+_C.DATA.CROP_SIZE = number(224, at_least=32)
+# Draw 1 / (short side) uniformly, instead of the short side.
+_C.DATA.INV_UNIFORM_SAMPLE = False
+# Mirror half of the training clips, in both views.
+_C.DATA.RANDOM_FLIP = True
+
+# Mean of each colour channel, in the order of the channels at the model, for pixels in 0..1.
+_C.DATA.MEAN = per_channel([0.45, 0.45, 0.45])
+# Standard deviation of each colour channel, as DATA.MEAN.
+_C.DATA.STD = per_channel([0.225, 0.225, 0.225], above=0)
+# Order of the colour channels of ego clips at the model. Published ego weights need bgr.
+_C.DATA.CHANNEL_ORDER = choice("bgr", "rgb")
+# Reverse the channel order of both views, as the published override does.
+_C.DATA.REVERSE_INPUT_CHANNEL = False
+
+# JPEG decoder. auto takes simplejpeg if it is installed, else opencv. Both give the same pixels.
+_C.DATA.DECODER = choice("auto", "simplejpeg", "opencv")
+# Retries for a failed frame read, after pauses of 0.1 s, 0.2 s, 0.4 s ... up to 5 s. A missing or
+# short file counts as a failed read; one that was read completely but is not a whole JPEG is not
+# read again. Raise it on unreliable network file systems.
+_C.DATA.RETRIES = number(0, at_least=0)
+# What to do with a frame that is missing or cannot be decoded.
+#   error: stop the run.
+#   nearest: use the nearest readable frame of the segment, of two the earlier one; the log names
+#     each file and counts them.
+_C.DATA.ON_BAD_FRAME = choice("error", "nearest")
+# Where frames are resized.
+#   auto: on the device if that is CUDA, else in the workers.
+#   worker: in uint8, at most 1 grey level off the published float pipeline.
+#   device: exact. Workers only decode and cut, except that they still shrink frames larger than
+#     the resized clip (in a test, than twice its pixels).
+_C.DATA.RESIZE_ON = choice("auto", "worker", "device")
+# How the scores of a segment's views are joined: by their mean (sum) or their maximum (max).
+_C.DATA.ENSEMBLE_METHOD = choice("sum", "max")
+
+_C.EGO = Section()
 # Data set of the ego half of ego_exo.
 _C.EGO.DATASET = "epickitchen"
 
 # ---------------------------------------------------------------------------------------------
-# Exo data (third-person, unpaired)
+# Exo data (third person, unpaired)
 # ---------------------------------------------------------------------------------------------
-_C.EXO = CfgNode()
+_C.EXO = Section()
 # Data set of the exo half of ego_exo.
 _C.EXO.DATASET = "lemma"
-# Root of the annotations (annotations/full, annotations/splits, annotations/metadata below it).
+# Folder that contains annotations/full, annotations/splits and annotations/metadata.
 _C.EXO.PATH_TO_DATA_DIR = "data/lemma"
-# Folder that the image paths of the annotations start from; empty: PATH_TO_DATA_DIR.
+# Folder that the image paths in the annotations start from. Empty means EXO.PATH_TO_DATA_DIR.
 _C.EXO.PATH_PREFIX = ""
-# View that is read (fpv, tpv) and the file of segments (the published code reads fpv for both).
-_C.EXO.VIEW = "tpv"
-_C.EXO.SEGMENTS_VIEW = "tpv"
-# Which split files are read: annotations/splits/<VIDEO_TYPE>_<split>.json.
+# Camera view whose frames are read: third person (tpv) or first person (fpv).
+_C.EXO.VIEW = choice("tpv", "fpv")
+# Camera view whose file of segments is read. The published code reads fpv for both.
+_C.EXO.SEGMENTS_VIEW = choice("tpv", "fpv")
+# Group of videos: the split files annotations/splits/<VIDEO_TYPE>_<split>.json are read.
 _C.EXO.VIDEO_TYPE = "all"
-# Kinds of labels of an exo clip: their names, and the number of classes of each; both empty where
-# exo clips have no labels.
+# Names of the kinds of labels of an exo clip. Empty, with EXO.NUM_CLASSES_LIST, where exo clips
+# have no labels.
 _C.EXO.HEAD_NAMES = ["verb", "noun"]
+# Number of classes of each of EXO.HEAD_NAMES. LEMMA has 25 verbs and 64 nouns.
 _C.EXO.NUM_CLASSES_LIST = [25, 64]
-# Frames of an exo clip and the step between them, in frames of the exo video.
-_C.EXO.NUM_FRAMES = 32
-_C.EXO.SAMPLING_RATE = 2
-# segment: the clip lies inside its segment; first_frame: it is centred on the segment's first
-# frame and may leave it (published).
-_C.EXO.CLIP_POSITION = "segment"
-# Keep scale, crop and flip random in validation (published).
+
+# Frames of an exo clip in the fast pathway; a multiple of SLOWFAST.ALPHA.
+_C.EXO.NUM_FRAMES = number(32, at_least=1)
+# Step between two frames of an exo clip, in frames of the exo video.
+_C.EXO.SAMPLING_RATE = number(2, at_least=1)
+# Where a clip is cut.
+#   segment: inside its segment.
+#   first_frame: centred on the first frame of the segment, which it may leave (published).
+_C.EXO.CLIP_POSITION = choice("segment", "first_frame")
+# Use a random scale, crop and flip in validation too (published).
 _C.EXO.RANDOM_IN_VALIDATION = False
-# Standard deviation of PCA lighting in training; 0: off.
-_C.EXO.LIGHTING_STD = 0.1
-# Order of the colour channels at the model: bgr or rgb (published exo weights: rgb).
-_C.EXO.CHANNEL_ORDER = "rgb"
-# Initial weights of the exo half: an exo-only file or the exo half of a dual file. Empty: the
-# exo weights of TRAIN.CHECKPOINT_FILE_PATH if it has any, else its single backbone.
+# Standard deviation of the PCA lighting in training. 0 disables it.
+_C.EXO.LIGHTING_STD = number(0.1, at_least=0)
+# Order of the colour channels of exo clips at the model. Published exo weights need rgb.
+_C.EXO.CHANNEL_ORDER = choice("rgb", "bgr")
+# Checkpoint with the initial weights of the exo half: an exo-only file, or a dual one of which the
+# exo half is read. Empty takes the exo weights of TRAIN.CHECKPOINT_FILE_PATH if it has any, else
+# its single backbone.
 _C.EXO.CHECKPOINT_FILE_PATH = ""
 
 # ---------------------------------------------------------------------------------------------
-# SUM-L: semantic alignment (arXiv 2308.11489)
+# SUM-L: semantic alignment of the two views (arXiv 2308.11489)
 # ---------------------------------------------------------------------------------------------
-_C.SUML = CfgNode()
-# Train with the losses below; TRAIN.DATASET is then ego_exo.
+_C.SUML = Section()
+# Train with the losses of this section. Needs TRAIN.DATASET ego_exo.
 _C.SUML.ENABLE = False
-# Sentence encoder: a sentence-transformers name or a folder; package:NAME is the folder `model`
-# that the installed Python package NAME carries.
+# Encoder of the narrations: the name of a sentence-transformers model, its folder, or package:NAME
+# for the folder `model` inside the installed Python package NAME.
 _C.SUML.ENCODER = "paraphrase-multilingual-MiniLM-L12-v2"
-# Folder of the narration embeddings (one file per encoder).
+# Folder of the cached narration embeddings, one file per encoder.
 _C.SUML.CACHE_DIR = "data/narrations"
-# Width D of the embeddings and of the projections.
-_C.SUML.EMBED_DIM = 384
+# Width D of the narration embeddings and of the projections.
+_C.SUML.EMBED_DIM = number(384, at_least=1)
 # Temperature tau of every contrastive term.
-_C.SUML.TEMPERATURE = 0.06
-# Negatives from all processes (False: from one's own, as published).
+_C.SUML.TEMPERATURE = number(0.06, above=0)
+
+# Take negatives from all processes. False takes them from the same process, as published.
 _C.SUML.GATHER = True
-# Which clips are negatives of a clip in the contrastive terms (not in triplet and soft): all
-# (published); drop_same_label (not those of the same verb and noun; of exo clips, those that share
-# one of each); drop_same_text (not those of the same narration; in the alignment: of either clip);
-# multi_positive (those of the same label are positives beside its own: the log of the sum over all,
-# arXiv 2206.01670). In the alignment an exo clip has the label of the ego clip joined with it.
-_C.SUML.NEGATIVES = "all"
-# Negatives of a narration in the text terms: both (narrations and clips, published), or video
-# (clips alone: the similarities of narrations are constants, and most of the sum).
-_C.SUML.TEXT_NEGATIVES = "both"
-# With SOLVER.ACCUMULATE above 1: negatives from the whole batch, for a second forward pass of each
-# part (arXiv 2101.06983). False: from the parts' own clips.
+# Which clips are negatives of a clip in the contrastive terms (not in triplet and soft). A label
+# is a verb and a noun; exo clips have the same label if they share one of each. In the alignment,
+# an exo clip has the label of the ego clip it is paired with.
+#   all: all other clips (published).
+#   drop_same_label: all except those with the same label.
+#   drop_same_text: all except those with the same narration (in the alignment, of either clip).
+#   multi_positive: those with the same label are further positives instead, in one logarithm of
+#     the sum over all positives (arXiv 2206.01670).
+_C.SUML.NEGATIVES = choice("all", "drop_same_label", "drop_same_text", "multi_positive")
+# Negatives of a narration in the text terms.
+#   both: narrations and clips (published).
+#   video: clips only. Similarities between narrations are constants, and most of the sum.
+_C.SUML.TEXT_NEGATIVES = choice("both", "video")
+# Take negatives from the whole batch if SOLVER.ACCUMULATE splits it, for a second forward pass of
+# each part (arXiv 2101.06983). False takes them from the clips of the same part.
 _C.SUML.GRAD_CACHE = False
-# A second exo clip for every ego clip, any one of the exo set, with or without a partner: it trains
-# the exo terms, and is a negative of all pairs in the alignment (dcl, dcl_weighted), unless
-# SUML.NEGATIVES rules it out (by label: that of the pair's exo clip). Costs its forward and
+# Add a second exo clip to every ego clip, drawn from the whole exo set, with or without a partner.
+# It trains the exo terms, and is a negative of all pairs in the alignment (dcl, dcl_weighted)
+# unless SUML.NEGATIVES excludes it (by label: that of the pair's exo clip). Costs its forward and
 # backward pass.
 _C.SUML.EXO_STREAM = False
-_C.SUML.QUEUE = CfgNode()
-# For small batches: so many exo clips of the last steps, of all processes, are negatives in the
-# alignment too (dcl, dcl_weighted), but those whose pair did not pass the threshold, and those that
-# SUML.NEGATIVES rules out. Costs a forward pass of the exo half. 0: none.
-_C.SUML.QUEUE.SIZE = 0
-# A slow copy of the exo half embeds them (arXiv 1911.05722), after every step
-# slow = MOMENTUM * slow + (1 - MOMENTUM) * weights.
-_C.SUML.QUEUE.MOMENTUM = 0.999
-# Weights of the terms; 0 removes a term and its cost.
-_C.SUML.WEIGHTS = CfgNode()
-# Exo classification, view alignment, ego to its narration, exo to its narration.
-_C.SUML.WEIGHTS.EXO_CLS = 0.1
-_C.SUML.WEIGHTS.ALIGN = 0.02
-_C.SUML.WEIGHTS.EGO_TEXT = 0.1
-_C.SUML.WEIGHTS.EXO_TEXT = 0.1
-_C.SUML.ALIGN = CfgNode()
-# dcl (the paper), dcl_weighted, triplet (as released: unfiltered), soft (every ego clip to every
-# exo clip, as their relevance says: arXiv 2303.17561, 2506.14356; no threshold), factorised (two
-# exo partners, one by verb and one by noun, each with projections of its own; a partner that has
-# the label is aligned, whatever the threshold: arXiv 2405.17719, 2304.06708; with PAIRS.MINING
-# factors), none.
-_C.SUML.ALIGN.KIND = "dcl"
-# Only pairs whose narrations are more similar than this cosine are aligned. What it means depends
-# on the encoder: tools/mine_pairs.py prints how many pairs pass and how often their labels agree.
-_C.SUML.ALIGN.THRESHOLD = 0.5
-# Temperature of the pair weights of dcl_weighted, and of the targets of soft.
-_C.SUML.ALIGN.SIGMA = 0.1
-# soft: relevance of an ego and an exo clip: text (cosine of their narrations), or label (0.5 for
-# the same verb, 0.5 for the same noun; an exo clip has the label of the ego clip joined with it).
-_C.SUML.ALIGN.RELEVANCE = "text"
-# Margin of the triplet.
-_C.SUML.ALIGN.MARGIN = 0.1
-_C.SUML.PAIRS = CfgNode()
+
+_C.SUML.QUEUE = Section()
+# Number of exo clips from recent steps, of all processes, kept as extra negatives of the alignment
+# (dcl, dcl_weighted). Clips whose pair did not pass the threshold, and those that SUML.NEGATIVES
+# excludes, are not used. 0 disables the queue. For small batches; costs a forward pass of the exo
+# half.
+_C.SUML.QUEUE.SIZE = number(0, at_least=0)
+# Momentum of the slow copy of the exo half that embeds the queue (arXiv 1911.05722). After every
+# step, slow = MOMENTUM * slow + (1 - MOMENTUM) * weights.
+_C.SUML.QUEUE.MOMENTUM = number(0.999, at_least=0, below=1)
+
+# Weights of the terms. 0 removes a term and its cost.
+_C.SUML.WEIGHTS = Section()
+# Weight of the exo classification.
+_C.SUML.WEIGHTS.EXO_CLS = number(0.1, at_least=0)
+# Weight of the alignment of ego and exo clips.
+_C.SUML.WEIGHTS.ALIGN = number(0.02, at_least=0)
+# Weight of the contrast between ego clips and their narrations.
+_C.SUML.WEIGHTS.EGO_TEXT = number(0.1, at_least=0)
+# Weight of the contrast between exo clips and their narrations.
+_C.SUML.WEIGHTS.EXO_TEXT = number(0.1, at_least=0)
+
+_C.SUML.ALIGN = Section()
+# Loss of the alignment.
+#   dcl: decoupled contrastive loss over the pairs above the threshold (the paper).
+#   dcl_weighted: dcl with pair weights by similarity (SIGMA).
+#   triplet: all pairs, without a threshold (as released).
+#   soft: every ego clip to every exo clip by their RELEVANCE, without a threshold
+#     (arXiv 2303.17561, 2506.14356).
+#   factorised: two exo partners, one by verb and one by noun, each with its own projections. A
+#     partner with the same label is aligned, whatever the threshold (arXiv 2405.17719, 2304.06708).
+#     Needs SUML.PAIRS.MINING factors.
+#   none: no alignment.
+_C.SUML.ALIGN.KIND = choice("dcl", "dcl_weighted", "triplet", "soft", "factorised", "none")
+# Cosine of the two narrations above which a pair is aligned. It depends on the encoder:
+# tools/mine_pairs.py prints how many pairs pass, and how often their labels agree.
+_C.SUML.ALIGN.THRESHOLD = number(0.5, at_least=-1, at_most=1)
+# Temperature of the pair weights of dcl_weighted and of the targets of soft.
+_C.SUML.ALIGN.SIGMA = number(0.1, above=0)
+# Relevance of an ego and an exo clip for soft.
+#   text: cosine of their narrations.
+#   label: 0.5 for the same verb plus 0.5 for the same noun; an exo clip has the label of the ego
+#     clip it is paired with.
+_C.SUML.ALIGN.RELEVANCE = choice("text", "label")
+# Margin of the triplet loss.
+_C.SUML.ALIGN.MARGIN = number(0.1, at_least=0)
+
+_C.SUML.PAIRS = Section()
 # Pair table, written by tools/mine_pairs.py.
 _C.SUML.PAIRS.FILE = "data/pairs.npz"
-# text (cosine of the narrations), tiers (label overlap), tiers_text (tier, then text), factors
-# (the nearest narrations of those with the same verb, and of those with the same noun: TOP_K each).
-_C.SUML.PAIRS.MINING = "text"
-# Exo candidates per ego segment; training draws one of them uniformly.
-_C.SUML.PAIRS.TOP_K = 3
-# How text finds the nearest narrations: exact, or ivf (faiss, approximate: for lists so long that
-# the exact search takes hours; tools/mine_pairs.py logs how many of the nearest it finds).
-_C.SUML.PAIRS.INDEX = "exact"
-# ivf: lists that the exo narrations are divided into (0: 4 * sqrt of their number), and how many
-# of them each ego narration is compared with.
-_C.SUML.PAIRS.IVF_LISTS = 0
-_C.SUML.PAIRS.IVF_PROBES = 32
-# CSV `kind,exo,ego_class` over the exo-to-ego class map of the label tiers; empty: only the
-# public class tables.
+# How the exo candidates of an ego segment are found.
+#   text: by the cosine of the narrations.
+#   tiers: by the overlap of the labels (published).
+#   tiers_text: by the overlap of the labels, then the cosine of the narrations.
+#   factors: TOP_K nearest narrations with the same verb, and TOP_K with the same noun.
+_C.SUML.PAIRS.MINING = choice("text", "tiers", "tiers_text", "factors")
+# Exo candidates per ego segment. Training draws one of them uniformly in each epoch.
+_C.SUML.PAIRS.TOP_K = number(3, at_least=1)
+# How the nearest narrations are searched.
+#   exact: all of them are compared.
+#   ivf: approximate, with faiss, for lists so long that the exact search takes hours.
+#     tools/mine_pairs.py logs the share of the nearest that it finds.
+_C.SUML.PAIRS.INDEX = choice("exact", "ivf")
+# Number of lists that ivf divides the exo narrations into. 0 means 4 * sqrt(number of narrations).
+_C.SUML.PAIRS.IVF_LISTS = number(0, at_least=0)
+# Number of lists that ivf compares each ego narration with. Raise it to find more of the nearest.
+_C.SUML.PAIRS.IVF_PROBES = number(32, at_least=1)
+# CSV (kind, exo, ego_class) that corrects or extends the map from exo to ego classes. Empty uses
+# the public class tables alone.
 _C.SUML.PAIRS.LABEL_MAP = ""
-# Control: hand the candidates of every ego segment to another one, drawn by RNG_SEED, which leaves
-# how often each exo segment is drawn but no meaning in the pairs.
+# Control experiment: give the candidates of every ego segment to another one, drawn by RNG_SEED.
+# Each exo segment is drawn as often as before, but the pairs mean nothing.
 _C.SUML.PAIRS.SHUFFLE = False
 
 # ---------------------------------------------------------------------------------------------
 # Model
 # ---------------------------------------------------------------------------------------------
-_C.MODEL = CfgNode()
-# SlowFast (one head), MultiTaskSlowFast, ExoSlowFast (multi-label), EgoExoSlowFast.
+_C.MODEL = Section()
+# Registered name of the model.
+#   SlowFast: one head of MODEL.NUM_CLASSES.
+#   MultiTaskSlowFast: the ego model, with the heads of MODEL.HEAD_NAMES.
+#   ExoSlowFast: the exo model, multi-label, with the heads of EXO.HEAD_NAMES.
+#   EgoExoSlowFast: the dual model of SUM-L.
 _C.MODEL.MODEL_NAME = "MultiTaskSlowFast"
-# Classes of the one head of SlowFast.
-_C.MODEL.NUM_CLASSES = 400
-# Heads of the multi-task models: their names in logs, results and predictions, and the number of
-# classes of each. EPIC-KITCHENS: verb and noun.
+# Number of classes of the one head of SlowFast.
+_C.MODEL.NUM_CLASSES = number(400, at_least=1)
+# Names of the heads in logs, results and predictions: lower-case letters, digits and underscores.
+# The joint answer of several heads is called action for verb and noun, all for any others.
 _C.MODEL.HEAD_NAMES = ["verb", "noun"]
+# Number of classes of each of MODEL.HEAD_NAMES. EPIC-KITCHENS-100 has 97 verbs and 300 nouns,
+# EPIC-KITCHENS-55 has 125 and 352.
 _C.MODEL.NUM_CLASSES_LIST = [97, 300]
-# cross_entropy or bce_logit (multi-label).
-_C.MODEL.LOSS_FUNC = "cross_entropy"
-# Probability that a pooled feature is dropped in training.
-_C.MODEL.DROPOUT_RATE = 0.5
+# Classification loss: cross_entropy for one class per clip, bce_logit for multi-label clips.
+_C.MODEL.LOSS_FUNC = choice("cross_entropy", "bce_logit")
+# Probability of dropping a pooled feature in training.
+_C.MODEL.DROPOUT_RATE = number(0.5, at_least=0, below=1)
 # Standard deviation of the initial weights of linear layers.
-_C.MODEL.FC_INIT_STD = 0.01
-# Activation of the scores in eval mode: softmax or sigmoid (ExoSlowFast: always sigmoid).
-_C.MODEL.HEAD_ACT = "softmax"
-# global: one average over time and space; window: 7x7 windows of CROP_SIZE, activation, mean.
-_C.MODEL.HEAD_POOL = "global"
-# Freeze the first n stages (1: the stem, ... 5: the whole backbone) of the ego half.
-_C.MODEL.FREEZE_STAGES = 0
-# Speed; the values differ by rounding at most. Clips and weights with the channels innermost;
-# convolutions over space or time alone as 2-D ones; backbones through torch.compile, which needs a
-# C++ compiler on a CPU and takes minutes at the first step.
-_C.MODEL.CHANNELS_LAST = False
-_C.MODEL.CONV_2D = False
-_C.MODEL.COMPILE = False
-# Stages, of [s1, s1_fuse, ... s4_fuse, s5], whose activations are not kept in training but computed
-# again in the backward pass (activation checkpointing): less memory, about a third more work.
-_C.MODEL.RECOMPUTE_STAGES = []
+_C.MODEL.FC_INIT_STD = number(0.01, at_least=0)
+# Activation of the scores in eval mode. ExoSlowFast always uses sigmoid.
+_C.MODEL.HEAD_ACT = choice("softmax", "sigmoid")
+# Pooling of the features.
+#   global: one average over time and space.
+#   window: one average per window of DATA.CROP_SIZE. Each is classified, then scores are averaged.
+_C.MODEL.HEAD_POOL = choice("global", "window")
+# Number of stages of the backbone to freeze (in a dual model, of the ego one), with their
+# batch-norm statistics. 1 freezes the stem, 5 the whole backbone.
+_C.MODEL.FREEZE_STAGES = choice(0, 1, 2, 3, 4, 5)
 
-_C.HANDOBJ = CfgNode()
-# A published Ego-Exo* file: its hand and object heads are not here. Testing works without them;
-# training is refused.
+# Store clips and weights with the channels innermost, for speed. Values differ by rounding.
+_C.MODEL.CHANNELS_LAST = False
+# Compute convolutions over space or time alone as 2-D ones, for speed. Values differ by rounding.
+_C.MODEL.CONV_2D = False
+# Run the backbones through torch.compile, for speed. Values differ by rounding. The first step
+# takes minutes; on a CPU it needs a C++ compiler.
+_C.MODEL.COMPILE = False
+# Stages whose activations are computed again in the backward pass instead of kept (activation
+# checkpointing). Saves memory for about a third more work.
+_C.MODEL.RECOMPUTE_STAGES = subset(
+    [], of=["s1", "s1_fuse", "s2", "s2_fuse", "s3", "s3_fuse", "s4", "s4_fuse", "s5"]
+)
+
+_C.HANDOBJ = Section()
+# The config is of a published Ego-Exo* model, whose hand and object heads are not supported. A
+# test ignores their weights; training is refused.
 _C.HANDOBJ.ENABLE = False
 
-_C.RESNET = CfgNode()
-# Weight layers: 50 or 101.
-_C.RESNET.DEPTH = 50
-# Groups of the 3x3 convolutions (ResNeXt: more than 1).
-_C.RESNET.NUM_GROUPS = 1
+# ResNet of each pathway. Lists give [slow, fast] for each of the stages s2 to s5.
+_C.RESNET = Section()
+# Number of weight layers.
+_C.RESNET.DEPTH = choice(50, 101)
+# Groups of the 3x3 convolutions. More than 1 gives a ResNeXt.
+_C.RESNET.NUM_GROUPS = number(1, at_least=1)
 # Channels per group in s2 of the slow pathway; a multiple of SLOWFAST.BETA_INV.
-_C.RESNET.WIDTH_PER_GROUP = 64
-# ReLU overwrites its input, which saves memory.
+_C.RESNET.WIDTH_PER_GROUP = number(64, at_least=1)
+# Let ReLU overwrite its input, which saves memory.
 _C.RESNET.INPLACE_RELU = True
 # Initialise the last norm of every block to zero.
 _C.RESNET.ZERO_INIT_FINAL_BN = False
-# Per stage s2..s5, per pathway: blocks that have the stage's temporal kernel (the rest have 1),
-# spatial stride and dilation.
-_C.RESNET.NUM_BLOCK_TEMP_KERNEL = [[3, 3], [4, 4], [6, 6], [3, 3]]
-_C.RESNET.SPATIAL_STRIDES = [[1, 1], [2, 2], [2, 2], [2, 2]]
-_C.RESNET.SPATIAL_DILATIONS = [[1, 1], [1, 1], [1, 1], [1, 1]]
+# Number of blocks of each stage with the stage's temporal kernel; the others have a kernel of 1.
+_C.RESNET.NUM_BLOCK_TEMP_KERNEL = per_stage([[3, 3], [4, 4], [6, 6], [3, 3]], at_least=0)
+# Spatial stride of each stage.
+_C.RESNET.SPATIAL_STRIDES = per_stage([[1, 1], [2, 2], [2, 2], [2, 2]], at_least=1)
+# Spatial dilation of each stage.
+_C.RESNET.SPATIAL_DILATIONS = per_stage([[1, 1], [1, 1], [1, 1], [1, 1]], at_least=1)
 
-_C.SLOWFAST = CfgNode()
-# Frame-rate ratio of the fast to the slow pathway; both views.
-_C.SLOWFAST.ALPHA = 4
+# How the two pathways differ and are connected, in both views.
+_C.SLOWFAST = Section()
+# Frame-rate ratio of the fast to the slow pathway.
+_C.SLOWFAST.ALPHA = number(4, at_least=1)
 # Channel ratio of the slow to the fast pathway.
-_C.SLOWFAST.BETA_INV = 8
-# Lateral connections: channels relative to the fast pathway, temporal kernel size.
-_C.SLOWFAST.FUSION_CONV_CHANNEL_RATIO = 2
-_C.SLOWFAST.FUSION_KERNEL_SZ = 5
+_C.SLOWFAST.BETA_INV = number(8, at_least=1)
+# Channels of a lateral connection, relative to the fast pathway.
+_C.SLOWFAST.FUSION_CONV_CHANNEL_RATIO = number(2, at_least=1)
+# Temporal kernel size of a lateral connection, in frames. Published R50 models have 7.
+_C.SLOWFAST.FUSION_KERNEL_SZ = odd_number(5)
 
-_C.BN = CfgNode()
-# batchnorm: statistics of the clips of one process and step. sync_batchnorm: of all processes (CUDA
-# only; PyTorch's makes the host wait for the device in every layer). frozen: the running
-# statistics, which stay as loaded; scale and shift are trained.
-_C.BN.NORM_TYPE = "batchnorm"
-# Measure the batch-norm statistics anew before each validation and each checkpoint of a whole
-# epoch.
+# Batch norm.
+_C.BN = Section()
+# Statistics that training normalises by.
+#   batchnorm: those of the clips of one process and step.
+#   sync_batchnorm: those of all processes; CUDA only. The host waits for the device in every layer.
+#   frozen: the running statistics, which stay as loaded. Scale and shift are trained.
+_C.BN.NORM_TYPE = choice("batchnorm", "sync_batchnorm", "frozen")
+# Measure the statistics again before each validation and each checkpoint of a finished epoch.
 _C.BN.USE_PRECISE_STATS = False
-# Training batches that they are measured on.
-_C.BN.NUM_BATCHES_PRECISE = 200
+# Number of training batches for that measurement.
+_C.BN.NUM_BATCHES_PRECISE = number(200, at_least=1)
 # Weight decay of batch-norm parameters.
-_C.BN.WEIGHT_DECAY = 0.0
+_C.BN.WEIGHT_DECAY = number(0.0, at_least=0)
 
 # ---------------------------------------------------------------------------------------------
 # Solver
 # ---------------------------------------------------------------------------------------------
-_C.SOLVER = CfgNode()
-# Learning rate of BATCH_SIZE clips; nothing is scaled implicitly.
-_C.SOLVER.BASE_LR = 0.1
-# Batch size that BASE_LR and WARMUP_START_LR are meant for: both are scaled by TRAIN.BATCH_SIZE
-# over it; 0: not scaled. (PySlowFast's BASE_LR_SCALE_NUM_SHARDS True is the batch size of one
-# machine.)
-_C.SOLVER.BASE_LR_BATCH_SIZE = 0
-# cosine or steps_with_relative_lrs.
-_C.SOLVER.LR_POLICY = "cosine"
-# steps_with_relative_lrs: epochs at which the factors LRS (of BASE_LR) begin.
+_C.SOLVER = Section()
+# Learning rate that the policy starts from, for TRAIN.BATCH_SIZE clips. It is not scaled
+# implicitly.
+_C.SOLVER.BASE_LR = number(0.1, at_least=0)
+# Batch size that BASE_LR and WARMUP_START_LR are given for. Both are multiplied by
+# TRAIN.BATCH_SIZE / BASE_LR_BATCH_SIZE. 0 does not scale. The batch size of one machine gives
+# PySlowFast's BASE_LR_SCALE_NUM_SHARDS True.
+_C.SOLVER.BASE_LR_BATCH_SIZE = number(0, at_least=0)
+# Learning rate over the epochs: half a cosine down to 0, or constant factors from given epochs.
+_C.SOLVER.LR_POLICY = choice("cosine", "steps_with_relative_lrs")
+# Epochs at which the factors of LRS begin, from 0 (steps_with_relative_lrs).
 _C.SOLVER.STEPS = []
+# Factors of BASE_LR, one per entry of STEPS (steps_with_relative_lrs).
 _C.SOLVER.LRS = []
-# Epochs of a training.
-_C.SOLVER.MAX_EPOCH = 30
-# Epochs of linear warm-up and the learning rate that it begins with.
-_C.SOLVER.WARMUP_EPOCHS = 0.0
-_C.SOLVER.WARMUP_START_LR = 0.01
-# sgd, adam or adamw.
-_C.SOLVER.OPTIMIZING_METHOD = "sgd"
-# sgd only: momentum, its dampening, Nesterov's form (which allows no dampening).
-_C.SOLVER.MOMENTUM = 0.9
-_C.SOLVER.DAMPENING = 0.0
+# Number of epochs of a training.
+_C.SOLVER.MAX_EPOCH = number(30, at_least=1)
+# Epochs of linear warm-up, from WARMUP_START_LR to the learning rate of the policy.
+_C.SOLVER.WARMUP_EPOCHS = number(0.0, at_least=0)
+# Learning rate at the start of the warm-up.
+_C.SOLVER.WARMUP_START_LR = number(0.01, at_least=0)
+
+# Optimizer.
+_C.SOLVER.OPTIMIZING_METHOD = choice("sgd", "adam", "adamw")
+# Momentum of sgd.
+_C.SOLVER.MOMENTUM = number(0.9, at_least=0, below=1)
+# Dampening of the momentum of sgd.
+_C.SOLVER.DAMPENING = number(0.0, at_least=0, below=1)
+# Use Nesterov momentum in sgd. Needs DAMPENING 0.
 _C.SOLVER.NESTEROV = True
-# Steps with a loss or gradient that is not finite, on any rank, change nothing; more of them than
-# this end the training.
-_C.SOLVER.SKIP_NONFINITE = 0
-# Weight decay of all parameters but those of batch norm (BN.WEIGHT_DECAY).
-_C.SOLVER.WEIGHT_DECAY = 1e-4
-# One kernel for all weights: always, never, auto (on CUDA). The update differs by rounding.
-_C.SOLVER.FUSED = "auto"
-# Bound of every gradient entry, or of the L2 norm of all gradients; 0: none. One of the two.
-_C.SOLVER.CLIP_GRAD_VAL = 0.0
-_C.SOLVER.CLIP_GRAD_L2NORM = 0.0
-# Parts that a process's share of the batch goes through the model in, one after the other, for one
-# step: memory of a part, and batch-norm statistics of each part. SUML.GRAD_CACHE says where the
-# negatives come from then.
-_C.SOLVER.ACCUMULATE = 1
-# Decay of the moving average of weights and statistics, which is validated, kept in checkpoints
-# beside the weights, and tested (TEST.EMA); 0: none.
-_C.SOLVER.EMA_DECAY = 0.0
+# Number of non-finite steps to tolerate. A step with a non-finite loss or gradient on any rank
+# changes nothing; one more than this number ends the training.
+_C.SOLVER.SKIP_NONFINITE = number(0, at_least=0)
+# Weight decay of all parameters except those of batch norm (BN.WEIGHT_DECAY).
+_C.SOLVER.WEIGHT_DECAY = number(1e-4, at_least=0)
+# Update all weights in one kernel; auto does so on CUDA. Values differ by rounding.
+_C.SOLVER.FUSED = choice("auto", "always", "never")
+
+# Largest absolute value of a gradient entry; larger ones are clipped. 0 disables it. Excludes
+# CLIP_GRAD_L2NORM.
+_C.SOLVER.CLIP_GRAD_VAL = number(0.0, at_least=0)
+# Largest L2 norm of all gradients together; a larger one is scaled down. 0 disables it. Excludes
+# CLIP_GRAD_VAL.
+_C.SOLVER.CLIP_GRAD_L2NORM = number(0.0, at_least=0)
+# Parts that each process splits its share of the batch into, one after the other for one step.
+# Saves memory; batch-norm statistics are those of a part. SUML.GRAD_CACHE decides where negatives
+# come from.
+_C.SOLVER.ACCUMULATE = number(1, at_least=1)
+# Decay of the moving average of weights and batch-norm statistics. The average is validated, kept
+# in checkpoints next to the weights, and tested (TEST.EMA). 0 disables it.
+_C.SOLVER.EMA_DECAY = number(0.0, at_least=0, below=1)
 
 # ---------------------------------------------------------------------------------------------
-# Loader and log
+# Loader, processes and log
 # ---------------------------------------------------------------------------------------------
-_C.DATA_LOADER = CfgNode()
-# Worker processes per training process; 0 loads in the process itself.
-_C.DATA_LOADER.NUM_WORKERS = 8
-# Copy batches to page-locked memory, from where they reach a GPU faster.
+_C.DATA_LOADER = Section()
+# Worker processes per training process. 0 loads in the training process itself.
+_C.DATA_LOADER.NUM_WORKERS = number(8, at_least=0)
+# Copy batches to page-locked memory, which makes the transfer to a GPU faster.
 _C.DATA_LOADER.PIN_MEMORY = True
-# Workers fill the same shared memory again and again, which spares page faults: as much of it as
-# batches may wait (2 per worker; in test 1 segment), and one more, for training, validation, test
-# each, below /dev/shm (8 workers and 32 pairs of 32 x 256 x 256: 6.9 GB a process). What the
-# loader gives out then holds until the next is asked for.
+# Let workers fill the same shared memory over and over, which saves page faults. Training,
+# validation and test each reserve space in /dev/shm for all batches that may wait (2 per worker, in
+# a test 1 segment) and one more: 6.9 GB a process for 8 workers and batches of 32 pairs of
+# 32 x 256 x 256. A batch is then valid only until the next one is requested.
 _C.DATA_LOADER.SHARED_RING = True
-# Seconds to wait for a batch before a dead or hanging worker is an error; 0: for ever.
-_C.DATA_LOADER.TIMEOUT = 300
+# Seconds to wait for a batch before a dead or hanging worker is an error. 0 waits indefinitely.
+_C.DATA_LOADER.TIMEOUT = number(300, at_least=0)
 
-_C.DISTRIBUTED = CfgNode()
-# Seconds that a process waits for the others, at the start and in every collective call, before one
-# that does not come is an error.
-_C.DISTRIBUTED.TIMEOUT = 1800
+_C.DISTRIBUTED = Section()
+# Seconds that a process waits for the others, at the start and in every collective call, before a
+# missing one is an error.
+_C.DISTRIBUTED.TIMEOUT = number(1800, at_least=1)
 
-_C.TENSORBOARD = CfgNode()
-# Scalars into OUTPUT_DIR/tensorboard.
+_C.TENSORBOARD = Section()
+# Write scalars to OUTPUT_DIR/tensorboard.
 _C.TENSORBOARD.ENABLE = False
+
+
+# The declarations as yacs takes them, and the bounds by dotted key.
+_DEFAULTS = to_cfg(_C)
+BOUNDS = dict(bounds_of(_C))
 
 
 def get_cfg() -> CfgNode:
     """A fresh, unfrozen copy of the defaults."""
-    return _C.clone()
+    return _DEFAULTS.clone()

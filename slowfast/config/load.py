@@ -128,8 +128,8 @@ def _flatten(content: dict[Any, Any], origin: str, prefix: str = "") -> Iterator
 def _override_settings(overrides: Sequence[Any]) -> list[Setting]:
     if len(overrides) % 2:
         raise UserError(
-            f"{COMMAND_LINE}: {len(overrides)} words after the config file are no KEY VALUE pairs"
-            f" (KEY and VALUE are separate words): {' '.join(map(str, overrides))}"
+            f"{COMMAND_LINE}: {len(overrides)} words after the config file do not form KEY VALUE"
+            f" pairs (KEY and VALUE are separate words): {' '.join(map(str, overrides))}"
         )
     pairs = zip(overrides[::2], overrides[1::2], strict=True)
     return [Setting(str(key), value, COMMAND_LINE) for key, value in pairs]
@@ -143,7 +143,7 @@ def _unknown_key(setting: Setting, known: list[str]) -> str:
     if inside := _keys_in(setting.key, known):
         return f"{setting.where} is a section, not a key; its keys are {', '.join(inside)}"
     near = ", ".join(nearest(setting.key, known))
-    return f"{setting.where} is no config key; the nearest are {near}"
+    return f"{setting.where} is not a config key; the nearest are {near}"
 
 
 def nearest(key: str, known: Sequence[str], count: int = 3) -> list[str]:

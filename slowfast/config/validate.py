@@ -1,181 +1,39 @@
-"""Rules on the values of a merged config.
+"""Rules on several keys of a merged config together.
 
-What a run trains and tests is checked before it starts (engine/preflight/run_rules.py), as is what
-depends on the machine (devices, paths, number of processes).
+Bounds of a single key are declared with the key, in `defaults`. What a run trains and tests is
+checked before it starts (engine/preflight/run_rules.py), as is what depends on the machine
+(devices, paths, number of processes).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from slowfast.config.bounds import check_bounds
+from slowfast.config.defaults import BOUNDS
+from slowfast.config.heads import joint_name
 from slowfast.utils.errors import UserError
 
-_CHANNEL_ORDERS = ("bgr", "rgb")
-_CHECKPOINT_TYPES = ("pytorch", "caffe2")
-_VIEWS = ("fpv", "tpv")
-
-_PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
-
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "TRAIN.PRECISION": _PRECISIONS,
-    "TEST.PRECISION": _PRECISIONS,
-    "TRAIN.BEST_METRIC": (
-        *("", "action_top1", "verb_top1", "verb_top5", "noun_top1", "noun_top5"),
-        *("top1", "top5", "mAP", "verb_mAP", "noun_mAP"),
-    ),
-    "TRAIN.CHECKPOINT_TYPE": _CHECKPOINT_TYPES,
-    "TEST.CHECKPOINT_TYPE": _CHECKPOINT_TYPES,
-    "TEST.TASK": ("recognition", "features", "retrieval", "cross_view", "zero_shot"),
-    "TEST.EXO_SPLIT": ("train", "val", "test"),
-    "TEST.NUM_SPATIAL_CROPS": (1, 3),
-    "DATA.CHANNEL_ORDER": _CHANNEL_ORDERS,
-    "DATA.DECODER": ("auto", "simplejpeg", "opencv"),
-    "DATA.ENSEMBLE_METHOD": ("sum", "max"),
-    "DATA.ON_BAD_FRAME": ("error", "nearest"),
-    "DATA.RESIZE_ON": ("auto", "worker", "device"),
-    "EXO.VIEW": _VIEWS,
-    "EXO.SEGMENTS_VIEW": _VIEWS,
-    "EXO.CLIP_POSITION": ("segment", "first_frame"),
-    "EXO.CHANNEL_ORDER": _CHANNEL_ORDERS,
-    "SUML.NEGATIVES": ("all", "drop_same_label", "drop_same_text", "multi_positive"),
-    "SUML.TEXT_NEGATIVES": ("both", "video"),
-    "SUML.ALIGN.KIND": ("dcl", "dcl_weighted", "triplet", "soft", "factorised", "none"),
-    "SUML.ALIGN.RELEVANCE": ("text", "label"),
-    "SUML.PAIRS.MINING": ("text", "tiers", "tiers_text", "factors"),
-    "SUML.PAIRS.INDEX": ("exact", "ivf"),
-    "MODEL.LOSS_FUNC": ("cross_entropy", "bce_logit"),
-    "MODEL.HEAD_ACT": ("softmax", "sigmoid"),
-    "MODEL.HEAD_POOL": ("global", "window"),
-    "MODEL.FREEZE_STAGES": (0, 1, 2, 3, 4, 5),
-    "RESNET.DEPTH": (50, 101),
-    "BN.NORM_TYPE": ("batchnorm", "sync_batchnorm", "frozen"),
-    "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
-    "SOLVER.OPTIMIZING_METHOD": ("sgd", "adam", "adamw"),
-    "SOLVER.FUSED": ("auto", "always", "never"),
-}
-
-AT_LEAST: dict[str, int] = {
-    "NUM_GPUS": 0,
-    "NUM_SHARDS": 1,
-    "SHARD_ID": 0,
-    "RNG_SEED": 0,
-    "LOG_PERIOD": 1,
-    "TRAIN.BATCH_SIZE": 1,
-    "TRAIN.EVAL_PERIOD": 1,
-    "TRAIN.CHECKPOINT_PERIOD": 1,
-    "TRAIN.CHECKPOINT_PERIOD_ITERS": 0,
-    "TRAIN.CHECKPOINT_KEEP": 0,
-    "TRAIN.CHECKPOINT_KEEP_EVERY": 0,
-    "SOLVER.SKIP_NONFINITE": 0,
-    "TEST.BATCH_SIZE": 1,
-    "TEST.CHUNK_VIEWS": 1,
-    "TEST.PARTIAL_SEC": 0,
-    "TEST.NUM_ENSEMBLE_VIEWS": 1,
-    "DATA.NUM_FRAMES": 1,
-    "DATA.SAMPLING_RATE": 1,
-    "DATA.RETRIES": 0,
-    "DATA.TRAIN_CROP_SIZE": 1,
-    "DATA.TEST_CROP_SIZE": 1,
-    "DATA.CROP_SIZE": 32,
-    "EXO.NUM_FRAMES": 1,
-    "EXO.SAMPLING_RATE": 1,
-    "EXO.LIGHTING_STD": 0,
-    "SUML.EMBED_DIM": 1,
-    "SUML.WEIGHTS.EXO_CLS": 0,
-    "SUML.WEIGHTS.ALIGN": 0,
-    "SUML.WEIGHTS.EGO_TEXT": 0,
-    "SUML.WEIGHTS.EXO_TEXT": 0,
-    "SUML.ALIGN.MARGIN": 0,
-    "SUML.QUEUE.SIZE": 0,
-    "SUML.PAIRS.TOP_K": 1,
-    "SUML.PAIRS.IVF_LISTS": 0,
-    "SUML.PAIRS.IVF_PROBES": 1,
-    "MODEL.NUM_CLASSES": 1,
-    "MODEL.FC_INIT_STD": 0,
-    "RESNET.NUM_GROUPS": 1,
-    "RESNET.WIDTH_PER_GROUP": 1,
-    "SLOWFAST.ALPHA": 1,
-    "SLOWFAST.BETA_INV": 1,
-    "SLOWFAST.FUSION_CONV_CHANNEL_RATIO": 1,
-    "SLOWFAST.FUSION_KERNEL_SZ": 1,
-    "BN.NUM_BATCHES_PRECISE": 1,
-    "BN.WEIGHT_DECAY": 0,
-    "SOLVER.BASE_LR": 0,
-    "SOLVER.MAX_EPOCH": 1,
-    "SOLVER.WARMUP_EPOCHS": 0,
-    "SOLVER.WARMUP_START_LR": 0,
-    "SOLVER.WEIGHT_DECAY": 0,
-    "SOLVER.BASE_LR_BATCH_SIZE": 0,
-    "SOLVER.CLIP_GRAD_VAL": 0,
-    "SOLVER.CLIP_GRAD_L2NORM": 0,
-    "SOLVER.ACCUMULATE": 1,
-    "DATA_LOADER.NUM_WORKERS": 0,
-    "DATA_LOADER.TIMEOUT": 0,
-    "DISTRIBUTED.TIMEOUT": 1,
-}
-ABOVE_ZERO = ("SUML.TEMPERATURE", "SUML.ALIGN.SIGMA")
-FROM_ZERO_BELOW_ONE = (
-    *("MODEL.DROPOUT_RATE", "SOLVER.MOMENTUM", "SOLVER.DAMPENING", "SOLVER.EMA_DECAY"),
-    "SUML.QUEUE.MOMENTUM",
-)
-
-# Per stage s2..s5, (slow, fast): the smallest value.
-_PER_STAGE = {
-    "RESNET.NUM_BLOCK_TEMP_KERNEL": 0,
-    "RESNET.SPATIAL_STRIDES": 1,
-    "RESNET.SPATIAL_DILATIONS": 1,
-}
+_HEAD_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 Rule = Callable[[CfgNode], str | None]
 
 
 def validate(cfg: CfgNode) -> None:
-    """Check values and how they fit together. Raises: UserError with keys, values and the mend."""
-    _raise_first(cfg, (_choices, _bounds, *_RULES))
+    """Check the value of every key, then how they fit together.
 
-
-def _raise_first(cfg: CfgNode, rules: tuple[Rule, ...]) -> None:
-    for rule in rules:
+    Raises: UserError with keys, values and the fix.
+    """
+    check_bounds(cfg, BOUNDS)
+    for rule in _RULES:
         if message := rule(cfg):
             raise UserError(message)
-
-
-def _value(cfg: CfgNode, key: str) -> Any:
-    for part in key.split("."):
-        cfg = cfg[part]
-    return cfg
-
-
-def _choices(cfg: CfgNode) -> str | None:
-    for key, choices in CHOICES.items():
-        if (value := _value(cfg, key)) not in choices:
-            named = ", ".join(str(choice) if choice != "" else "'' (none)" for choice in choices)
-            return f"{key} is {value!r}; choose one of {named}"
-    return None
-
-
-def _bounds(cfg: CfgNode) -> str | None:
-    for key, least in AT_LEAST.items():
-        if (value := _value(cfg, key)) < least:
-            return f"{key} is {value}; set it to {least} or more"
-    for key in ABOVE_ZERO:
-        if (value := _value(cfg, key)) <= 0:
-            return f"{key} is {value}; set it above 0"
-    for key in FROM_ZERO_BELOW_ONE:
-        if not 0 <= (value := _value(cfg, key)) < 1:
-            return f"{key} is {value}; set it from 0 to below 1"
-    return None
-
-
-def _threshold(cfg: CfgNode) -> str | None:
-    if -1 <= cfg.SUML.ALIGN.THRESHOLD <= 1:
-        return None
-    return f"SUML.ALIGN.THRESHOLD is {cfg.SUML.ALIGN.THRESHOLD}; set a cosine, from -1 to 1"
 
 
 def _shard(cfg: CfgNode) -> str | None:
@@ -185,10 +43,6 @@ def _shard(cfg: CfgNode) -> str | None:
             f"machines are numbered from 0 to {cfg.NUM_SHARDS - 1}"
         )
     return None
-
-
-def _output_dir(cfg: CfgNode) -> str | None:
-    return None if cfg.OUTPUT_DIR else "OUTPUT_DIR is empty; name a folder ('.' for this one)"
 
 
 def _slow_frames(cfg: CfgNode) -> str | None:
@@ -203,22 +57,11 @@ def _slow_frames(cfg: CfgNode) -> str | None:
 
 def _jitter(cfg: CfgNode) -> str | None:
     scales, crop = cfg.DATA.TRAIN_JITTER_SCALES, cfg.DATA.TRAIN_CROP_SIZE
-    if len(scales) != 2 or scales[0] > scales[1]:
-        return f"DATA.TRAIN_JITTER_SCALES is {scales}; give [smallest, largest]"
     if scales[0] < crop:
         return (
             f"DATA.TRAIN_JITTER_SCALES {scales} begins below DATA.TRAIN_CROP_SIZE {crop}, which"
             f" cannot be cut from it; raise the one to {crop} or lower the other to {scales[0]}"
         )
-    return None
-
-
-def _pixel_statistics(cfg: CfgNode) -> str | None:
-    for key in ("DATA.MEAN", "DATA.STD"):
-        if len(value := _value(cfg, key)) != 3:
-            return f"{key} is {value}; give one number per colour channel, 3 in all"
-    if min(cfg.DATA.STD) <= 0:
-        return f"DATA.STD is {cfg.DATA.STD}; set all three above 0"
     return None
 
 
@@ -233,6 +76,36 @@ def _class_counts(cfg: CfgNode) -> str | None:
     return None
 
 
+def _head_names(cfg: CfgNode) -> str | None:
+    for section in ("MODEL", "EXO"):
+        names, counts = cfg[section].HEAD_NAMES, cfg[section].NUM_CLASSES_LIST
+        # A model with a single head of MODEL.NUM_CLASSES has no list, and no use for the names.
+        if section == "MODEL" and not counts:
+            continue
+        if fix := _head_names_fix(names, counts):
+            return (
+                f"{section}.HEAD_NAMES is {names}, of the heads of {section}.NUM_CLASSES_LIST"
+                f" {counts}; {fix}"
+            )
+    return None
+
+
+def _head_names_fix(names: list[str], counts: list[int]) -> str | None:
+    if len(names) != len(counts):
+        return f"give as many names as sizes ({len(names)} and {len(counts)} now)"
+    for name in names:
+        if not _HEAD_NAME.fullmatch(name):
+            return (
+                f"rename {name!r}: a name starts with a lower-case letter, followed by lower-case"
+                " letters, digits and underscores"
+            )
+        if names.count(name) > 1:
+            return f"give each head a name of its own, instead of {name!r} twice"
+    if (joint := joint_name(names)) in names:
+        return f"rename {joint!r}: that is the name of the answer of all heads together"
+    return None
+
+
 def _width(cfg: CfgNode) -> str | None:
     width, ratio = cfg.RESNET.WIDTH_PER_GROUP, cfg.SLOWFAST.BETA_INV
     if width % ratio:
@@ -240,25 +113,6 @@ def _width(cfg: CfgNode) -> str | None:
             f"RESNET.WIDTH_PER_GROUP {width} is not a multiple of SLOWFAST.BETA_INV {ratio}, so"
             f" the fast pathway has no whole width; set the width to {-(-width // ratio) * ratio}"
         )
-    return None
-
-
-def _fusion_kernel(cfg: CfgNode) -> str | None:
-    kernel = cfg.SLOWFAST.FUSION_KERNEL_SZ
-    if kernel % 2 == 0:
-        return f"SLOWFAST.FUSION_KERNEL_SZ is {kernel}; set an odd size, e.g. {kernel + 1}"
-    return None
-
-
-def _stage_lists(cfg: CfgNode) -> str | None:
-    for key, least in _PER_STAGE.items():
-        value = _value(cfg, key)
-        shaped = len(value) == 4 and all(len(stage) == 2 for stage in value)
-        if not shaped or any(number < least for stage in value for number in stage):
-            return (
-                f"{key} is {value}; give [slow, fast] for each of the stages s2 to s5, all numbers"
-                f" {least} or more"
-            )
     return None
 
 
@@ -307,9 +161,6 @@ def _nesterov(cfg: CfgNode) -> str | None:
 
 
 def _recomputed_stages(cfg: CfgNode) -> str | None:
-    stages = [f"s{n}{part}" for n in range(1, 6) for part in ("", "_fuse")][:-1]
-    if unknown := [name for name in cfg.MODEL.RECOMPUTE_STAGES if name not in stages]:
-        return f"MODEL.RECOMPUTE_STAGES has {unknown}; choose of {', '.join(stages)}"
     if cfg.MODEL.RECOMPUTE_STAGES and cfg.MODEL.COMPILE:
         return (
             f"MODEL.COMPILE True does not go with MODEL.RECOMPUTE_STAGES"
@@ -390,14 +241,11 @@ def _average(cfg: CfgNode) -> str | None:
 
 _RULES: tuple[Rule, ...] = (
     _shard,
-    _output_dir,
     _slow_frames,
     _jitter,
-    _pixel_statistics,
     _class_counts,
+    _head_names,
     _width,
-    _fusion_kernel,
-    _stage_lists,
     _temporal_blocks,
     _recomputed_stages,
     _clipping,
@@ -408,5 +256,4 @@ _RULES: tuple[Rule, ...] = (
     _average,
     _steps,
     _nesterov,
-    _threshold,
 )

@@ -186,7 +186,7 @@ def test_wrong_type_in_a_file_names_the_file_that_has_it(write: Write) -> None:
 )
 def test_unknown_key_offers_the_nearest(write: Write, key: str, near: str) -> None:
     line = refusal(write(""), key, "1")
-    assert line.startswith(f"command line: {key} is no config key; the nearest are ")
+    assert line.startswith(f"command line: {key} is not a config key; the nearest are ")
     if key != "TRAIN.DATASET.NAME":
         assert near in line
 
@@ -194,7 +194,7 @@ def test_unknown_key_offers_the_nearest(write: Write, key: str, near: str) -> No
 def test_unknown_key_in_a_file_names_the_file_that_has_it(write: Write) -> None:
     base = write("SOLVER: {BASE_LRR: 1}\n", "base.yaml")
     line = refusal(write("_BASE_: base.yaml\n"))
-    assert line.startswith(f"{base}: SOLVER.BASE_LRR is no config key")
+    assert line.startswith(f"{base}: SOLVER.BASE_LRR is not a config key")
     assert "SOLVER.BASE_LR" in line.split("nearest are ")[1]
 
 
@@ -218,7 +218,7 @@ def test_section_with_nothing_in_it_sets_nothing(write: Write) -> None:
 
 def test_odd_overrides(write: Write) -> None:
     line = refusal(write(""), "TRAIN.ENABLE", "False", "NUM_GPUS=0")
-    assert "3 words after the config file are no KEY VALUE pairs" in line
+    assert "3 words after the config file do not form KEY VALUE pairs" in line
     assert "NUM_GPUS=0" in line
 
 

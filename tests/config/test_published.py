@@ -1,4 +1,4 @@
-"""Published files and override lines go on working."""
+"""Published files and override lines keep working."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config import get_cfg, load_config, log_notes
 from slowfast.config.load import leaves
-from slowfast.config.published import (
+from slowfast.config.published import kind_of
+from slowfast.config.published_tables import (
     ACCEPTED_VALUES,
     EXO_CHECKPOINT,
     PUBLISHED_DEFAULTS,
     RENAMED_KEYS,
-    kind_of,
 )
 from slowfast.engine.preflight.run_rules import validate_run
 from slowfast.utils.errors import UserError
@@ -316,9 +316,9 @@ def test_notes_wait_for_a_log(suml: Path, caplog: pytest.LogCaptureFixture) -> N
         ("DEMO.ENABLE", "True"),
     ],
 )
-def test_what_is_not_here_is_refused(suml: Path, key: str, value: str) -> None:
+def test_what_is_not_supported_is_refused(suml: Path, key: str, value: str) -> None:
     line = refusal(suml, key, value)
-    assert line.startswith(f"command line: {key} {value!r} asks for something that is not here")
+    assert line.startswith(f"command line: {key} {value!r} is not supported; remove the key or")
 
 
 @pytest.mark.parametrize(

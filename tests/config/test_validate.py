@@ -8,12 +8,19 @@ from typing import Any
 import pytest
 
 from slowfast.config import get_cfg, load_config, validate
-from slowfast.config.load import leaves
-from slowfast.config.validate import ABOVE_ZERO, AT_LEAST, CHOICES, FROM_ZERO_BELOW_ONE
+from slowfast.config.bounds import Choice, Range
+from slowfast.config.defaults import BOUNDS
 from slowfast.utils.errors import UserError
 
 STEPS = ["SOLVER.LR_POLICY", "steps_with_relative_lrs"]
 R101 = "[[3, 3], [4, 4], [23, 23], [3, 3]]"
+CHOICES = {key: bound.values for key, bound in BOUNDS.items() if isinstance(bound, Choice)}
+RANGES = {key: bound for key, bound in BOUNDS.items() if isinstance(bound, Range)}
+AT_LEAST = {
+    key: bound.at_least
+    for key, bound in RANGES.items()
+    if bound.at_least is not None and bound == Range(at_least=bound.at_least)
+}
 
 
 @pytest.fixture
@@ -32,18 +39,11 @@ def refusal(path: Path, overrides: list[Any]) -> str:
     return line.removeprefix(f"{path}: ")
 
 
-def test_tables_name_keys_that_exist() -> None:
-    keys = {key for key, _ in leaves(get_cfg())}
-    assert set(CHOICES) | set(AT_LEAST) | {*ABOVE_ZERO, *FROM_ZERO_BELOW_ONE} <= keys
-
-
 @pytest.mark.parametrize("key", CHOICES)
 def test_value_outside_its_choices(empty: Path, key: str) -> None:
     wrong: Any = 7 if isinstance(CHOICES[key][0], int) else "sideways"
-    line = refusal(empty, [key, wrong])
-    named = ", ".join(map(str, CHOICES[key])).removeprefix(", ")
-    assert line.startswith(f"{key} is {wrong!r}; choose one of ")
-    assert line.endswith(named)
+    named = ", ".join(map(str, CHOICES[key]))
+    assert refusal(empty, [key, wrong]) == f"{key} is {wrong!r}; choose one of {named}"
 
 
 @pytest.mark.parametrize("key", CHOICES)
@@ -64,13 +64,15 @@ def test_value_below_its_least(empty: Path, key: str) -> None:
     assert line.endswith(f"; set it to {AT_LEAST[key]} or more")
 
 
-@pytest.mark.parametrize("key", ABOVE_ZERO)
+@pytest.mark.parametrize("key", [key for key, bound in RANGES.items() if bound == Range(above=0)])
 @pytest.mark.parametrize("wrong", ["0", "-0.1"])
 def test_value_that_must_be_above_zero(empty: Path, key: str, wrong: str) -> None:
     assert refusal(empty, [key, wrong]) == f"{key} is {float(wrong)}; set it above 0"
 
 
-@pytest.mark.parametrize("key", FROM_ZERO_BELOW_ONE)
+@pytest.mark.parametrize(
+    "key", [key for key, bound in RANGES.items() if bound == Range(at_least=0, below=1)]
+)
 @pytest.mark.parametrize("wrong", ["1", "-0.5"])
 def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> None:
     assert refusal(empty, [key, wrong]) == f"{key} is {float(wrong)}; set it from 0 to below 1"
@@ -87,14 +89,14 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
             ["SHARD_ID", "2", "NUM_SHARDS", "2"],
             "SHARD_ID is 2 of NUM_SHARDS 2; machines are numbered from 0 to 1",
         ),
-        (["OUTPUT_DIR", ""], "OUTPUT_DIR is empty; name a folder ('.' for this one)"),
+        (["OUTPUT_DIR", ""], "OUTPUT_DIR is ''; name a folder ('.' for this one)"),
         (
             ["DATA.TRAIN_JITTER_SCALES", "[320, 256]"],
-            "DATA.TRAIN_JITTER_SCALES is [320, 256]; give [smallest, largest]",
+            "DATA.TRAIN_JITTER_SCALES is [320, 256]; give [smallest, largest], both 1 or more",
         ),
         (
             ["DATA.TRAIN_JITTER_SCALES", "[256]"],
-            "DATA.TRAIN_JITTER_SCALES is [256]; give [smallest, largest]",
+            "DATA.TRAIN_JITTER_SCALES is [256]; give [smallest, largest], both 1 or more",
         ),
         (
             ["DATA.TRAIN_CROP_SIZE", "280"],
@@ -103,11 +105,11 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
         ),
         (
             ["DATA.MEAN", "[0.5]"],
-            "DATA.MEAN is [0.5]; give one number per colour channel, 3 in all",
+            "DATA.MEAN is [0.5]; give 3 numbers, one per colour channel",
         ),
         (
             ["DATA.STD", "[0.2, 0, 0.2]"],
-            "DATA.STD is [0.2, 0.0, 0.2]; set all three above 0",
+            "DATA.STD is [0.2, 0.0, 0.2]; give 3 numbers, one per colour channel, all above 0",
         ),
         (
             ["MODEL.NUM_CLASSES_LIST", "[97, 0]"],
@@ -120,28 +122,58 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
             " more",
         ),
         (
+            ["MODEL.HEAD_NAMES", "[verb]"],
+            "MODEL.HEAD_NAMES is ['verb'], of the heads of MODEL.NUM_CLASSES_LIST [97, 300]; give"
+            " as many names as sizes (1 and 2 now)",
+        ),
+        (
+            ["MODEL.NUM_CLASSES_LIST", "[97]"],
+            "MODEL.HEAD_NAMES is ['verb', 'noun'], of the heads of MODEL.NUM_CLASSES_LIST [97];"
+            " give as many names as sizes (2 and 1 now)",
+        ),
+        (
+            ["EXO.HEAD_NAMES", "[]"],
+            "EXO.HEAD_NAMES is [], of the heads of EXO.NUM_CLASSES_LIST [25, 64]; give as many"
+            " names as sizes (0 and 2 now)",
+        ),
+        (
+            ["EXO.HEAD_NAMES", "[verb, verb]"],
+            "EXO.HEAD_NAMES is ['verb', 'verb'], of the heads of EXO.NUM_CLASSES_LIST [25, 64];"
+            " give each head a name of its own, instead of 'verb' twice",
+        ),
+        (
+            ["MODEL.HEAD_NAMES", "[all, noun]"],
+            "MODEL.HEAD_NAMES is ['all', 'noun'], of the heads of MODEL.NUM_CLASSES_LIST"
+            " [97, 300]; rename 'all': that is the name of the answer of all heads together",
+        ),
+        (
             ["RESNET.WIDTH_PER_GROUP", "12"],
             "RESNET.WIDTH_PER_GROUP 12 is not a multiple of SLOWFAST.BETA_INV 8, so the fast"
             " pathway has no whole width; set the width to 16",
         ),
         (
             ["SLOWFAST.FUSION_KERNEL_SZ", "4"],
-            "SLOWFAST.FUSION_KERNEL_SZ is 4; set an odd size, e.g. 5",
+            "SLOWFAST.FUSION_KERNEL_SZ is 4; set it to an odd number, 1 or more",
         ),
         (
             ["RESNET.SPATIAL_STRIDES", "[[1, 1], [2, 2], [2, 2]]"],
             "RESNET.SPATIAL_STRIDES is [[1, 1], [2, 2], [2, 2]]; give [slow, fast] for each of the"
-            " stages s2 to s5, all numbers 1 or more",
+            " stages s2 to s5, all 1 or more",
         ),
         (
             ["RESNET.SPATIAL_DILATIONS", "[[1], [1], [1], [1]]"],
             "RESNET.SPATIAL_DILATIONS is [[1], [1], [1], [1]]; give [slow, fast] for each of the"
-            " stages s2 to s5, all numbers 1 or more",
+            " stages s2 to s5, all 1 or more",
         ),
         (
             ["RESNET.NUM_BLOCK_TEMP_KERNEL", R101],
             f"RESNET.NUM_BLOCK_TEMP_KERNEL is {R101}, but RESNET.DEPTH 50 has only [3, 4, 6, 3]"
             " blocks per stage; set it to [[3, 3], [4, 4], [6, 6], [3, 3]]",
+        ),
+        (
+            ["MODEL.RECOMPUTE_STAGES", "[s2, s6]"],
+            "MODEL.RECOMPUTE_STAGES is ['s2', 's6']; choose any of s1, s1_fuse, s2, s2_fuse, s3,"
+            " s3_fuse, s4, s4_fuse, s5",
         ),
         (
             [*STEPS, "SOLVER.STEPS", "[0, 20]", "SOLVER.LRS", "[1]"],
@@ -171,7 +203,7 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
         ),
         (
             ["SUML.ALIGN.THRESHOLD", "50"],
-            "SUML.ALIGN.THRESHOLD is 50.0; set a cosine, from -1 to 1",
+            "SUML.ALIGN.THRESHOLD is 50.0; set it from -1 to 1",
         ),
         (
             ["SUML.QUEUE.SIZE", "64", "SUML.ALIGN.KIND", "soft"],
@@ -206,6 +238,15 @@ def test_values_that_do_not_fit(empty: Path, overrides: list[Any], line: str) ->
     assert refusal(empty, overrides) == line
 
 
+@pytest.mark.parametrize("name", ["", "Verb", "1st", "_verb", "two words", "verb-noun", "vérb"])
+@pytest.mark.parametrize("section", ["MODEL", "EXO"])
+def test_head_name_that_is_no_identifier(empty: Path, section: str, name: str) -> None:
+    line = refusal(empty, [f"{section}.HEAD_NAMES", ["noun", name]])
+    assert line.startswith(f"{section}.HEAD_NAMES is ['noun', {name!r}], of the heads of ")
+    assert f"{section}.NUM_CLASSES_LIST [" in line
+    assert f"; rename {name!r}: a name starts with a lower-case letter" in line
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -218,6 +259,15 @@ def test_values_that_do_not_fit(empty: Path, overrides: list[Any], line: str) ->
         ["RESNET.DEPTH", "101", "RESNET.NUM_BLOCK_TEMP_KERNEL", R101],
         # A last step beyond the last epoch, as released.
         [*STEPS, "SOLVER.STEPS", "[0, 30]", "SOLVER.LRS", "[1, 0.1]", "SOLVER.MAX_EPOCH", "1"],
+        # Names play no part without a list of heads.
+        ["MODEL.NUM_CLASSES_LIST", "[]"],
+        ["MODEL.HEAD_NAMES", "[noun, verb]"],
+        ["MODEL.HEAD_NAMES", "[scene, task_2]", "EXO.HEAD_NAMES", "[verb, tool]"],
+        # `action` and `all` are names of joint answers, of which a single head has none, and
+        # `action` is only that of a verb and a noun.
+        ["MODEL.HEAD_NAMES", "[action]", "MODEL.NUM_CLASSES_LIST", "[10]"],
+        ["MODEL.HEAD_NAMES", "[all]", "MODEL.NUM_CLASSES_LIST", "[10]"],
+        ["MODEL.HEAD_NAMES", "[verb, noun, action]", "MODEL.NUM_CLASSES_LIST", "[19, 51, 106]"],
         # Names that other files register.
         ["MODEL.MODEL_NAME", "MyModel", "TRAIN.DATASET", "my_kitchen"],
     ],

@@ -1,0 +1,103 @@
+"""The words in which `defaults.py` declares keys, and the config tree that they build.
+
+    _C.SOLVER.BASE_LR = number(0.1, at_least=0)
+    _C.SOLVER.LR_POLICY = choice("cosine", "steps_with_relative_lrs")
+    _C.SOLVER.NESTEROV = True
+
+The first argument is always the default. A key without a bound is declared by its default alone;
+the default's type is the type of the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from fvcore.common.config import CfgNode
+
+from slowfast.config.bounds import Bound, Choice, NotEmpty, Numbers, Odd, Range, Span, Subset
+
+
+class Section(SimpleNamespace):
+    """Keys and further sections, in the order of their declaration."""
+
+
+class Declaration(NamedTuple):
+    """Default and bound of one key."""
+
+    default: Any
+    bound: Bound | None = None
+
+
+def choice(default: str | int, *others: str | int) -> Declaration:
+    """One of the arguments."""
+    return Declaration(default, Choice((default, *others)))
+
+
+def subset(default: Sequence[str], of: Sequence[str]) -> Declaration:
+    """A list of any of the names in `of`."""
+    return Declaration(list(default), Subset(tuple(of)))
+
+
+def number(
+    default: float,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> Declaration:
+    """A number in a range; an int if the default is one."""
+    return Declaration(default, Range(at_least, above, at_most, below))
+
+
+def odd_number(default: int) -> Declaration:
+    """An odd number from 1, such as the size of a centred kernel."""
+    return Declaration(default, Odd())
+
+
+def span(default: Sequence[int], *, at_least: int) -> Declaration:
+    """`[smallest, largest]`."""
+    return Declaration(list(default), Span(Range(at_least)))
+
+
+def per_channel(default: Sequence[float], *, above: float | None = None) -> Declaration:
+    """A number for each of the three colour channels."""
+    each = None if above is None else Range(above=above)
+    return Declaration(list(default), Numbers((3,), "3 numbers, one per colour channel", each))
+
+
+def per_stage(default: Sequence[Sequence[int]], *, at_least: int) -> Declaration:
+    """`[slow, fast]` for each of the stages s2 to s5."""
+    layout = "[slow, fast] for each of the stages s2 to s5"
+    return Declaration(
+        [list(stage) for stage in default],
+        Numbers((4, 2), layout, Range(at_least)),
+    )
+
+
+def not_empty(default: str, wanted: str) -> Declaration:
+    """Text that must not be empty; wanted: what it names, for the error."""
+    return Declaration(default, NotEmpty(wanted))
+
+
+def to_cfg(section: Section) -> CfgNode:
+    """The plain defaults of a section as yacs holds them."""
+    cfg = CfgNode()
+    for name, entry in vars(section).items():
+        cfg[name] = to_cfg(entry) if isinstance(entry, Section) else _declaration(entry).default
+    return cfg
+
+
+def bounds_of(section: Section, prefix: str = "") -> Iterator[tuple[str, Bound]]:
+    """(dotted key, bound) of every key that has a bound."""
+    for name, entry in vars(section).items():
+        if isinstance(entry, Section):
+            yield from bounds_of(entry, f"{prefix}{name}.")
+        elif bound := _declaration(entry).bound:
+            yield prefix + name, bound
+
+
+def _declaration(entry: Any) -> Declaration:
+    return entry if isinstance(entry, Declaration) else Declaration(entry)
