@@ -55,15 +55,24 @@ def test_runs_once_and_compares(run, out):
     assert not result.failed
     assert calls(out) == dict.fromkeys(ALL, 1)
     table = json.loads((out / "table.json").read_text())
-    assert table["arms"]["plain"]["means"]["all"]["verb"]["value"] == pytest.approx(25.0)
-    assert table["arms"]["better"]["means"]["all"]["noun"]["value"] == pytest.approx(100.0)
-    (gain,) = [d for d in table["differences"] if d["subset"] == "all"]
-    assert (gain["arm"], gain["reference"]) == ("better", "plain")
-    assert gain["verb"]["value"] == pytest.approx(100 * 2 / 6)
-    assert "start" not in table["arms"]
+    values = {
+        (row["arm"], row["reference"], row["kind"]): row["value"]
+        for row in table["values"]
+        if row["subset"] == "all"
+    }
+    assert values["plain", "", "verb"] == pytest.approx(25.0)
+    assert values["better", "", "noun"] == pytest.approx(100.0)
+    assert values["better", "plain", "verb"] == pytest.approx(100 * 2 / 6)
+    assert len(values) == 3 * 3
+    assert {arm for arm, _, _ in values} == {*table["arms"]} == {"plain", "better"}
     # Seen: segments 0, 1, 2, 5; unseen: 3 and 4. Seed 2 of better hits 0 to 3.
     assert table["segments"] == {"all": 6, "seen": 4, "unseen": 2}
-    assert table["arms"]["better"]["by_seed"]["unseen"]["verb"] == [0.0, 50.0]
+    by_seed = {
+        row["seed"]: row["value"]
+        for row in table["by_seed"]
+        if (row["arm"], row["subset"], row["kind"]) == ("better", "unseen", "verb")
+    }
+    assert by_seed == {1: 0.0, 2: 50.0}
     for name in ("table.md", "table.tex", "table.csv", "figure.png", "figure.svg"):
         assert (out / name).stat().st_size
 
