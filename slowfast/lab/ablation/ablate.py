@@ -10,7 +10,7 @@ from pathlib import Path
 from slowfast.lab.ablation.figure import draw_figure
 from slowfast.lab.ablation.fingerprint import code_hash
 from slowfast.lab.ablation.lists import write_lists
-from slowfast.lab.ablation.outcomes import read_outcomes
+from slowfast.lab.ablation.outcomes import read_labels, read_outcomes
 from slowfast.lab.ablation.plan import Plan
 from slowfast.lab.ablation.progress import Display
 from slowfast.lab.ablation.report import compare, markdown, write_report
@@ -73,6 +73,7 @@ def ablate(
 def prepare(plan: Plan) -> None:
     """Write the plan's lists, and mine the pair tables that its arms read and that are missing."""
     write_lists(plan)
+    read_labels(plan)
     for arm in plan.arms:
         table = Path(arm.cfg.SUML.PAIRS.FILE)
         if arm.cfg.SUML.ENABLE and arm.cfg.TRAIN.ENABLE and not table.is_file():

@@ -109,6 +109,14 @@ def test_a_failed_run_is_told_and_others_go_on(run, out, content):
     assert calls(out) == dict.fromkeys(ALL, 1)
 
 
+def test_a_list_without_labels_ends_before_the_first_run(run, out, annotations):
+    path = annotations / "EPIC_100_validation.csv"
+    path.write_text(path.read_text().replace("verb_class", "verb_id"))
+    with pytest.raises(UserError, match="verb_class"):
+        run()
+    assert not calls(out)
+
+
 def test_nothing_finished_is_an_error(run, content):
     for arm in content["arms"].values():
         arm["set"]["SOLVER.BASE_LR"] = 9
