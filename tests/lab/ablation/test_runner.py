@@ -10,7 +10,7 @@ import pytest
 
 from slowfast.lab.ablation.ablate import ablate
 from slowfast.lab.ablation.plan import read_plan
-from slowfast.lab.ablation.runner import locked, share_of_machine
+from slowfast.lab.ablation.runner import Machine, locked
 from slowfast.utils.errors import UserError
 
 
@@ -32,9 +32,9 @@ def out(tmp_path):
 
 @pytest.fixture
 def run(plan_file, stand_in, out):
-    def run(**options):
+    def run(machine=Machine(), **options):  # noqa: B008
         lines = Lines()
-        return ablate(read_plan(plan_file()), out, stand_in, lines, **options), lines.said
+        return ablate(read_plan(plan_file()), out, stand_in, lines, machine, **options), lines.said
 
     return run
 
@@ -51,7 +51,7 @@ ALL = {f"{arm}/seed_{seed}" for arm in ("start", "plain", "better") for seed in 
 
 def test_runs_once_and_compares(run, out):
     """Verbs right: plain 1 and 2 of 6, better 3 and 4."""
-    result, said = run(jobs=2)
+    result, said = run(machine=Machine(jobs=2))
     assert not result.failed
     assert calls(out) == dict.fromkeys(ALL, 1)
     table = json.loads((out / "table.json").read_text())
@@ -201,11 +201,11 @@ def test_an_interruption_ends_the_children_and_is_gone_on_from(run, out, content
 
 def test_jobs_share_threads_and_gpus(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert share_of_machine(0, 1, 8, 4) == {"OMP_NUM_THREADS": "8", "MKL_NUM_THREADS": "8"}
-    gpus = [share_of_machine(slot, 2, 8, 4)["CUDA_VISIBLE_DEVICES"] for slot in range(2)]
+    assert Machine(1, 8, 4).share(0) == {"OMP_NUM_THREADS": "8", "MKL_NUM_THREADS": "8"}
+    gpus = [Machine(2, 8, 4).share(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(2)]
     assert gpus == ["0,2", "1,3"]
-    gpus = [share_of_machine(slot, 3, 2, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(3)]
+    gpus = [Machine(3, 2, 2).share(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)]
     assert gpus == ["0", "1", "0"]
-    assert share_of_machine(0, 3, 2, 0) == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    assert Machine(3, 2, 0).share(0) == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
-    assert share_of_machine(1, 2, 4, 2)["CUDA_VISIBLE_DEVICES"] == "6"
+    assert Machine(2, 4, 2).share(1)["CUDA_VISIBLE_DEVICES"] == "6"
