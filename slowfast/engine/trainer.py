@@ -32,10 +32,10 @@ from slowfast.engine.monitor.tensorboard import ScalarWriter
 from slowfast.engine.processes.setup import write_config
 from slowfast.engine.processes.signals import Interrupted, StopRequests, exit_status
 from slowfast.engine.solver import build_optimizer, lr_at_epoch, set_lr
+from slowfast.engine.step.batches import DeviceCopies
 from slowfast.engine.step.nonfinite import NonFiniteSteps
 from slowfast.engine.step.precise_bn import update_batch_norm
 from slowfast.engine.step.precision import set_precision
-from slowfast.engine.step.transfer import DeviceCopies
 from slowfast.engine.step.update import Update, update_options
 from slowfast.engine.validation import validate
 from slowfast.models.build import build_model
