@@ -27,7 +27,6 @@ from slowfast.engine.checkpoints.names import BEST, numbered_checkpoints
 from slowfast.engine.checkpoints.writer import CheckpointWriter
 from slowfast.engine.monitor.epoch_progress import EpochProgress
 from slowfast.engine.monitor.meters import StepClock
-from slowfast.engine.monitor.progress_bar import progress_line
 from slowfast.engine.monitor.tensorboard import ScalarWriter
 from slowfast.engine.processes.setup import write_config
 from slowfast.engine.processes.signals import Interrupted, StopRequests, exit_status
@@ -43,6 +42,7 @@ from slowfast.tasks.build import build_task
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
 from slowfast.utils.logging import log_json_stats
+from slowfast.utils.progress import progress_line
 
 logger = logging.getLogger(__name__)
 

@@ -39,7 +39,7 @@ class DeviceCopies:
 
 
 def split(batch: Any, parts: int) -> list[Any]:
-    """Split a batch (a dataclass of tensors with a row per clip) into up to `parts` smaller ones."""
+    """Split a batch, a dataclass of tensors with a row per clip, into at most `parts` batches."""
     rows = len(next(tensors(batch)))
     size = -(-rows // parts)
     return [_rows(batch, slice(start, start + size)) for start in range(0, rows, size)]
