@@ -10,18 +10,17 @@ import argparse
 import os
 import signal
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
 from slowfast.lab.ablation.ablate import ablate
 from slowfast.lab.ablation.plan import read_plan
-from slowfast.lab.ablation.progress import LogDisplay, terminal_display
 from slowfast.lab.ablation.runner import Machine
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.progress import open_display
 
 RUN_NET = Path(__file__).resolve().parent / "run_net.py"
 
@@ -50,7 +49,7 @@ def main() -> int:
     # An end by `kill` ends the children too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     plan = read_plan(args.plan)
-    with terminal_display() if sys.stderr.isatty() else nullcontext(LogDisplay()) as display:
+    with open_display() as display:
         result = ablate(
             plan,
             args.out or Path("runs/ablation") / args.plan.stem,

@@ -12,11 +12,11 @@ from slowfast.lab.ablation.fingerprint import code_hash
 from slowfast.lab.ablation.lists import write_lists
 from slowfast.lab.ablation.outcomes import read_labels, read_outcomes
 from slowfast.lab.ablation.plan import Plan
-from slowfast.lab.ablation.progress import Display
 from slowfast.lab.ablation.report import compare, markdown, write_report
 from slowfast.lab.ablation.runner import Machine, Runner, locked
 from slowfast.lab.ablation.runs import Run, check_unmixed, plan_runs
 from slowfast.semantics.build import mine_from_config
+from slowfast.utils.progress import Display
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from slowfast.lab.ablation.fingerprint import code_hash
-from slowfast.lab.ablation.progress import Display, Running, expected_end, time_left, trained_share
+from slowfast.lab.ablation.progress import expected_end, time_left, trained_share
 from slowfast.lab.ablation.runs import Record, Run, read_record
 from slowfast.utils.errors import UserError
+from slowfast.utils.progress import Bar, Display
 
 logger = logging.getLogger(__name__)
 
@@ -218,15 +219,14 @@ class Runner:
         return time_left(names, running, self._seconds, self._machine.jobs)
 
     def _show(self, waiting: Sequence[Run]) -> None:
-        running = [
-            Running(
-                c.run.name,
-                trained_share(c.run.folder / "log.txt", c.run.arm.cfg.SOLVER.MAX_EPOCH),
-            )
-            for c in self._children
-        ]
-        done = len(self._finished) + len(self._failed)
-        self._display.show(done, len(self._runs), running, self._time_left(waiting))
+        running = []
+        for run in (child.run for child in self._children):
+            share = trained_share(run.folder / "log.txt", run.arm.cfg.SOLVER.MAX_EPOCH)
+            running.append(Bar(f"  {run.name}", share))
+        done, total = len(self._finished) + len(self._failed), len(self._runs)
+        whole = (done + sum(bar.share for bar in running)) / max(total, 1)
+        text = f"{done}/{total} runs, {expected_end(self._time_left(waiting))}"
+        self._display.show([Bar("ablation", whole, text), *running])
 
     def _stop_children(self) -> None:
         """Let them write a checkpoint and end; a second interruption ends them at once."""

@@ -9,7 +9,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from slowfast.engine.step.precision import set_precision
-from slowfast.engine.testing.evaluated_model import ready_for_test
+from slowfast.engine.testing.view_scoring import ready_for_test
 from slowfast.lab.benchmark.report import Check, Report
 from slowfast.lab.benchmark.timing import one_thread
 from slowfast.lab.benchmark.workload import (

@@ -11,8 +11,8 @@ from fvcore.common.config import CfgNode
 from slowfast.engine.monitor.meters import StepClock
 from slowfast.engine.preflight.cost import synthetic_batch
 from slowfast.engine.solver import build_optimizer
+from slowfast.engine.step.batches import DeviceCopies
 from slowfast.engine.step.precision import set_precision
-from slowfast.engine.step.transfer import DeviceCopies
 from slowfast.engine.step.update import Update, update_options
 from slowfast.lab.benchmark.report import Check, Report, Table
 from slowfast.lab.benchmark.timing import count_waits, interleaved, one_thread

@@ -21,7 +21,7 @@ class Lines:
     def say(self, text):
         self.said.append(text)
 
-    def show(self, done, total, running, left_sec):
+    def show(self, bars):
         pass
 
 
