@@ -13,9 +13,13 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from slowfast.engine.checkpoints.compatible import check_resumable
-from slowfast.engine.checkpoints.files import damage, write_checkpoint
+from slowfast.engine.checkpoints.files import (
+    checkpoint_path,
+    damage,
+    numbered_checkpoints,
+    write_checkpoint,
+)
 from slowfast.engine.checkpoints.formats import load_checkpoint_file
-from slowfast.engine.checkpoints.names import checkpoint_path, numbered_checkpoints
 from slowfast.engine.checkpoints.weight_names import (
     EXO_ONLY_HEAD,
     as_exo_half,

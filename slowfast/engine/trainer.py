@@ -23,7 +23,7 @@ from slowfast.engine.checkpoint import (
     load_training_state,
     newest_checkpoint,
 )
-from slowfast.engine.checkpoints.names import BEST, numbered_checkpoints
+from slowfast.engine.checkpoints.files import BEST, numbered_checkpoints
 from slowfast.engine.checkpoints.writer import CheckpointWriter
 from slowfast.engine.monitor.epoch_progress import EpochProgress
 from slowfast.engine.monitor.meters import StepClock

@@ -1,6 +1,6 @@
-"""Checkpoint files on disk: written whole or not at all, checked by their content.
+"""Checkpoint files on disk: their names, atomic writes, and a check of their content.
 
-A checkpoint is the zip archive that `torch.save` makes. The archive's comment, which every reader
+A checkpoint is the zip archive that `torch.save` writes. The archive's comment, which every reader
 skips, holds the SHA-256 of the archive without it: file and digest are one file, so a crash cannot
 part them.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -19,6 +20,10 @@ import torch
 
 from slowfast.utils.files import sync_folder
 
+BEST = "best"
+
+_FOLDER = "checkpoints"
+_NAME = re.compile(r"checkpoint_epoch_(\d+)(?:_iter_(\d+))?\.pyth")
 _DIGEST_PREFIX = b"sha256:"
 _COMMENT_LENGTH = len(_DIGEST_PREFIX) + 64
 # An archive without a comment ends in the comment's length, two bytes of 0.
@@ -26,8 +31,31 @@ _NO_COMMENT = struct.pack("<H", 0)
 _READ_BYTES = 1 << 20
 
 
+def checkpoint_path(output_dir: str | Path, epochs: int | str, iteration: int = 0) -> Path:
+    """Path of a run's checkpoint file.
+
+    epochs: number of finished epochs (`checkpoint_epoch_00030.pyth`), or a word
+        (`checkpoint_best.pyth`).
+    iteration: finished steps of the next epoch (`checkpoint_epoch_00030_iter_0001234.pyth`).
+    """
+    name = f"epoch_{epochs:05d}" if isinstance(epochs, int) else epochs
+    if iteration:
+        name += f"_iter_{iteration:07d}"
+    return Path(output_dir) / _FOLDER / f"checkpoint_{name}.pyth"
+
+
+def numbered_checkpoints(output_dir: str | Path) -> dict[tuple[int, int], Path]:
+    """A run's checkpoints by (finished epochs, finished steps of the next one), oldest first."""
+    numbered = {}
+    for path in (Path(output_dir) / _FOLDER).glob("checkpoint_epoch_*.pyth"):
+        matched = _NAME.fullmatch(path.name)
+        if matched:
+            numbered[int(matched[1]), int(matched[2] or 0)] = path
+    return dict(sorted(numbered.items()))
+
+
 class _HashingWriter:
-    """Passes bytes on to a file and hashes them on the way.
+    """Writes bytes to a file and hashes them on the way.
 
     fault: what the disk answered; torch.save replaces it by an error of its own.
     """

@@ -10,8 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from slowfast.engine.checkpoints.files import write_checkpoint
-from slowfast.engine.checkpoints.names import numbered_checkpoints
+from slowfast.engine.checkpoints.files import numbered_checkpoints, write_checkpoint
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from slowfast.datasets.frames.missing import missing_collected
 from slowfast.datasets.loading.loader import build_loader
 from slowfast.engine.checkpoint import load_checkpoint_file, newest_checkpoint
 from slowfast.engine.checkpoints.compatible import check_resumable
-from slowfast.engine.checkpoints.names import BEST, checkpoint_path
+from slowfast.engine.checkpoints.files import BEST, checkpoint_path
 from slowfast.engine.preflight.cost import StepCost, step_cost, synthetic_batch, view_cost
 from slowfast.engine.preflight.device_checks import check_device
 from slowfast.engine.processes.output_lock import lock_in

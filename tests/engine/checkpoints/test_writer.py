@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from slowfast.engine.checkpoints import writer as checkpoint_writer
-from slowfast.engine.checkpoints.names import checkpoint_path, numbered_checkpoints
+from slowfast.engine.checkpoints.files import checkpoint_path, numbered_checkpoints
 from slowfast.engine.checkpoints.writer import CheckpointWriter
 
 
