@@ -20,6 +20,14 @@ from slowfast.engine.checkpoints.files import (
     write_checkpoint,
 )
 from slowfast.engine.checkpoints.formats import load_checkpoint_file
+from slowfast.engine.checkpoints.match import (
+    LoadReport,
+    Match,
+    Need,
+    Shapes,
+    load_weights,
+    match_weights,
+)
 from slowfast.engine.checkpoints.weight_names import (
     EXO_ONLY_HEAD,
     as_exo_half,
@@ -27,14 +35,6 @@ from slowfast.engine.checkpoints.weight_names import (
     has_exo_half,
     heads_in,
     is_exo,
-)
-from slowfast.engine.checkpoints.weights import (
-    LoadReport,
-    Match,
-    Need,
-    Shapes,
-    load_weights,
-    match_weights,
 )
 from slowfast.models.ego_exo import EgoExoSlowFast
 from slowfast.models.published_names import EXO_HEAD, published_state_dict

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from slowfast.engine.checkpoints.match import load_weights
 from slowfast.engine.checkpoints.weight_names import is_ego, is_exo, stage_of
-from slowfast.engine.checkpoints.weights import load_weights
 from slowfast.models.published_names import (
     published_parameter_order,
     published_state_dict,

@@ -16,8 +16,8 @@ from slowfast.engine.checkpoint import (
     published_state_dict,
     save_checkpoint,
 )
+from slowfast.engine.checkpoints.match import inflate_weight
 from slowfast.engine.checkpoints.weight_names import published_names
-from slowfast.engine.checkpoints.weights import inflate_weight
 from slowfast.engine.solver import build_optimizer
 from slowfast.models import build_model
 from slowfast.models.published_names import published_parameter_order
