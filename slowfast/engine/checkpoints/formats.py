@@ -1,7 +1,7 @@
-"""Reads weights in every format there is, without running code of theirs.
+"""Reads checkpoint files of every format, without running code of theirs.
 
 PyTorch files (.pyth: published, PySlowFast's, ours; checkpoints or bare state dicts), safetensors,
-and Caffe2 pickles. Whatever the format, the weights come under published names.
+and Caffe2 pickles. Whatever the format, the weights get their published names.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import functools
 import logging
 import re
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slowfast.engine.checkpoints.checkpoint_file import CheckpointFile
 from slowfast.engine.checkpoints.files import damage, is_archive
-from slowfast.engine.checkpoints.weight_names import from_caffe2, published_names
+from slowfast.engine.checkpoints.weight_names import from_caffe2
+from slowfast.engine.checkpoints.weights import Weights
 from slowfast.utils.errors import UserError
 from slowfast.utils.safe_pickle.load import load_plain
 from slowfast.utils.safe_pickle.records import Record
@@ -27,15 +28,14 @@ from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Values
 
 logger = logging.getLogger(__name__)
 
-_WEIGHT_KEYS = ("model_state", "state_dict")
 _SAFE_TORCH = (2, 10)
 _TORCH_VALUES = (Tensor, torch.Size, torch.dtype, torch.device)
 
 
-def load_checkpoint_file(
+def read_checkpoint(
     path: Path | str, checkpoint_type: str = "pytorch", *, key: str = "*.CHECKPOINT_FILE_PATH"
-) -> dict[str, Any]:
-    """A checkpoint as a dict: `model_state` (published name -> tensor) and what else it holds.
+) -> CheckpointFile:
+    """Read a checkpoint file.
 
     checkpoint_type: pytorch (which takes .safetensors too) or caffe2.
     key: the configuration key that names the file, for errors.
@@ -46,37 +46,10 @@ def load_checkpoint_file(
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}; download it there or set {key}")
     if path.suffix == ".safetensors":
-        return {"model_state": published_names(_read_safetensors(path))}
+        return CheckpointFile.from_content(str(path), _read_safetensors(path))
     if checkpoint_type == "caffe2":
-        return {"model_state": _read_caffe2(path)}
-    content = _read_torch(path)
-    weights = published_names(weights_of(content, str(path)))
-    if not any(name in content for name in _WEIGHT_KEYS):
-        return {"model_state": weights}
-    return {**content, "model_state": weights}
-
-
-def weights_of(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
-    """The tensors of the state dict in a checkpoint, or of the checkpoint itself.
-
-    Raises: UserError where there are none.
-    """
-    state = content
-    if isinstance(content, Mapping):
-        state = next((content[key] for key in _WEIGHT_KEYS if key in content), content)
-    if isinstance(state, Mapping):
-        tensors = {
-            name: value
-            for name, value in state.items()
-            if isinstance(name, str) and isinstance(value, Tensor)
-        }
-        if tensors:
-            return tensors
-    held = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
-    raise UserError(
-        f"{source} holds no weights: expected {' or '.join(_WEIGHT_KEYS)}, or tensors by name, "
-        f"found {held[:200] or 'nothing'}"
-    )
+        return CheckpointFile(Weights.named(str(path), _read_caffe2(path)))
+    return CheckpointFile.from_content(str(path), _read_torch(path))
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

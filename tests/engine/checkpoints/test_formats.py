@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from slowfast.engine.checkpoint import (
-    Need,
-    load_checkpoint_file,
+    Required,
     load_weights,
     published_state_dict,
+    read_checkpoint,
 )
 from slowfast.engine.checkpoints import formats as checkpoint_formats
 from slowfast.utils.errors import UserError
@@ -71,7 +71,7 @@ class TestFormats:
         path = _saved(content, tmp_path / "a.pyth", _use_new_zipfile_serialization=not legacy)
         for source in (path, str(path), content):
             model = tiny_model(tiny_cfg(), seed=2)
-            report = load_weights(source, model, need=Need.ALL)
+            report = load_weights(source, model, required=Required.ALL)
             assert (report.missing, report.unexpected, report.mismatched) == ([], [], {})
             ours = published_state_dict(model)
             if name == "no counters":
@@ -83,7 +83,7 @@ class TestFormats:
         state = _state()
         save_file(state, tmp_path / "a.safetensors")
         model = tiny_model(tiny_cfg(), seed=2)
-        load_weights(tmp_path / "a.safetensors", model, need=Need.ALL)
+        load_weights(tmp_path / "a.safetensors", model, required=Required.ALL)
         assert_same(published_state_dict(model), state)
 
     def test_what_else_a_checkpoint_holds_is_kept(self, tmp_path: Path) -> None:
@@ -92,15 +92,16 @@ class TestFormats:
             "model_state": {"w": torch.ones(2)},
             "best": {"top1": np.float64(0.5), "curve": np.arange(3.0)},
         }
-        read = load_checkpoint_file(_saved(content, tmp_path / "a.pyth"))
-        assert read["epoch"] == 3
-        assert read["best"]["top1"] == 0.5
-        np.testing.assert_array_equal(read["best"]["curve"], np.arange(3.0))
+        read = read_checkpoint(_saved(content, tmp_path / "a.pyth"))
+        assert read.epoch == 3
+        assert set(read.extra) == {"best"}
+        assert read.extra["best"]["top1"] == 0.5
+        np.testing.assert_array_equal(read.extra["best"]["curve"], np.arange(3.0))
 
     def test_half_precision_is_widened(self) -> None:
         model = tiny_model(tiny_cfg(), seed=2)
         state = {name: value.half() for name, value in _state().items()}
-        load_weights(state, model, need=Need.ALL)
+        load_weights(state, model, required=Required.ALL)
         name = "s1.pathway0_stem.conv.weight"
         loaded = published_state_dict(model)[name]
         assert loaded.dtype == torch.float32
@@ -109,11 +110,11 @@ class TestFormats:
     @pytest.mark.parametrize("content", [{"epoch": 3}, {}, {"model_state": 3}, [1, 2], {"a": 1}])
     def test_a_file_without_weights(self, content: Any, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"a\.pyth holds no weights"):
-            load_checkpoint_file(_saved(content, tmp_path / "a.pyth"))
+            read_checkpoint(_saved(content, tmp_path / "a.pyth"))
 
     def test_a_missing_file_names_the_key(self) -> None:
         with pytest.raises(UserError, match=r"no checkpoint at none\.pyth.*TRAIN\.CHECK"):
-            load_checkpoint_file("none.pyth", key="TRAIN.CHECKPOINT_FILE_PATH")
+            read_checkpoint("none.pyth", key="TRAIN.CHECKPOINT_FILE_PATH")
 
     @pytest.mark.parametrize("suffix", ["pyth", "safetensors"])
     def test_damaged_files(self, suffix: str, tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ class TestFormats:
         for content in (b"", b"no checkpoint", data[: len(data) // 2], data[:10], data[:-1]):
             path.write_bytes(content)
             with pytest.raises(UserError, match=path.name) as raised:
-                load_checkpoint_file(path)
+                read_checkpoint(path)
             assert "\n" not in str(raised.value)
 
     def test_a_flipped_bit_in_the_weights(self, tmp_path: Path) -> None:
@@ -137,24 +138,24 @@ class TestFormats:
         path.write_bytes(data)
         torch.load(path, weights_only=True)
         with pytest.raises(UserError, match="damaged"):
-            load_checkpoint_file(path)
+            read_checkpoint(path)
 
     def test_a_wrong_type_names_the_key(self, tmp_path: Path) -> None:
         torch_file = _saved(_state(), tmp_path / "a.pyth")
         with pytest.raises(UserError, match=r"a\.pyth"):
-            load_checkpoint_file(torch_file, "caffe2")
+            read_checkpoint(torch_file, "caffe2")
         blobs = tmp_path / "a.pkl"
         blobs.write_bytes(pickle.dumps({"blobs": {"conv1_w": np.ones(2)}}))
         with pytest.raises(UserError, match="CHECKPOINT_TYPE caffe2"):
-            load_checkpoint_file(blobs)
+            read_checkpoint(blobs)
 
     def test_entries_that_are_no_weights_are_left_out(self, tmp_path: Path) -> None:
         odd = {3: torch.ones(1), "step": 4, "w": torch.ones(2)}
         path = _saved({"model_state": odd}, tmp_path / "a.pyth")
-        assert_same(load_checkpoint_file(path)["model_state"], {"w": torch.ones(2)})
+        assert_same(read_checkpoint(path).weights.tensors, {"w": torch.ones(2)})
         blobs = {3: np.ones(1), "o": np.array([None]), "conv1_w": np.ones(2, ">f8"), "lr": 0.1}
         (tmp_path / "a.pkl").write_bytes(pickle.dumps({"blobs": blobs}))
-        state = load_checkpoint_file(tmp_path / "a.pkl", "caffe2")["model_state"]
+        state = read_checkpoint(tmp_path / "a.pkl", "caffe2").weights.tensors
         assert_same(state, {"s1.pathway0_stem.conv.weight": torch.ones(2)})
 
     @pytest.mark.parametrize(("version", "warns"), [("2.9.1", 1), ("2.10.0", 0), ("3.0.0a0", 0)])
@@ -170,8 +171,8 @@ class TestFormats:
         checkpoint_formats._warn_of_old_torch.cache_clear()
         monkeypatch.setattr(torch, "__version__", version)
         with caplog.at_level(logging.WARNING):
-            load_checkpoint_file(path)
-            load_checkpoint_file(path)
+            read_checkpoint(path)
+            read_checkpoint(path)
         checkpoint_formats._warn_of_old_torch.cache_clear()
         assert ["torch 2.10" in record.getMessage() for record in caplog.records] == [True] * warns
 
@@ -189,7 +190,7 @@ class TestHostileFiles:
         content = payload if place == "whole" else {**content, place: payload}
         path = _saved(content, tmp_path / "a.pyth", _use_new_zipfile_serialization=not legacy)
         with pytest.raises(UserError, match=r"a\.pyth is refused.*posix\.system.*safetensors"):
-            load_checkpoint_file(path)
+            read_checkpoint(path)
         assert not mark.exists()
         torch.load(path, weights_only=False)
         assert mark.exists()
@@ -200,7 +201,7 @@ class TestHostileFiles:
         path = tmp_path / "a.pkl"
         path.write_bytes(hostile_pickles(mark)[name])
         with pytest.raises(UserError, match=r"a\.pkl"):
-            load_checkpoint_file(path, checkpoint_type)
+            read_checkpoint(path, checkpoint_type)
         assert not mark.exists()
 
     def test_numpy_types_are_never_built_by_numpy(self, tmp_path: Path) -> None:
@@ -215,9 +216,9 @@ class TestHostileFiles:
                     data = data.replace(b"i8", b"O8")
                 target.writestr(name, data)
         with pytest.raises(UserError, match=r"a\.pyth.*object array"):
-            load_checkpoint_file(path)
+            read_checkpoint(path)
 
     def test_functions_of_numpy_are_refused(self, tmp_path: Path) -> None:
         path = _saved({"w": Call(np.load, "a.npy")}, tmp_path / "a.pyth")
         with pytest.raises(UserError, match="refused"):
-            load_checkpoint_file(path)
+            read_checkpoint(path)

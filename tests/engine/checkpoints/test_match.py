@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from slowfast.engine.checkpoint import LoadReport, Need, load_weights, published_state_dict
+from slowfast.engine.checkpoint import LoadReport, Required, load_weights, published_state_dict
 from slowfast.engine.checkpoints.match import inflate_weight
 from slowfast.utils.errors import UserError
 from tests.engine.tiny_models import copied, tiny_cfg, tiny_model
@@ -44,7 +44,7 @@ class TestReport:
         report = LoadReport("a.pyth", ["x"] * 5, ["m"], ["u1", "u2", "u3", "u4"], {})
         assert report.summary() == (
             "a.pyth: 5 weights loaded; 1 (m) missing, which keep their initial values; "
-            "4 (u1, u2, u3, ...) that the model does not need; 0 of another shape: allowed"
+            "4 (u1, u2, u3, ...) that the model does not need; 0 of another shape"
         )
 
     def test_it_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -73,7 +73,7 @@ class TestInflation:
         state = _state()
         flat = {k: v.sum(2) if v.ndim == 5 else v for k, v in state.items()}
         model = tiny_model(tiny_cfg(), seed=2)
-        report = load_weights(flat, model, inflate=True, need=Need.ALL)
+        report = load_weights(flat, model, inflate=True, required=Required.ALL)
         assert not report.mismatched
         name = "s4.pathway1_res0.branch2.a.weight"
         frames = state[name].shape[2]
@@ -86,4 +86,4 @@ class TestInflation:
             k: v.sum(2) if v.ndim == 5 else v for k, v in _state().items()
         }
         with pytest.raises(UserError, match="another shape"):
-            load_weights(flat, tiny_model(tiny_cfg()), need=Need.BACKBONE)
+            load_weights(flat, tiny_model(tiny_cfg()), required=Required.BACKBONE)

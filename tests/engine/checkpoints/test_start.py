@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast.engine.checkpoint import load_initial_weights, published_state_dict
-from slowfast.engine.checkpoints.weight_names import is_exo
+from slowfast.engine.checkpoints.weights import part_of
 from slowfast.utils.errors import UserError
 from tests.engine.tiny_models import assert_same, copied, tiny_cfg, tiny_model
 
@@ -221,14 +221,14 @@ class TestDual:
     def test_the_exo_half_of_a_dual_file_as_exo_file(self, tmp_path: Path) -> None:
         ego, dual = _kinetics(1), _state("EgoExoSlowFast", 2)
         started = _Started(tmp_path, TRAIN=ego, EXO=dual)
-        exo = {name: value for name, value in dual.items() if is_exo(name)}
+        exo = {name: value for name, value in dual.items() if part_of(name).is_exo}
         assert any(name.startswith(PROJECTIONS[1]) for name in exo)
         started.check({**_backbone(ego), **exo})
 
     def test_the_exo_file_wins_over_the_exo_half_of_the_train_file(self, tmp_path: Path) -> None:
         dual, exo = _state("EgoExoSlowFast", 1), _state("ExoSlowFast", 2)
         started = _Started(tmp_path, TRAIN=dual, EXO=exo)
-        ego = {name: value for name, value in dual.items() if not is_exo(name)}
+        ego = {name: value for name, value in dual.items() if not part_of(name).is_exo}
         head = {n.replace("readout.", "head_lemma."): v for n, v in exo.items() if "readout" in n}
         started.check({**ego, **_as_exo(exo), **head})
 
