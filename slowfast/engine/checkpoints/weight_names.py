@@ -35,15 +35,13 @@ _CAFFE2_LEAF = {
 _CAFFE2_MODULES = (
     (r"(?P<p>t_)?conv1", "s1.pathway{p}_stem.conv"),
     (r"(?P<p>t_)?res_conv1_bn", "s1.pathway{p}_stem.bn"),
-    (r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch1", "s{s}.pathway{p}_res{i}.branch1"),
-    (r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch1_bn", "s{s}.pathway{p}_res{i}.branch1_bn"),
     (
-        r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch2(?P<c>[abc])",
-        "s{s}.pathway{p}_res{i}.branch2.{c}",
+        r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch1(?P<bn>_bn)?",
+        "s{s}.pathway{p}_res{i}.branch1{bn}",
     ),
     (
-        r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch2(?P<c>[abc])_bn",
-        "s{s}.pathway{p}_res{i}.branch2.{c}_bn",
+        r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch2(?P<c>[abc])(?P<bn>_bn)?",
+        "s{s}.pathway{p}_res{i}.branch2.{c}{bn}",
     ),
     (r"t_pool1_subsample", "s1_fuse.conv_f2s"),
     (r"t_pool1_subsample_bn", "s1_fuse.bn"),
@@ -76,7 +74,7 @@ def caffe2_name(blob: str) -> str:
     for pattern, published in _CAFFE2_MODULES:
         matched = re.fullmatch(pattern, module)
         if matched:
-            parts = matched.groupdict()
+            parts = matched.groupdict("")
             parts["p"] = "1" if parts.get("p") else "0"
             return f"{published.format(**parts)}.{_CAFFE2_LEAF[leaf]}"
     return ""
