@@ -69,14 +69,7 @@ class CheckpointFile:
     @property
     def epoch(self) -> int:
         """Zero-based index of the last finished epoch; -1 where the file names none."""
-        try:
-            return int(self.other.get("epoch", -1))
-        except (TypeError, ValueError) as error:
-            epoch = self.other["epoch"]
-            raise UserError(
-                f"{self.weights.source}: its epoch is {epoch!r}, not a number; set TRAIN.RESUME "
-                "False to start a training from its weights"
-            ) from error
+        return int(self.other.get("epoch", -1))
 
     @property
     def cfg_text(self) -> str:
@@ -96,10 +89,8 @@ class CheckpointFile:
     @property
     def average(self) -> Weights | None:
         """Moving average of the weights (SOLVER.EMA_DECAY); None where the run kept none."""
-        update = self.other.get("update")
-        if not isinstance(update, Mapping) or "average" not in update:
-            return None
-        return Weights.named(self.weights.source, update["average"])
+        average = self.other.get("update", {}).get("average")
+        return None if average is None else Weights.named(self.weights.source, average)
 
 
 def _tensors(source: str, content: Any) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Converts checkpoints of every readable format to .pyth or .safetensors, on names alone."""
+"""Converts checkpoints of every readable format to .pyth or .safetensors, without a model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def convert_checkpoint(
     ego_only: leave out the exo half and the projections, which a test does not need.
     head: new name of the ego head, or OLD=NEW where the source has several.
 
-    Raises: UserError for a source that cannot be read and a head that is not there.
+    Raises: UserError for a source that cannot be read and for a head that it lacks.
     """
     if target.suffix not in _SUFFIXES:
         raise UserError(f"{target}: the new file must end in {' or '.join(_SUFFIXES)}")
@@ -59,12 +59,7 @@ def _with_head(weights: Weights, head: str) -> Weights:
             f"--head {head}: {weights.source} has {len(found)} heads ({', '.join(found)}); "
             f"say which one with OLD={new}"
         )
-    old = old or found[0]
-    if old not in found:
-        raise UserError(
-            f"--head {head}: {weights.source} has no head {old}, but {', '.join(found)}"
-        )
-    return weights.with_head(old, new)
+    return weights.with_head(old or found[0], new, f"--head {head}")
 
 
 def _write(target: Path, weights: Weights, checkpoint: CheckpointFile) -> None:

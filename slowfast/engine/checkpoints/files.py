@@ -57,7 +57,7 @@ def numbered_checkpoints(output_dir: str | Path) -> dict[tuple[int, int], Path]:
 class _HashingWriter:
     """Writes bytes to a file and hashes them on the way.
 
-    fault: what the disk answered; torch.save replaces it by an error of its own.
+    fault: the error of the disk, which torch.save replaces by one of its own.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -78,10 +78,10 @@ class _HashingWriter:
 
 
 def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Save `content` at `path`: under a temporary name first, flushed to the disk, then renamed.
+    """Save `content` under a temporary name, flush it to the disk, then rename it to `path`.
 
-    Whatever happens, an earlier file of this name stays whole until the new one has taken its
-    place. Leftovers of saves that were killed are removed.
+    Whatever happens, an earlier file of this name stays whole until the new one replaces it.
+    Leftovers of saves that were killed are removed.
 
     Raises: OSError for a full disk and other faults of the file system.
     """
@@ -114,9 +114,9 @@ def _write_with_digest(file: BinaryIO, content: Mapping[str, Any]) -> None:
 
 
 def damage(path: Path) -> str:
-    """What is wrong with the bytes of a checkpoint, in words; empty: nothing.
+    """What is wrong with the bytes of a checkpoint, in words; empty if nothing is.
 
-    Files that others wrote have no digest; the checksums of the archive's members are used then.
+    A file that another program wrote has no digest; the checksums in the archive are used then.
     """
     try:
         size = path.stat().st_size
@@ -133,13 +133,13 @@ def damage(path: Path) -> str:
 
 
 def is_archive(path: Path) -> bool:
-    """True for the format of `torch.save` since 1.6; older ones cannot be checked."""
+    """Whether it has the format of `torch.save` since 1.6; older files cannot be checked."""
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
 
 def _stored_digest(file: BinaryIO, size: int) -> bytes | None:
-    """The hexadecimal digest in the archive's comment, None where there is none."""
+    """The hexadecimal digest in the archive's comment; None if it has none."""
     length = len(_NO_COMMENT) + _COMMENT_LENGTH
     if size < length:
         return None

@@ -68,7 +68,7 @@ def _read_caffe2(path: Path) -> dict[str, Tensor]:
     if not isinstance(blobs, dict):
         raise UserError(
             f"{path} is no Caffe2 file: expected a dict of blobs; for other files set "
-            "CHECKPOINT_TYPE pytorch"
+            "CHECKPOINT_TYPE pytorch, or name an exo file .pyth"
         )
     arrays = {
         name: blob
@@ -98,7 +98,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
 
 @functools.cache
 def _inert_numpy() -> tuple[tuple[type, str], ...]:
-    """Records in the place of numpy's constructors: files may hold numpy scalars and arrays."""
+    """Records in place of numpy's constructors, since files may hold numpy scalars and arrays."""
     names = {
         "scalar": ("numpy.core.multiarray", "numpy._core.multiarray"),
         "_reconstruct": ("numpy.core.multiarray", "numpy._core.multiarray"),
@@ -116,15 +116,15 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     forbidden = re.search(r"GLOBAL (\S+)", str(error))
     if forbidden:
         return UserError(
-            f"{path} is refused: weights have no need of {forbidden[1]}, and calling that could "
-            "run code; have its author save the weights alone, or as .safetensors"
+            f"{path} is refused: weights do not need {forbidden[1]}, and calling that could run "
+            "code; ask its author to save the weights alone, or as .safetensors"
         )
     # What torch says before this is advice to read the file without care.
     said = str(error).split("WeightsUnpickler error:")[-1].strip()
     reason = (said.splitlines() or [type(error).__name__])[0][:200]
     return UserError(
         f"{path} cannot be read as a PyTorch checkpoint ({reason}); copy it again if it is cut "
-        "short, set CHECKPOINT_TYPE caffe2 if it is a Caffe2 file"
+        "short; if it is a Caffe2 file, set CHECKPOINT_TYPE caffe2, or name an exo file .pkl"
     )
 
 
@@ -134,6 +134,6 @@ def _warn_of_old_torch() -> None:
     if (int(major), int(minor)) < _SAFE_TORCH:
         logger.warning(
             "torch %s: a crafted .pyth file can corrupt memory and run code despite "
-            "weights_only before torch 2.10 (CVE-2026-24747); upgrade, or take .safetensors",
+            "weights_only before torch 2.10 (CVE-2026-24747); upgrade, or use .safetensors",
             torch.__version__,
         )

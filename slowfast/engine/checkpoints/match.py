@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from slowfast.engine.checkpoints.misfit import misfit
-from slowfast.engine.checkpoints.report import LoadOptions, LoadReport, Shapes
+from slowfast.engine.checkpoints.report import LoadOptions, LoadReport, Shapes, misfit
 from slowfast.engine.checkpoints.weights import Weights
 from slowfast.utils.errors import UserError
 
@@ -35,8 +34,9 @@ def match_weights(file: Weights, model: Weights, options: LoadOptions) -> Match:
 
     Raises: UserError where the file does not have what `options` requires.
     """
-    if options.head:
-        file = _head_renamed(file, model, options)
+    if options.head and model.ego.heads:
+        asked = f"{options.section}.CHECKPOINT_HEAD {options.head}"
+        file = file.with_head(options.head, model.ego.heads[0], asked)
     match = _match(file, model, options.inflate)
     fault = misfit(match.report, file, model, options)
     if fault:
@@ -69,14 +69,3 @@ def _match(file: Weights, model: Weights, inflate: bool) -> Match:
         report.loaded.append(name)
     report.unexpected = [name for name in file.tensors if name not in model.tensors]
     return match
-
-
-def _head_renamed(file: Weights, model: Weights, options: LoadOptions) -> Weights:
-    """The file with its head `options.head` under the name of the model's ego head."""
-    if options.head not in file.heads:
-        raise UserError(
-            f"{options.section}.CHECKPOINT_HEAD {options.head}: {file.source} has no head of that "
-            f"name, but {', '.join(file.heads) or 'none at all'}"
-        )
-    own = model.ego.heads
-    return file.with_head(options.head, own[0]) if own else file

@@ -1,4 +1,4 @@
-"""What a training or a test takes its weights from, and which of them may stay random."""
+"""Chooses the files and the weights that a training or a test starts from."""
 
 from __future__ import annotations
 
@@ -23,25 +23,29 @@ def load_test_weights(model: nn.Module, path: str | Path, cfg: CfgNode) -> LoadR
 
     Raises: UserError where a weight is missing or of another shape.
     """
-    section = _section_with(path, cfg)
     checkpoint = read_tested(path, cfg)
     file, target = checkpoint.weights, Weights.of_model(model)
-    if cfg.TEST.EMA and checkpoint.average is not None:
-        file = checkpoint.average
+    average = checkpoint.average if cfg.TEST.EMA else None
+    if average is not None:
+        file = average
         logger.info("%s: testing its averaged weights (TEST.EMA)", path)
-    options = LoadOptions(
-        head=cfg[section].CHECKPOINT_HEAD if section else "",
-        required=Required.ALL,
-        section=section or "TEST",
-    )
+    section, _, head = _settings(path, cfg)
+    options = LoadOptions(head=head, required=Required.ALL, section=section)
     return match_weights(_of_one_view(file, target), target, options).copy()
 
 
 def read_tested(path: str | Path, cfg: CfgNode) -> CheckpointFile:
-    """Read a file to test, of the type that its section (TEST, TRAIN) of the config names."""
-    section = _section_with(path, cfg)
-    checkpoint_type = cfg[section].CHECKPOINT_TYPE if section else "pytorch"
-    return read_checkpoint(path, checkpoint_type, key=f"{section or 'TEST'}.CHECKPOINT_FILE_PATH")
+    """Read a file to test, of the type that the config gives it."""
+    section, checkpoint_type, _ = _settings(path, cfg)
+    return read_checkpoint(path, checkpoint_type, key=f"{section}.CHECKPOINT_FILE_PATH")
+
+
+def _settings(path: str | Path, cfg: CfgNode) -> tuple[str, str, str]:
+    """(section, CHECKPOINT_TYPE, CHECKPOINT_HEAD) of the section that names the file to test."""
+    for section, node in (("TEST", cfg.TEST), ("TRAIN", cfg.TRAIN)):
+        if node.CHECKPOINT_FILE_PATH and Path(node.CHECKPOINT_FILE_PATH) == Path(path):
+            return section, node.CHECKPOINT_TYPE, node.CHECKPOINT_HEAD
+    return "TEST", "pytorch", ""
 
 
 def load_initial_weights(model: nn.Module, cfg: CfgNode) -> list[LoadReport]:
@@ -53,7 +57,7 @@ def load_initial_weights(model: nn.Module, cfg: CfgNode) -> list[LoadReport]:
 
     Raises: UserError where a file does not fit the model.
     """
-    train, target = read_initial(cfg), Weights.of_model(model)
+    train, target = read_initial(cfg, "TRAIN"), Weights.of_model(model)
     if train is None:
         logger.info("TRAIN.CHECKPOINT_FILE_PATH is empty: the training starts from random weights")
     if target.has_exo_half:
@@ -66,31 +70,15 @@ def load_initial_weights(model: nn.Module, cfg: CfgNode) -> list[LoadReport]:
     return [match.copy() for match in matches]
 
 
-def read_initial(cfg: CfgNode) -> Weights | None:
-    """Read TRAIN.CHECKPOINT_FILE_PATH; None where it is empty."""
-    return _read(cfg, "TRAIN", cfg.TRAIN.CHECKPOINT_TYPE)
-
-
-def read_initial_exo(cfg: CfgNode) -> Weights | None:
-    """Read EXO.CHECKPOINT_FILE_PATH, a .pkl as Caffe2; None where it is empty."""
-    is_caffe2 = Path(cfg.EXO.CHECKPOINT_FILE_PATH).suffix == ".pkl"
-    return _read(cfg, "EXO", "caffe2" if is_caffe2 else "pytorch")
-
-
-def _read(cfg: CfgNode, section: str, checkpoint_type: str) -> Weights | None:
+def read_initial(cfg: CfgNode, section: str) -> Weights | None:
+    """Read CHECKPOINT_FILE_PATH of TRAIN, or of EXO, where .pkl means Caffe2; None if empty."""
     path = cfg[section].CHECKPOINT_FILE_PATH
     if not path:
         return None
+    checkpoint_type = cfg.TRAIN.CHECKPOINT_TYPE
+    if section == "EXO":
+        checkpoint_type = "caffe2" if Path(path).suffix == ".pkl" else "pytorch"
     return read_checkpoint(path, checkpoint_type, key=f"{section}.CHECKPOINT_FILE_PATH").weights
-
-
-def _section_with(path: str | Path, cfg: CfgNode) -> str:
-    """The section of the config that names the file: TEST before TRAIN; empty: neither does."""
-    for section in ("TEST", "TRAIN"):
-        named = cfg[section].CHECKPOINT_FILE_PATH
-        if named and Path(named) == Path(path):
-            return section
-    return ""
 
 
 def _of_one_view(file: Weights, model: Weights) -> Weights:
@@ -101,11 +89,11 @@ def _of_one_view(file: Weights, model: Weights) -> Weights:
 
 
 def _dual_matches(train: Weights | None, model: Weights, cfg: CfgNode) -> list[Match]:
-    """Matches of the ego half and of the exo half, for the files that are named."""
+    """Match the ego half and the exo half with the files that the config names."""
     matches = []
     if train is not None:
         matches.append(_match(train.ego, model.ego, cfg, cfg.TRAIN.CHECKPOINT_HEAD))
-    exo = read_initial_exo(cfg)
+    exo = read_initial(cfg, "EXO")
     if exo is not None:
         logger.info("exo half: from EXO.CHECKPOINT_FILE_PATH %s", exo.source)
     elif train is not None:

@@ -19,6 +19,7 @@ from slowfast.models.published_names import (
     PROJECTIONS,
     published_state_dict,
 )
+from slowfast.utils.errors import UserError
 
 # Head of a model of the exo view alone.
 EXO_ONLY_HEAD = "readout"
@@ -127,8 +128,14 @@ class Weights:
         """The exo half under the names of a model of the exo view alone."""
         return self._mapped(_out_of_exo_half)
 
-    def with_head(self, old: str, new: str) -> Weights:
-        """The same weights with head `old` called `new`; it replaces a head of that name."""
+    def with_head(self, old: str, new: str, asked: str) -> Weights:
+        """The same weights with head `old` called `new`, in place of a head of that name.
+
+        asked: the setting that names the head. Raises: UserError where there is no such head.
+        """
+        if old not in self.heads:
+            found = ", ".join(self.heads) or "none at all"
+            raise UserError(f"{asked}: {self.source} has no head {old}, but {found}")
 
         def renamed(part: Part) -> Part | None:
             if part == Part("head", old):

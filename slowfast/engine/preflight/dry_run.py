@@ -17,7 +17,7 @@ from slowfast.datasets.loading.loader import build_loader
 from slowfast.engine.checkpoint import checkpoint_path, read_checkpoint, resumed_checkpoint
 from slowfast.engine.checkpoints.compatible import check_resumable
 from slowfast.engine.checkpoints.files import BEST
-from slowfast.engine.checkpoints.start import read_initial, read_initial_exo, read_tested
+from slowfast.engine.checkpoints.start import read_initial, read_tested
 from slowfast.engine.preflight.cost import StepCost, step_cost, synthetic_batch, view_cost
 from slowfast.engine.preflight.device_checks import check_device
 from slowfast.engine.processes.output_lock import lock_in
@@ -216,8 +216,8 @@ def _start(report: DryRun, cfg: CfgNode) -> None:
         rest = "" if done < cfg.SOLVER.MAX_EPOCH else ", which is all: nothing is left to train"
         report.say("start", f"resumes from {resumed}, {done} epochs done{rest}")
         return
-    for section, read in (("TRAIN", read_initial), ("EXO", read_initial_exo)):
-        weights = read(cfg)
+    for section in ("TRAIN", "EXO"):
+        weights = read_initial(cfg, section)
         if weights is not None:
             report.say("start", f"weights of {section}.CHECKPOINT_FILE_PATH {weights.source}")
     if not cfg.TRAIN.CHECKPOINT_FILE_PATH:

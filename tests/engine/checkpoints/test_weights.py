@@ -17,6 +17,7 @@ from slowfast.engine.checkpoints import formats
 from slowfast.engine.checkpoints import weights as weights_module
 from slowfast.engine.checkpoints.weights import Part, Weights, part_of
 from slowfast.engine.solver import build_optimizer
+from slowfast.utils.errors import UserError
 from tests.engine.tiny_models import tiny_cfg, tiny_model
 
 
@@ -89,15 +90,17 @@ def test_the_exo_half_under_the_names_of_each_model() -> None:
 def test_a_head_under_another_name() -> None:
     names = ("heada.projections.0.weight", "s1.w", "headb.projections.0.weight")
     weights = Weights.named("a.pyth", {name: torch.ones(1) for name in names})
-    assert weights.with_head("heada", "heada") is weights
-    assert list(weights.with_head("heada", "headc").tensors) == [
+    assert weights.with_head("heada", "heada", "") is weights
+    assert list(weights.with_head("heada", "headc", "").tensors) == [
         "headc.projections.0.weight",
         "s1.w",
         "headb.projections.0.weight",
     ]
-    replaced = weights.with_head("heada", "headb")
+    replaced = weights.with_head("heada", "headb", "")
     assert list(replaced.tensors) == ["headb.projections.0.weight", "s1.w"]
     assert replaced.tensors["headb.projections.0.weight"] is weights.tensors[names[0]]
+    with pytest.raises(UserError, match=r"--head x: a\.pyth has no head headx, but heada, headb"):
+        weights.with_head("headx", "headb", "--head x")
 
 
 class TestOnce:
