@@ -1,91 +1,58 @@
-"""Checkpoints of a run: their names, what they hold, which one counts, and what starts a model."""
+"""Checkpoints of a run: saving one, finding the newest, loading weights and training state.
+
+The parts are in `slowfast.engine.checkpoints`; this module is what the engine and the tools import.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
-from torch import Tensor, nn
+from torch import nn
 
+from slowfast.engine.checkpoints.checkpoint_file import CheckpointFile, checkpoint_content
 from slowfast.engine.checkpoints.compatible import check_resumable
-from slowfast.engine.checkpoints.files import damage, write_checkpoint
-from slowfast.engine.checkpoints.formats import load_checkpoint_file
-from slowfast.engine.checkpoints.names import checkpoint_path, numbered_checkpoints
-from slowfast.engine.checkpoints.weight_names import (
-    EXO_ONLY_HEAD,
-    as_exo_half,
-    as_exo_only,
-    has_exo_half,
-    heads_in,
-    is_exo,
+from slowfast.engine.checkpoints.files import (
+    checkpoint_path,
+    damage,
+    numbered_checkpoints,
+    write_checkpoint,
 )
-from slowfast.engine.checkpoints.weights import (
-    LoadReport,
-    Match,
-    Need,
-    Shapes,
-    load_weights,
-    match_weights,
-)
-from slowfast.models.ego_exo import EgoExoSlowFast
-from slowfast.models.published_names import EXO_HEAD, published_state_dict
+from slowfast.engine.checkpoints.formats import read_checkpoint
+from slowfast.engine.checkpoints.match import match_weights
+from slowfast.engine.checkpoints.report import LoadOptions, LoadReport, Required
+from slowfast.engine.checkpoints.start import load_initial_weights, load_test_weights
+from slowfast.engine.checkpoints.weights import Weights
+from slowfast.models.published_names import published_state_dict
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
 
 __all__ = [
     "LoadReport",
-    "Need",
-    "Shapes",
+    "Required",
     "checkpoint_content",
     "checkpoint_path",
     "last_checkpoint",
-    "load_checkpoint_file",
     "load_initial_weights",
     "load_test_weights",
     "load_training_state",
     "load_weights",
     "newest_checkpoint",
     "published_state_dict",
+    "read_checkpoint",
+    "resumed_checkpoint",
     "save_checkpoint",
 ]
 
 logger = logging.getLogger(__name__)
 
-_HELD = ("epoch", "model_state", "optimizer_state", "cfg")
-
-
-def checkpoint_content(
-    *,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    epoch: int,
-    cfg_text: str,
-    extra: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What a checkpoint holds; its tensors are those of the model and the optimizer.
-
-    epoch: zero-based index of the last finished epoch.
-    extra: what else a resumed run needs: tensors, numbers, text and containers of them.
-    """
-    overlap = set(extra) & set(_HELD)
-    if overlap:
-        raise ValueError(f"extra must not hold {', '.join(sorted(overlap))}")
-    return {
-        "epoch": epoch,
-        "model_state": OrderedDict(published_state_dict(model)),
-        "optimizer_state": optimizer.state_dict(),
-        "cfg": cfg_text,
-        **extra,
-    }
-
 
 def save_checkpoint(path: Path, **content: Any) -> Path:
-    """Write a checkpoint that PySlowFast's tools read too; it is there whole or not at all.
+    """Write a whole checkpoint or none, in a format that PySlowFast's tools read too.
 
     content: the arguments of `checkpoint_content`.
 
@@ -96,22 +63,22 @@ def save_checkpoint(path: Path, **content: Any) -> Path:
 
 
 def last_checkpoint(output_dir: str | Path) -> Path | None:
-    """The newest checkpoint of a run whose content is whole; newer ones that are not are reported.
+    """Find the newest undamaged checkpoint of a run; newer ones that are damaged are logged.
 
-    `checkpoint_best.pyth` is not counted.
+    `checkpoint_best.pyth` is not considered.
     """
     for path in reversed(numbered_checkpoints(output_dir).values()):
         fault = damage(path)
         if not fault:
             return path
-        logger.warning("checkpoint %s is passed over: %s", path, fault)
+        logger.warning("skipped checkpoint %s: %s", path, fault)
     return None
 
 
 def newest_checkpoint(cfg: CfgNode) -> Path | None:
-    """`last_checkpoint` of OUTPUT_DIR, looked for by rank 0 and the same on every rank.
+    """`last_checkpoint` of OUTPUT_DIR, found by rank 0 and the same on every rank.
 
-    Raises: UserError where there are checkpoints and all of them are damaged.
+    Raises: UserError where OUTPUT_DIR has checkpoints and all of them are damaged.
     """
     found = None
     if distributed.is_main():
@@ -120,10 +87,28 @@ def newest_checkpoint(cfg: CfgNode) -> Path | None:
     newest, damaged = distributed.broadcast_object(found)
     if damaged:
         raise UserError(
-            f"all {damaged} checkpoint(s) in OUTPUT_DIR {cfg.OUTPUT_DIR} are damaged (the log says "
-            "how); move them away to start anew, or set another OUTPUT_DIR"
+            f"all {damaged} checkpoint(s) in OUTPUT_DIR {cfg.OUTPUT_DIR} are damaged (see the log);"
+            " move them away to start again, or set another OUTPUT_DIR"
         )
     return newest
+
+
+def resumed_checkpoint(cfg: CfgNode) -> Path | None:
+    """Choose the checkpoint that a training resumes from; None: it starts from initial weights.
+
+    Raises: as `newest_checkpoint`.
+    """
+    if cfg.TRAIN.AUTO_RESUME:
+        newest = newest_checkpoint(cfg)
+        if newest is not None:
+            return newest
+    elif numbered_checkpoints(cfg.OUTPUT_DIR) and distributed.is_main():
+        logger.warning(
+            "OUTPUT_DIR %s holds checkpoints of an earlier training. They stay next to the new "
+            "ones, and a later run may resume from them; set another OUTPUT_DIR",
+            cfg.OUTPUT_DIR,
+        )
+    return Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.RESUME else None
 
 
 def load_training_state(
@@ -132,168 +117,56 @@ def load_training_state(
     optimizer: torch.optim.Optimizer,
     cfg: CfgNode | None = None,
 ) -> tuple[int, dict[str, Any]]:
-    """Go on from a checkpoint: (index of the next epoch, what else it holds).
+    """Load a training from a checkpoint: (index of the next epoch, what else the file holds).
 
-    cfg: what the training goes on with, where it may not be just any.
+    cfg: of the training that resumes; None: not compared with the checkpoint's.
 
     Raises: UserError where the file does not fit the config, the model or the optimizer.
     """
-    content = load_checkpoint_file(path, key="TRAIN.CHECKPOINT_FILE_PATH")
+    checkpoint = read_checkpoint(path, key="TRAIN.CHECKPOINT_FILE_PATH")
     if cfg is not None:
-        check_resumable(content.get("cfg", ""), cfg, path)
-    if "optimizer_state" not in content:
+        check_resumable(checkpoint.cfg_text, cfg, path)
+    if checkpoint.optimizer_state is None:
         raise UserError(
             f"{path} has no optimizer state to resume from; set TRAIN.RESUME False to start a "
             "training from its weights"
         )
-    weights = content["model_state"]
-    match = match_weights(
-        str(path), weights, published_state_dict(model), need=Need.ALL, section="TRAIN"
-    )
-    match.copy()
+    next_epoch = checkpoint.epoch + 1
+    options = LoadOptions(required=Required.ALL, section="TRAIN")
+    match_weights(checkpoint.weights, Weights.of_model(model), options).copy()
     try:
-        optimizer.load_state_dict(content["optimizer_state"])
+        optimizer.load_state_dict(checkpoint.optimizer_state)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: its optimizer state does not fit ({error}); resume with the same MODEL, "
-            "SOLVER and SUML keys, or start anew with another OUTPUT_DIR (TRAIN.AUTO_RESUME and "
+            "SOLVER and SUML keys, or start again with another OUTPUT_DIR (TRAIN.AUTO_RESUME and "
             "TRAIN.RESUME False)"
         ) from error
-    extra = {name: value for name, value in content.items() if name not in _HELD}
-    return int(content.get("epoch", -1)) + 1, extra
+    return next_epoch, checkpoint.extra
 
 
-class _Source(NamedTuple):
-    """A file of the configuration, read."""
-
-    name: str
-    state: dict[str, Tensor]
-
-
-def load_test_weights(model: nn.Module, path: str | Path, cfg: CfgNode) -> LoadReport:
-    """Load all weights that a test needs; what else the file holds is reported and ignored.
-
-    Type and head of the file are those of the section (TEST, TRAIN) that names it.
-
-    Raises: UserError where a weight is missing or of another shape.
-    """
-    path = Path(path)
-    section = "TEST"
-    if _named(cfg.TRAIN, path) and not _named(cfg.TEST, path):
-        section = "TRAIN"
-    node, head, checkpoint_type = cfg[section], "", "pytorch"
-    if _named(node, path):
-        head, checkpoint_type = node.CHECKPOINT_HEAD, node.CHECKPOINT_TYPE
-    content = load_checkpoint_file(path, checkpoint_type)
-    state = content["model_state"]
-    if cfg.TEST.EMA and "average" in content.get("update", {}):
-        state = content["update"]["average"]
-        logger.info("%s: its averaged weights are taken (TEST.EMA)", path)
-    targets = published_state_dict(model)
-    state = _of_one_view(state, targets)
-    return match_weights(str(path), state, targets, head, need=Need.ALL, section=section).copy()
-
-
-def _named(section: CfgNode, path: Path) -> bool:
-    return bool(section.CHECKPOINT_FILE_PATH) and Path(section.CHECKPOINT_FILE_PATH) == path
-
-
-def _of_one_view(state: dict[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """For a model of the exo view alone, the exo half of a dual file."""
-    if heads_in(targets) == [EXO_ONLY_HEAD] and has_exo_half(state):
-        return as_exo_only(state)
-    return state
-
-
-def load_initial_weights(model: nn.Module, cfg: CfgNode) -> list[LoadReport]:
-    """Start a training from TRAIN.CHECKPOINT_FILE_PATH and EXO.CHECKPOINT_FILE_PATH.
-
-    Heads and projections that the files lack start anew. The exo half of a dual model comes from
-    the EXO file (of an exo model, or the exo half of a dual one), else from the exo weights of the
-    TRAIN file, else from its single backbone; the log says from which.
-
-    Raises: UserError where a file does not fit the model.
-    """
-    source = _train_source(cfg)
-    if source is None:
-        logger.info("TRAIN.CHECKPOINT_FILE_PATH is empty: the training starts from random weights")
-    targets = published_state_dict(model)
-    if isinstance(model, EgoExoSlowFast):
-        matches = _dual_matches(source, targets, cfg)
-    elif source is None:
-        matches = []
-    else:
-        state = _of_one_view(source.state, targets)
-        matches = [_start(source.name, state, targets, cfg, cfg.TRAIN.CHECKPOINT_HEAD)]
-    return [match.copy() for match in matches]
-
-
-def _dual_matches(
-    train: _Source | None, targets: Mapping[str, Tensor], cfg: CfgNode
-) -> list[Match]:
-    """Of the ego half and the projections, then of the exo half; as far as there are files."""
-    ego_targets = {name: target for name, target in targets.items() if not is_exo(name)}
-    exo_targets = {name: target for name, target in targets.items() if is_exo(name)}
-    matches = []
-    if train is not None:
-        ego = {name: value for name, value in train.state.items() if not is_exo(name)}
-        matches.append(_start(train.name, ego, ego_targets, cfg, cfg.TRAIN.CHECKPOINT_HEAD))
-    exo = _exo_source(cfg, train)
-    if exo is not None:
-        matches.append(_start(exo.name, as_exo_half(exo.state), exo_targets, cfg))
-    return matches
-
-
-def _train_source(cfg: CfgNode) -> _Source | None:
-    path = cfg.TRAIN.CHECKPOINT_FILE_PATH
-    if not path:
-        return None
-    content = load_checkpoint_file(
-        path, cfg.TRAIN.CHECKPOINT_TYPE, key="TRAIN.CHECKPOINT_FILE_PATH"
-    )
-    return _Source(path, content["model_state"])
-
-
-def _exo_source(cfg: CfgNode, train: _Source | None) -> _Source | None:
-    path = cfg.EXO.CHECKPOINT_FILE_PATH
-    if path:
-        kind = "caffe2" if Path(path).suffix == ".pkl" else "pytorch"
-        state = load_checkpoint_file(path, kind, key="EXO.CHECKPOINT_FILE_PATH")["model_state"]
-        logger.info("exo half: from EXO.CHECKPOINT_FILE_PATH %s", path)
-        return _Source(path, state)
-    if train is None:
-        return None
-    if has_exo_half(train.state):
-        logger.info("exo half: from the exo weights of TRAIN.CHECKPOINT_FILE_PATH %s", train.name)
-    else:
-        logger.info("exo half: from the backbone of TRAIN.CHECKPOINT_FILE_PATH %s", train.name)
-    return train
-
-
-def _start(
-    name: str,
-    state: Mapping[str, Tensor],
-    targets: Mapping[str, Tensor],
-    cfg: CfgNode,
+def load_weights(
+    source: Path | str | Mapping[str, Any],
+    model: nn.Module,
+    *,
+    checkpoint_type: str = "pytorch",
     head: str = "",
-) -> Match:
-    match = match_weights(
-        name,
-        state,
-        targets,
-        head,
-        cfg.TRAIN.CHECKPOINT_INFLATE,
-        need=Need.BACKBONE,
-        section="TRAIN",
-    )
-    new_heads = heads_in(match.report.missing)
-    if new_heads:
-        found = ", ".join(heads_in(state)) or "none"
-        logger.warning(
-            "%s: %s starts with random weights; heads in the file: %s%s",
-            name,
-            ", ".join(new_heads),
-            found,
-            "" if new_heads == [EXO_HEAD] else " (TRAIN.CHECKPOINT_HEAD names the one to take)",
-        )
-    return match
+    inflate: bool = False,
+    required: Required = Required.NOTHING,
+) -> LoadReport:
+    """Copy the weights of a file, checkpoint or state dict into `model`; logs and returns a report.
+
+    checkpoint_type: pytorch (also .safetensors) or caffe2.
+    head: the name of the model's own head in the file, if that is another task's.
+    inflate: turn 2-D convolutions into 3-D ones.
+    required: what the file must have.
+
+    Raises: UserError, before any weight is changed, for a file that cannot be read or does not
+        have what is required.
+    """
+    if isinstance(source, (str, Path)):
+        checkpoint = read_checkpoint(source, checkpoint_type)
+    else:
+        checkpoint = CheckpointFile.from_content("the state dict", source)
+    options = LoadOptions(head, inflate, required)
+    return match_weights(checkpoint.weights, Weights.of_model(model), options).copy()

@@ -21,9 +21,9 @@ from slowfast.engine.checkpoint import (
     checkpoint_path,
     load_initial_weights,
     load_training_state,
-    newest_checkpoint,
+    resumed_checkpoint,
 )
-from slowfast.engine.checkpoints.names import BEST, numbered_checkpoints
+from slowfast.engine.checkpoints.files import BEST
 from slowfast.engine.checkpoints.writer import CheckpointWriter
 from slowfast.engine.monitor.epoch_progress import EpochProgress
 from slowfast.engine.monitor.meters import StepClock
@@ -142,7 +142,7 @@ def _prepare(
         cfg.TRAIN.BATCH_SIZE // world,
         cfg.TRAIN.BATCH_SIZE // distributed.machine_count(),
     )
-    resumed = _goes_on_from(cfg)
+    resumed = resumed_checkpoint(cfg)
     update = _build_update(cfg, device, with_initial_weights=resumed is None)
     model, progress, extra = update.model, EpochProgress(0), dict[str, Any]()
     if resumed is not None:
@@ -174,18 +174,6 @@ def _prepare(
         run.steps,
     )
     return run
-
-
-def _goes_on_from(cfg: CfgNode) -> Path | None:
-    """The checkpoint whose training this one continues."""
-    newest = newest_checkpoint(cfg) if cfg.TRAIN.AUTO_RESUME else None
-    if not cfg.TRAIN.AUTO_RESUME and numbered_checkpoints(cfg.OUTPUT_DIR) and distributed.is_main():
-        logger.warning(
-            "OUTPUT_DIR %s holds checkpoints of an earlier training, which stay beside the new "
-            "ones and may be resumed from later; set another OUTPUT_DIR",
-            cfg.OUTPUT_DIR,
-        )
-    return newest or (Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.RESUME else None)
 
 
 def _build_update(cfg: CfgNode, device: torch.device, with_initial_weights: bool) -> Update:

@@ -19,7 +19,7 @@ import yaml
 
 from slowfast.config import load_config
 from slowfast.datasets import build_dataset
-from slowfast.engine.checkpoints.weight_names import is_exo
+from slowfast.engine.checkpoints.weights import part_of
 from slowfast.evaluation.predictions import read_predictions
 from tests.commands import SUML_TINY, TOOLS, assert_one_line_error, environment, run_tool
 
@@ -119,7 +119,7 @@ def test_exo_without_alignment_leaves_the_ego_weights_bit_for_bit(home):
             )["model_state"]
             for arm in ("text", "exo")
         )
-        ego = {name for name in text if not is_exo(name)}
+        ego = {name for name in text if not part_of(name).is_exo}
         assert {"s1.pathway0_stem.conv.weight", "headepic100.projections.0.weight"} < ego
         assert [name for name in sorted(ego) if not torch.equal(text[name], exo[name])] == []
         assert any(not torch.equal(text[name], exo[name]) for name in text.keys() - ego)

@@ -14,6 +14,7 @@ from slowfast.engine.checkpoint import (
     load_weights,
     newest_checkpoint,
     published_state_dict,
+    resumed_checkpoint,
     save_checkpoint,
 )
 from slowfast.engine.solver import build_optimizer
@@ -83,7 +84,7 @@ def test_extra_must_not_hide_what_a_checkpoint_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["MultiTaskSlowFast", "EgoExoSlowFast"])
-def test_a_resumed_training_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
+def test_a_resumed_training_continues_bit_for_bit(name: str, tmp_path: Path) -> None:
     cfg = tiny_cfg(name)
     model = tiny_model(cfg)
     optimizer = build_optimizer(model, cfg)
@@ -159,7 +160,7 @@ class TestLastCheckpoint:
             (folder / "checkpoints" / name).write_bytes(b"x")
         assert last_checkpoint(folder) == checkpoint_path(folder, 10)
 
-    def test_damaged_ones_are_passed_over_aloud(
+    def test_damaged_ones_are_skipped_with_a_warning(
         self, folder: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         empty, cut, flipped = (
@@ -195,3 +196,35 @@ def test_damaged_checkpoints_alone_are_an_error(tmp_path: Path) -> None:
         path.write_bytes(b"cut short")
     with pytest.raises(UserError, match=r"all 2 checkpoint\(s\) in OUTPUT_DIR .* are damaged"):
         newest_checkpoint(cfg)
+
+
+class TestResumedCheckpoint:
+    """The newest in OUTPUT_DIR before the file that TRAIN.RESUME names."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        _save(checkpoint_path(tmp_path, 1), nn.Linear(2, 2))
+        return tmp_path
+
+    @staticmethod
+    def resumed(folder: Path, auto: bool, named: bool) -> Path | None:
+        keys = {"TRAIN__CHECKPOINT_FILE_PATH": "other.pyth", "TRAIN__RESUME": named}
+        return resumed_checkpoint(tiny_cfg(OUTPUT_DIR=str(folder), TRAIN__AUTO_RESUME=auto, **keys))
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_newest(self, folder: Path, named: bool, caplog: pytest.LogCaptureFixture) -> None:
+        assert self.resumed(folder, auto=True, named=named) == checkpoint_path(folder, 1)
+        assert caplog.messages == []
+
+    @pytest.mark.parametrize("auto", [True, False])
+    def test_named_or_none(self, tmp_path: Path, auto: bool) -> None:
+        assert self.resumed(tmp_path, auto=auto, named=True) == Path("other.pyth")
+        assert self.resumed(tmp_path, auto=auto, named=False) is None
+
+    @pytest.mark.parametrize(("named", "path"), [(True, Path("other.pyth")), (False, None)])
+    def test_others_in_the_folder_are_reported(
+        self, folder: Path, named: bool, path: Path | None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert self.resumed(folder, auto=False, named=named) == path
+        (message,) = caplog.messages
+        assert f"OUTPUT_DIR {folder} holds checkpoints of an earlier training" in message

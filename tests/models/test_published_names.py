@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from slowfast.engine.checkpoints.weight_names import is_ego, is_exo, stage_of
-from slowfast.engine.checkpoints.weights import load_weights
+from slowfast.engine.checkpoint import load_weights
+from slowfast.engine.checkpoints.weights import Weights, part_of
 from slowfast.models.published_names import (
     published_parameter_order,
     published_state_dict,
@@ -49,9 +49,9 @@ def test_projections_by_factor_belong_to_their_view(make_model, randomised):
         for leaf in ("weight", "bias")
     }
     for name in added:
-        assert is_exo(name) == ("tpv" in name)
-        assert not is_ego(name)
-        assert stage_of(name) == ""
+        assert part_of(name).is_exo == ("tpv" in name)
+        assert part_of(name).kind == "projection"
+    assert not added & Weights.of_model(model).ego_recognizer.tensors.keys()
     other = make_model(**factorised)
     report = load_weights({name: value.clone() for name, value in state.items()}, other)
     assert [*report.missing, *report.unexpected, *report.mismatched] == []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from slowfast.engine.checkpoint import Need, load_weights, published_state_dict
+from slowfast.engine.checkpoint import Required, load_weights, published_state_dict
 from slowfast.engine.checkpoints.weight_names import caffe2_name, from_caffe2
 from slowfast.models import build_model
 from tests.parity.golden_weights import manifest, manifest_cfg
@@ -51,7 +51,7 @@ def test_a_whole_file_fills_the_kinetics_model(golden: Path, protocol: int, tmp_
     path = tmp_path / "SLOWFAST_8x8_R50.pkl"
     solver = {"lr": np.float32(0.1), "model_iter": 3, "conv1_w_momentum": np.ones(2)}
     path.write_bytes(pickle.dumps({"blobs": {**blobs, **solver}}, protocol=2))
-    report = load_weights(path, model, checkpoint_type="caffe2", need=Need.ALL)
+    report = load_weights(path, model, checkpoint_type="caffe2", required=Required.ALL)
     path.unlink()  # 140 MB
     assert len(report.loaded) == 552
     assert (report.missing, report.unexpected, report.mismatched) == ([], [], {})

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from slowfast.engine.checkpoint import (
-    Need,
+    Required,
     checkpoint_path,
     last_checkpoint,
     load_training_state,
@@ -16,8 +16,8 @@ from slowfast.engine.checkpoint import (
     published_state_dict,
     save_checkpoint,
 )
+from slowfast.engine.checkpoints.match import inflate_weight
 from slowfast.engine.checkpoints.weight_names import published_names
-from slowfast.engine.checkpoints.weights import inflate_weight
 from slowfast.engine.solver import build_optimizer
 from slowfast.models import build_model
 from slowfast.models.published_names import published_parameter_order
@@ -96,7 +96,7 @@ def test_a_published_file_of_every_model_loads_bit_for_bit(
         {"epoch": 4, "model_state": OrderedDict((prefix + k, v) for k, v in state.items())}, path
     )
     model = build_model(manifest_cfg(described))
-    report = load_weights(path, model, need=Need.ALL)
+    report = load_weights(path, model, required=Required.ALL)
     path.unlink()  # up to 280 MB
     assert report.loaded == list(state)
     assert_same(published_state_dict(model), state)

@@ -1,1 +1,1 @@
-"""Checkpoint files, their formats, names and weights."""
+"""Parts of `slowfast.engine.checkpoint`: files, formats, weights and their matching."""

@@ -1,7 +1,7 @@
-"""Which checkpoints a training may go on from: those of the same experiment.
+"""Decides whether a training may resume from a checkpoint: only from the same experiment's.
 
 A key of the config either belongs to the experiment (another value gives another training) or is
-free (where things lie, what machine it runs on, how much is logged, how long it goes on).
+free (folders, the machine, how much is logged, the number of epochs).
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from slowfast.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Keys and sections (with a dot at the end) that may change between a run and its continuation.
+# Keys, and beginnings of keys (ending in . or _), that may change between a run and its
+# continuation. All others must agree.
 FREE = (
-    # Where things lie and what starts: a resumed run does not read initial weights.
+    # Folders and files, and what starts: a resumed run does not read initial weights.
     "OUTPUT_DIR",
     "TRAIN.ENABLE",
     "TRAIN.AUTO_RESUME",
@@ -59,35 +60,19 @@ FREE = (
     "DATA.ON_BAD_FRAME",
     "DATA.RETRIES",
     "SOLVER.SKIP_NONFINITE",
-    # How long it goes on.
+    # The number of epochs.
     "SOLVER.MAX_EPOCH",
-)
-# Keys and sections that must agree. The longest entry of both tables that begins a key counts; a
-# key that neither table covers must agree too.
-FIXED = (
-    "TASK",
-    "RNG_SEED",
-    "TRAIN.",
-    "DATA.",
-    "EXO.",
-    "SUML.",
-    "MODEL.",
-    "HANDOBJ.",
-    "RESNET.",
-    "SLOWFAST.",
-    "BN.",
-    "SOLVER.",
 )
 # Sections that only configs of this package have.
 _OURS = ("EXO.", "SUML.")
 
 
 def check_resumable(saved_cfg_text: str, cfg: CfgNode, path: str | Path) -> None:
-    """Refuse to go on from a checkpoint of another experiment.
+    """Refuse to resume from a checkpoint of another experiment.
 
-    saved_cfg_text: the config (YAML) that the checkpoint at `path` holds. One of another code
-        base is compared as far as its names are known, and differences are only logged: its
-        training cannot be continued exactly anyhow. Text that is no config is passed over.
+    saved_cfg_text: the config (YAML) in the checkpoint at `path`. If another code base wrote it,
+        its known names are compared and differences are only logged: its training cannot be
+        continued exactly anyway. Text that is no config is skipped.
 
     Raises: UserError naming every key that must agree and does not, with both values.
     """
@@ -99,32 +84,27 @@ def check_resumable(saved_cfg_text: str, cfg: CfgNode, path: str | Path) -> None
         if must_agree(key) and value != now[key]
     ]
     if differing and not is_ours:
-        logger.warning("%s is of another code base, with %s", path, ", ".join(differing))
+        logger.warning("%s was written by another code base, with %s", path, ", ".join(differing))
     elif differing:
         raise UserError(
-            f"{path} is of a training with {', '.join(differing)}; set the same values to go on "
-            "with it, or another OUTPUT_DIR (and TRAIN.RESUME False) to start anew"
+            f"{path} is of a training with {', '.join(differing)}; set the same values to "
+            "resume from it, or another OUTPUT_DIR (and TRAIN.RESUME False) to start again"
         )
     _warn_of_another_schedule(saved.get("SOLVER.MAX_EPOCH"), cfg, path)
 
 
 def must_agree(key: str) -> bool:
     """Whether a dotted key belongs to the experiment."""
-    return longest_entry(key, FREE) <= longest_entry(key, FIXED)
+    return not any(covers(entry, key) for entry in FREE)
 
 
-def longest_entry(key: str, table: tuple[str, ...]) -> int:
-    """Length of the longest entry of FREE or FIXED that covers the key; 0: none does."""
-    return max((len(entry) for entry in table if _covers(entry, key)), default=0)
-
-
-def _covers(entry: str, key: str) -> bool:
-    """`A.B` covers the key itself; `A.` and `A.B_` cover what begins so."""
+def covers(entry: str, key: str) -> bool:
+    """Whether an entry of FREE is the key or a beginning of it."""
     return key.startswith(entry) if entry.endswith((".", "_")) else key == entry
 
 
 def _saved_values(text: str, path: str | Path) -> tuple[dict[str, Any], bool]:
-    """Known keys of a saved config with their values; whether this package wrote it.
+    """Known keys of a saved config with their values, and whether this package wrote it.
 
     A key that this package's text lacks is newer than the text, and had its default.
     """
@@ -143,7 +123,7 @@ def _saved_values(text: str, path: str | Path) -> tuple[dict[str, Any], bool]:
         logger.info("the config in %s is not compared: %s", path, error)
         return {}, False
     if unknown:
-        logger.info("keys in the config of %s that are not known: %s", path, ", ".join(unknown))
+        logger.info("unknown keys in the config of %s: %s", path, ", ".join(unknown))
     return values, is_ours
 
 
@@ -153,7 +133,7 @@ def _settings(text: str, origin: str) -> Iterator[Setting]:
     except yaml.YAMLError:
         content = None
     if not isinstance(content, dict):
-        logger.info("%s holds no config: that it fits this run is not checked", origin)
+        logger.info("%s holds no config, so whether it fits this run is not checked", origin)
         return
     yield from _flattened(content, origin)
 
@@ -170,8 +150,8 @@ def _warn_of_another_schedule(saved_epochs: int | None, cfg: CfgNode, path: str 
     epochs = cfg.SOLVER.MAX_EPOCH
     if saved_epochs not in (None, epochs) and cfg.SOLVER.LR_POLICY == "cosine":
         logger.warning(
-            "%s was planned for SOLVER.MAX_EPOCH %s, now %d: the cosine of the learning rate is "
-            "that of %d epochs from here on, which jumps",
+            "%s was planned for SOLVER.MAX_EPOCH %s, now %d: the learning rate jumps to the cosine "
+            "schedule of %d epochs",
             path,
             saved_epochs,
             epochs,

@@ -1,24 +1,15 @@
-"""Converts checkpoints of every readable format to .pyth or .safetensors, on names alone."""
+"""Converts checkpoints of every readable format to .pyth or .safetensors, without a model."""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
-from torch import Tensor
-
+from slowfast.engine.checkpoints.checkpoint_file import CheckpointFile
 from slowfast.engine.checkpoints.files import write_checkpoint
-from slowfast.engine.checkpoints.formats import load_checkpoint_file
-from slowfast.engine.checkpoints.weight_names import (
-    head_of,
-    heads_in,
-    is_ego,
-    is_exo,
-    stage_of,
-    with_head,
-)
-from slowfast.models.published_names import EXO_HEAD
+from slowfast.engine.checkpoints.formats import read_checkpoint
+from slowfast.engine.checkpoints.weights import Part, Weights
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_atomically
 
@@ -41,62 +32,59 @@ def convert_checkpoint(
     ego_only: leave out the exo half and the projections, which a test does not need.
     head: new name of the ego head, or OLD=NEW where the source has several.
 
-    Raises: UserError for a source that cannot be read and a head that is not there.
+    Raises: UserError for a source that cannot be read and for a head that it lacks.
     """
     if target.suffix not in _SUFFIXES:
         raise UserError(f"{target}: the new file must end in {' or '.join(_SUFFIXES)}")
-    content = load_checkpoint_file(source, checkpoint_type, key="its path")
-    state: Mapping[str, Tensor] = content["model_state"]
-    kept = {name: value for name, value in state.items() if is_ego(name) or not ego_only}
+    checkpoint = read_checkpoint(source, checkpoint_type, key="its path")
+    kept = checkpoint.weights.ego_recognizer if ego_only else checkpoint.weights
+    left_out = [part for name, part in checkpoint.weights.parts.items() if name not in kept.parts]
     if head:
-        kept = _with_head(kept, head, source)
-    _write(target, kept, {name: content[name] for name in ("epoch", "cfg") if name in content})
-    left_out = [name for name in state if not is_ego(name)] if ego_only else []
+        kept = _with_head(kept, head)
+    _write(target, kept, checkpoint)
     return "\n".join(
         (
             f"{source} ({_mebibytes(source)}) -> {target} ({_mebibytes(target)})",
-            f"kept:     {_parts(kept)}",
-            f"left out: {_parts(left_out)}",
+            f"kept:     {_counts(kept.parts.values())}",
+            f"left out: {_counts(left_out)}",
         )
     )
 
 
-def _with_head(state: Mapping[str, Tensor], head: str, source: Path) -> dict[str, Tensor]:
+def _with_head(weights: Weights, head: str) -> Weights:
     old, _, new = head.rpartition("=")
-    found = [name for name in heads_in(state) if name != EXO_HEAD]
+    found = weights.ego.heads
     if not old and len(found) != 1:
         raise UserError(
-            f"--head {head}: {source} has {len(found)} heads ({', '.join(found)}); "
+            f"--head {head}: {weights.source} has {len(found)} heads ({', '.join(found)}); "
             f"say which one with OLD={new}"
         )
-    old = old or found[0]
-    if old not in found:
-        raise UserError(f"--head {head}: {source} has no head {old}, but {', '.join(found)}")
-    return with_head(state, old, new)
+    return weights.with_head(old or found[0], new, f"--head {head}")
 
 
-def _write(target: Path, state: Mapping[str, Tensor], rest: Mapping[str, object]) -> None:
+def _write(target: Path, weights: Weights, checkpoint: CheckpointFile) -> None:
     if target.suffix == ".pyth":
-        write_checkpoint(target, {**rest, "model_state": OrderedDict(state)})
+        kept = {key: checkpoint.other[key] for key in ("epoch", "cfg") if key in checkpoint.other}
+        write_checkpoint(target, {**kept, "model_state": OrderedDict(weights.tensors)})
         return
     from safetensors.torch import save
 
-    data = save({name: value.contiguous() for name, value in state.items()})
+    data = save({name: value.contiguous() for name, value in weights.tensors.items()})
     write_atomically(target, lambda file: file.write(data))
 
 
-def _parts(names: Iterable[str]) -> str:
+def _counts(parts: Iterable[Part]) -> str:
     """How many weights of which part of a model."""
-    parts = Counter(_part(name) for name in names)
-    return ", ".join(f"{count} {part}" for part, count in parts.items()) or "nothing"
+    counts = Counter(map(_in_words, parts))
+    return ", ".join(f"{count} {part}" for part, count in counts.items()) or "nothing"
 
 
-def _part(name: str) -> str:
-    if head_of(name):
-        return f"of head {head_of(name)}"
-    if not stage_of(name):
+def _in_words(part: Part) -> str:
+    if part.kind == "head":
+        return f"of head {part.module}"
+    if part.kind == "projection":
         return "of projections"
-    return "of the exo backbone" if is_exo(name) else "of the backbone"
+    return "of the exo backbone" if part.is_exo else "of the backbone"
 
 
 def _mebibytes(path: Path) -> str:

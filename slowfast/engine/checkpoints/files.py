@@ -1,6 +1,6 @@
-"""Checkpoint files on disk: written whole or not at all, checked by their content.
+"""Checkpoint files on disk: their names, atomic writes, and a check of their content.
 
-A checkpoint is the zip archive that `torch.save` makes. The archive's comment, which every reader
+A checkpoint is the zip archive that `torch.save` writes. The archive's comment, which every reader
 skips, holds the SHA-256 of the archive without it: file and digest are one file, so a crash cannot
 part them.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -19,6 +20,10 @@ import torch
 
 from slowfast.utils.files import sync_folder
 
+BEST = "best"
+
+_FOLDER = "checkpoints"
+_NAME = re.compile(r"checkpoint_epoch_(\d+)(?:_iter_(\d+))?\.pyth")
 _DIGEST_PREFIX = b"sha256:"
 _COMMENT_LENGTH = len(_DIGEST_PREFIX) + 64
 # An archive without a comment ends in the comment's length, two bytes of 0.
@@ -26,10 +31,33 @@ _NO_COMMENT = struct.pack("<H", 0)
 _READ_BYTES = 1 << 20
 
 
-class _HashingWriter:
-    """Passes bytes on to a file and hashes them on the way.
+def checkpoint_path(output_dir: str | Path, epochs: int | str, iteration: int = 0) -> Path:
+    """Path of a run's checkpoint file.
 
-    fault: what the disk answered; torch.save replaces it by an error of its own.
+    epochs: number of finished epochs (`checkpoint_epoch_00030.pyth`), or a word
+        (`checkpoint_best.pyth`).
+    iteration: finished steps of the next epoch (`checkpoint_epoch_00030_iter_0001234.pyth`).
+    """
+    name = f"epoch_{epochs:05d}" if isinstance(epochs, int) else epochs
+    if iteration:
+        name += f"_iter_{iteration:07d}"
+    return Path(output_dir) / _FOLDER / f"checkpoint_{name}.pyth"
+
+
+def numbered_checkpoints(output_dir: str | Path) -> dict[tuple[int, int], Path]:
+    """A run's checkpoints by (finished epochs, finished steps of the next one), oldest first."""
+    numbered = {}
+    for path in (Path(output_dir) / _FOLDER).glob("checkpoint_epoch_*.pyth"):
+        matched = _NAME.fullmatch(path.name)
+        if matched:
+            numbered[int(matched[1]), int(matched[2] or 0)] = path
+    return dict(sorted(numbered.items()))
+
+
+class _HashingWriter:
+    """Writes bytes to a file and hashes them on the way.
+
+    fault: the error of the disk, which torch.save replaces by one of its own.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -50,10 +78,10 @@ class _HashingWriter:
 
 
 def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Save `content` at `path`: under a temporary name first, flushed to the disk, then renamed.
+    """Save `content` under a temporary name, flush it to the disk, then rename it to `path`.
 
-    Whatever happens, an earlier file of this name stays whole until the new one has taken its
-    place. Leftovers of saves that were killed are removed.
+    Whatever happens, an earlier file of this name stays whole until the new one replaces it.
+    Leftovers of saves that were killed are removed.
 
     Raises: OSError for a full disk and other faults of the file system.
     """
@@ -86,9 +114,9 @@ def _write_with_digest(file: BinaryIO, content: Mapping[str, Any]) -> None:
 
 
 def damage(path: Path) -> str:
-    """What is wrong with the bytes of a checkpoint, in words; empty: nothing.
+    """What is wrong with the bytes of a checkpoint, in words; empty if nothing is.
 
-    Files that others wrote have no digest; the checksums of the archive's members are used then.
+    A file that another program wrote has no digest; the checksums in the archive are used then.
     """
     try:
         size = path.stat().st_size
@@ -105,13 +133,13 @@ def damage(path: Path) -> str:
 
 
 def is_archive(path: Path) -> bool:
-    """True for the format of `torch.save` since 1.6; older ones cannot be checked."""
+    """Whether it has the format of `torch.save` since 1.6; older files cannot be checked."""
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
 
 def _stored_digest(file: BinaryIO, size: int) -> bytes | None:
-    """The hexadecimal digest in the archive's comment, None where there is none."""
+    """The hexadecimal digest in the archive's comment; None if it has none."""
     length = len(_NO_COMMENT) + _COMMENT_LENGTH
     if size < length:
         return None

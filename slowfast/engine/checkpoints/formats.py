@@ -1,7 +1,7 @@
-"""Reads weights in every format there is, without running code of theirs.
+"""Reads checkpoint files of every format, without running code of theirs.
 
 PyTorch files (.pyth: published, PySlowFast's, ours; checkpoints or bare state dicts), safetensors,
-and Caffe2 pickles. Whatever the format, the weights come under published names.
+and Caffe2 pickles. Whatever the format, the weights get their published names.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import functools
 import logging
 import re
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slowfast.engine.checkpoints.checkpoint_file import CheckpointFile
 from slowfast.engine.checkpoints.files import damage, is_archive
-from slowfast.engine.checkpoints.weight_names import from_caffe2, published_names
+from slowfast.engine.checkpoints.weight_names import from_caffe2
+from slowfast.engine.checkpoints.weights import Weights
 from slowfast.utils.errors import UserError
 from slowfast.utils.safe_pickle.load import load_plain
 from slowfast.utils.safe_pickle.records import Record
@@ -27,15 +28,14 @@ from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Values
 
 logger = logging.getLogger(__name__)
 
-_WEIGHT_KEYS = ("model_state", "state_dict")
 _SAFE_TORCH = (2, 10)
 _TORCH_VALUES = (Tensor, torch.Size, torch.dtype, torch.device)
 
 
-def load_checkpoint_file(
+def read_checkpoint(
     path: Path | str, checkpoint_type: str = "pytorch", *, key: str = "*.CHECKPOINT_FILE_PATH"
-) -> dict[str, Any]:
-    """A checkpoint as a dict: `model_state` (published name -> tensor) and what else it holds.
+) -> CheckpointFile:
+    """Read a checkpoint file.
 
     checkpoint_type: pytorch (which takes .safetensors too) or caffe2.
     key: the configuration key that names the file, for errors.
@@ -46,37 +46,10 @@ def load_checkpoint_file(
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}; download it there or set {key}")
     if path.suffix == ".safetensors":
-        return {"model_state": published_names(_read_safetensors(path))}
+        return CheckpointFile.from_content(str(path), _read_safetensors(path))
     if checkpoint_type == "caffe2":
-        return {"model_state": _read_caffe2(path)}
-    content = _read_torch(path)
-    weights = published_names(weights_of(content, str(path)))
-    if not any(name in content for name in _WEIGHT_KEYS):
-        return {"model_state": weights}
-    return {**content, "model_state": weights}
-
-
-def weights_of(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
-    """The tensors of the state dict in a checkpoint, or of the checkpoint itself.
-
-    Raises: UserError where there are none.
-    """
-    state = content
-    if isinstance(content, Mapping):
-        state = next((content[key] for key in _WEIGHT_KEYS if key in content), content)
-    if isinstance(state, Mapping):
-        tensors = {
-            name: value
-            for name, value in state.items()
-            if isinstance(name, str) and isinstance(value, Tensor)
-        }
-        if tensors:
-            return tensors
-    held = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
-    raise UserError(
-        f"{source} holds no weights: expected {' or '.join(_WEIGHT_KEYS)}, or tensors by name, "
-        f"found {held[:200] or 'nothing'}"
-    )
+        return CheckpointFile(Weights.named(str(path), _read_caffe2(path)))
+    return CheckpointFile.from_content(str(path), _read_torch(path))
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -95,7 +68,7 @@ def _read_caffe2(path: Path) -> dict[str, Tensor]:
     if not isinstance(blobs, dict):
         raise UserError(
             f"{path} is no Caffe2 file: expected a dict of blobs; for other files set "
-            "CHECKPOINT_TYPE pytorch"
+            "CHECKPOINT_TYPE pytorch, or name an exo file .pyth"
         )
     arrays = {
         name: blob
@@ -125,7 +98,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
 
 @functools.cache
 def _inert_numpy() -> tuple[tuple[type, str], ...]:
-    """Records in the place of numpy's constructors: files may hold numpy scalars and arrays."""
+    """Records in place of numpy's constructors, since files may hold numpy scalars and arrays."""
     names = {
         "scalar": ("numpy.core.multiarray", "numpy._core.multiarray"),
         "_reconstruct": ("numpy.core.multiarray", "numpy._core.multiarray"),
@@ -143,15 +116,15 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     forbidden = re.search(r"GLOBAL (\S+)", str(error))
     if forbidden:
         return UserError(
-            f"{path} is refused: weights have no need of {forbidden[1]}, and calling that could "
-            "run code; have its author save the weights alone, or as .safetensors"
+            f"{path} is refused: weights do not need {forbidden[1]}, and calling that could run "
+            "code; ask its author to save the weights alone, or as .safetensors"
         )
     # What torch says before this is advice to read the file without care.
     said = str(error).split("WeightsUnpickler error:")[-1].strip()
     reason = (said.splitlines() or [type(error).__name__])[0][:200]
     return UserError(
         f"{path} cannot be read as a PyTorch checkpoint ({reason}); copy it again if it is cut "
-        "short, set CHECKPOINT_TYPE caffe2 if it is a Caffe2 file"
+        "short; if it is a Caffe2 file, set CHECKPOINT_TYPE caffe2, or name an exo file .pkl"
     )
 
 
@@ -161,6 +134,6 @@ def _warn_of_old_torch() -> None:
     if (int(major), int(minor)) < _SAFE_TORCH:
         logger.warning(
             "torch %s: a crafted .pyth file can corrupt memory and run code despite "
-            "weights_only before torch 2.10 (CVE-2026-24747); upgrade, or take .safetensors",
+            "weights_only before torch 2.10 (CVE-2026-24747); upgrade, or use .safetensors",
             torch.__version__,
         )

@@ -1,27 +1,13 @@
-"""Names of weights: from other formats to the published ones, and what a name belongs to."""
+"""Translates the names of weights in other formats to the published ones."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
-
-from slowfast.models.published_names import (
-    EGO_PROJECTIONS,
-    EXO_HEAD,
-    EXO_PROJECTIONS,
-    PROJECTIONS,
-)
 
 T = TypeVar("T")
 
-# Head of a model of the exo view alone.
-EXO_ONLY_HEAD = "readout"
-# Heads of Ego-Exo's auxiliary tasks.
-_AUXILIARY_HEADS = frozenset(("handobjhead", "headobjhead"))
-
-_HEAD_WEIGHT = re.compile(r"(\w+)\.projections?(?:\.\d+)?\.(?:weight|bias)")
-_EXO_STAGE = re.compile(r"(\w+)_t\.")
 _SUB_BATCH_NORM = re.compile(r"(bn)\.bn\.(running_mean|running_var|num_batches_tracked)$")
 
 
@@ -33,77 +19,6 @@ def published_names(state: Mapping[str, T]) -> dict[str, T]:
         if ".split_bn." not in name
     }
     return _from_torchvision(out) if "layer1.0.conv1.weight" in out else out
-
-
-def head_of(name: str) -> str:
-    """`headepic100` of a weight of a classification head; empty for other weights."""
-    matched = _HEAD_WEIGHT.fullmatch(name)
-    return matched[1] if matched else ""
-
-
-def heads_in(names: Iterable[str]) -> list[str]:
-    """The classification heads of a file or model, in order, without the auxiliary ones."""
-    heads = dict.fromkeys(head_of(name) for name in names)
-    return [head for head in heads if head and head not in _AUXILIARY_HEADS]
-
-
-def stage_of(name: str) -> str:
-    """`s3_fuse_t` of a backbone weight; empty for those of heads and projections."""
-    if head_of(name) or name.startswith(tuple(PROJECTIONS.values())):
-        return ""
-    return name.split(".")[0]
-
-
-def is_exo(name: str) -> bool:
-    """True for a weight of the exo half of a dual model: stages, head, projection."""
-    return bool(_EXO_STAGE.match(name)) or name.startswith(
-        (f"{EXO_HEAD}.", *EXO_PROJECTIONS.values())
-    )
-
-
-def is_ego(name: str) -> bool:
-    """True for what an ego recogniser needs: neither the exo half nor a projection."""
-    return not is_exo(name) and not name.startswith(tuple(EGO_PROJECTIONS.values()))
-
-
-def has_exo_half(names: Iterable[str]) -> bool:
-    return any(_EXO_STAGE.match(name) for name in names)
-
-
-def with_head(state: Mapping[str, T], head: str, target: str) -> dict[str, T]:
-    """The same values with `head` called `target`, in the place of a head of that name."""
-    if head == target:
-        return dict(state)
-    return {
-        target + name.removeprefix(head) if head_of(name) == head else name: value
-        for name, value in state.items()
-        if head_of(name) != target
-    }
-
-
-def as_exo_half(state: Mapping[str, T]) -> dict[str, T]:
-    """The exo half of a dual file, or a single backbone with its exo head, under dual names."""
-    if has_exo_half(state):
-        return {name: value for name, value in state.items() if is_exo(name)}
-    out = {}
-    for name, value in state.items():
-        stage = stage_of(name)
-        if stage:
-            out[f"{stage}_t{name.removeprefix(stage)}"] = value
-        elif head_of(name) == EXO_ONLY_HEAD:
-            out[EXO_HEAD + name.removeprefix(EXO_ONLY_HEAD)] = value
-    return out
-
-
-def as_exo_only(state: Mapping[str, T]) -> dict[str, T]:
-    """The exo half of a dual file under the names of a model of the exo view alone."""
-    out = {}
-    for name, value in state.items():
-        if _EXO_STAGE.match(name):
-            out[_EXO_STAGE.sub(r"\1.", name, count=1)] = value
-        elif head_of(name) == EXO_HEAD:
-            out[EXO_ONLY_HEAD + name.removeprefix(EXO_HEAD)] = value
-    return out
 
 
 # ---------------------------------------------------------------------------------------------
@@ -120,15 +35,13 @@ _CAFFE2_LEAF = {
 _CAFFE2_MODULES = (
     (r"(?P<p>t_)?conv1", "s1.pathway{p}_stem.conv"),
     (r"(?P<p>t_)?res_conv1_bn", "s1.pathway{p}_stem.bn"),
-    (r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch1", "s{s}.pathway{p}_res{i}.branch1"),
-    (r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch1_bn", "s{s}.pathway{p}_res{i}.branch1_bn"),
     (
-        r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch2(?P<c>[abc])",
-        "s{s}.pathway{p}_res{i}.branch2.{c}",
+        r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch1(?P<bn>_bn)?",
+        "s{s}.pathway{p}_res{i}.branch1{bn}",
     ),
     (
-        r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch2(?P<c>[abc])_bn",
-        "s{s}.pathway{p}_res{i}.branch2.{c}_bn",
+        r"(?P<p>t_)?res(?P<s>\d)_(?P<i>\d+)_branch2(?P<c>[abc])(?P<bn>_bn)?",
+        "s{s}.pathway{p}_res{i}.branch2.{c}{bn}",
     ),
     (r"t_pool1_subsample", "s1_fuse.conv_f2s"),
     (r"t_pool1_subsample_bn", "s1_fuse.bn"),
@@ -161,7 +74,7 @@ def caffe2_name(blob: str) -> str:
     for pattern, published in _CAFFE2_MODULES:
         matched = re.fullmatch(pattern, module)
         if matched:
-            parts = matched.groupdict()
+            parts = matched.groupdict("")
             parts["p"] = "1" if parts.get("p") else "0"
             return f"{published.format(**parts)}.{_CAFFE2_LEAF[leaf]}"
     return ""

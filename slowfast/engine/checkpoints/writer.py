@@ -10,8 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from slowfast.engine.checkpoints.files import write_checkpoint
-from slowfast.engine.checkpoints.names import numbered_checkpoints
+from slowfast.engine.checkpoints.files import numbered_checkpoints, write_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -19,17 +18,17 @@ logger = logging.getLogger(__name__)
 class CheckpointWriter:
     """One save at a time. The caller waits for the copy to host memory, not for the disk.
 
-    A disk that refuses is an error in the log: earlier files are whole and training goes on.
+    A fault of the disk is an error in the log: earlier files stay whole and training continues.
 
-    newest: the numbered checkpoint that was written, or resumed from, last.
+    newest: the numbered checkpoint that was last written or resumed from.
     """
 
     def __init__(
         self, output_dir: str, keep_last: int, keep_every: int, newest: Path | None = None
     ) -> None:
-        """keep_last: files of finished epochs to keep, 0: all. keep_every: those of every n-th
-        epoch are kept beside them; 0: none. Of files inside an epoch, the last two files of all
-        are kept."""
+        """keep_last: number of files of finished epochs to keep, 0: all. keep_every: keep those
+        of every n-th epoch in addition, 0: none. A file inside an epoch is kept while it is one
+        of the last two files."""
         self.newest = newest
         self._output_dir = output_dir
         self._keep_last = keep_last
@@ -38,14 +37,14 @@ class CheckpointWriter:
         self._fault: BaseException | None = None
 
     def write(self, content: Mapping[str, Any], *paths: Path) -> None:
-        """Returns when `content` is copied and an earlier save has ended."""
+        """Wait for the save in progress, copy `content` and start to save it."""
         self.wait()
         copied = _on_host(content)
         self._thread = threading.Thread(target=self._write_all, args=(copied, paths))
         self._thread.start()
 
     def wait(self) -> None:
-        """Until the last save is on the disk. Raises: what was no fault of the disk."""
+        """Wait until the last save is on the disk. Raises: its error, unless the disk failed."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -64,7 +63,7 @@ class CheckpointWriter:
         try:
             write_checkpoint(path, content)
         except OSError as error:
-            logger.error("%s COULD NOT BE WRITTEN, training goes on without it: %s", path, error)
+            logger.error("%s COULD NOT BE WRITTEN, training continues without it: %s", path, error)
             return
         logger.info("wrote %s", path)
         if path in numbered_checkpoints(self._output_dir).values():
@@ -72,27 +71,19 @@ class CheckpointWriter:
 
     def _retain(self) -> None:
         found = numbered_checkpoints(self._output_dir)
-        if self.newest not in found.values():
-            # None of them is known to be of this training.
+        paths = list(found.values())
+        if self.newest is None or self.newest not in paths:
+            # Not one of them is known to be this training's.
             return
-        numbered = {}
-        for place, path in found.items():
-            numbered[place] = path
-            if path == self.newest:
-                # Files beyond are another training's.
-                break
-        latest = list(numbered)[-2:]
-        finished = [place for place in numbered if place[1] == 0]
-        kept = finished[-self._keep_last :]
-        for place, path in numbered.items():
-            epochs, iteration = place
-            if iteration:
-                superseded = place not in latest
-            else:
-                every = self._keep_every and epochs % self._keep_every == 0
-                superseded = place not in kept and not every
-            if superseded:
-                _remove(path)
+        # Later files are another training's.
+        places = list(found)[: paths.index(self.newest) + 1]
+        finished = [place for place in places if place[1] == 0]
+        kept = {*finished[-self._keep_last :], *(place for place in places[-2:] if place[1])}
+        if self._keep_every:
+            kept.update(place for place in finished if place[0] % self._keep_every == 0)
+        for place in places:
+            if place not in kept:
+                _remove(found[place])
 
 
 def _remove(path: Path) -> None:

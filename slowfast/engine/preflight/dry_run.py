@@ -14,9 +14,10 @@ from fvcore.common.config import CfgNode
 from slowfast.datasets.build import build_dataset
 from slowfast.datasets.frames.missing import missing_collected
 from slowfast.datasets.loading.loader import build_loader
-from slowfast.engine.checkpoint import load_checkpoint_file, newest_checkpoint
+from slowfast.engine.checkpoint import checkpoint_path, read_checkpoint, resumed_checkpoint
 from slowfast.engine.checkpoints.compatible import check_resumable
-from slowfast.engine.checkpoints.names import BEST, checkpoint_path
+from slowfast.engine.checkpoints.files import BEST
+from slowfast.engine.checkpoints.start import read_initial, read_tested
 from slowfast.engine.preflight.cost import StepCost, step_cost, synthetic_batch, view_cost
 from slowfast.engine.preflight.device_checks import check_device
 from slowfast.engine.processes.output_lock import lock_in
@@ -209,27 +210,19 @@ def _made_step(cfg: CfgNode, device: torch.device, clips: int) -> str:
 def _start(report: DryRun, cfg: CfgNode) -> None:
     if holder := lock_in(cfg.OUTPUT_DIR):
         report.say("start", f"refused while {holder}, trains into {cfg.OUTPUT_DIR}")
-    newest = newest_checkpoint(cfg) if cfg.TRAIN.AUTO_RESUME else None
-    given = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.CHECKPOINT_FILE_PATH else None
-    resumed = newest or (given if cfg.TRAIN.RESUME else None)
+    resumed = resumed_checkpoint(cfg)
     if resumed is not None:
-        content = load_checkpoint_file(resumed, key="TRAIN.CHECKPOINT_FILE_PATH")
-        check_resumable(content.get("cfg", ""), cfg, resumed)
-        done = content.get("epoch", -1) + 1
+        checkpoint = read_checkpoint(resumed, key="TRAIN.CHECKPOINT_FILE_PATH")
+        check_resumable(checkpoint.cfg_text, cfg, resumed)
+        done = checkpoint.epoch + 1
         rest = "" if done < cfg.SOLVER.MAX_EPOCH else ", which is all: nothing is left to train"
         report.say("start", f"resumes from {resumed}, {done} epochs done{rest}")
         return
-    for key, path in (
-        ("TRAIN.CHECKPOINT_FILE_PATH", cfg.TRAIN.CHECKPOINT_FILE_PATH),
-        ("EXO.CHECKPOINT_FILE_PATH", cfg.EXO.CHECKPOINT_FILE_PATH),
-    ):
-        if path and not Path(path).is_file():
-            raise UserError(f"{key} {path} is no file; correct the path")
-        if path:
-            section = cfg[key.split(".")[0]]
-            load_checkpoint_file(path, section.get("CHECKPOINT_TYPE", "pytorch"), key=key)
-            report.say("start", f"weights of {key} {path}")
-    if given is None:
+    for section in ("TRAIN", "EXO"):
+        weights = read_initial(cfg, section)
+        if weights is not None:
+            report.say("start", f"weights of {section}.CHECKPOINT_FILE_PATH {weights.source}")
+    if not cfg.TRAIN.CHECKPOINT_FILE_PATH:
         report.say("start", "random weights (TRAIN.CHECKPOINT_FILE_PATH is empty)")
 
 
@@ -243,11 +236,9 @@ def _files(report: DryRun, cfg: CfgNode) -> None:
         report.say("tested", f"the {which} checkpoint of this training")
         return
     path = checkpoint_to_test(cfg, None)
-    if not path.is_file() and not cfg.TEST.CHECKPOINT_FILE_PATH:
-        raise UserError(f"the checkpoint to test {path} is no file; correct the path")
-    if path.is_file():
-        section = cfg.TEST if cfg.TEST.CHECKPOINT_FILE_PATH else cfg.TRAIN
-        load_checkpoint_file(path, section.CHECKPOINT_TYPE)
+    # A missing TEST.CHECKPOINT_FILE_PATH is reported with the test.
+    if path.is_file() or not cfg.TEST.CHECKPOINT_FILE_PATH:
+        read_tested(path, cfg)
     report.say("tested", str(path))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slowfast.engine.checkpoints.names import checkpoint_path
+from slowfast.engine.checkpoints.files import checkpoint_path
 from slowfast.lab.ablation.fingerprint import Fingerprint, difference, fingerprint
 from slowfast.lab.ablation.plan import CHECKPOINT_OF, Arm, Plan
 from slowfast.utils.errors import UserError

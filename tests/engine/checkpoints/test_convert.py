@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from slowfast.engine.checkpoint import (
-    Need,
-    load_checkpoint_file,
+    Required,
     load_weights,
     published_state_dict,
+    read_checkpoint,
 )
 from slowfast.engine.checkpoints.convert import convert_checkpoint
 from slowfast.engine.checkpoints.files import damage
@@ -40,13 +40,13 @@ def _state() -> dict[str, Tensor]:
 def test_all_weights(suffix: str, dual: Path, tmp_path: Path) -> None:
     target = tmp_path / "new" / f"out.{suffix}"
     convert_checkpoint(dual, target)
-    content = load_checkpoint_file(target)
+    read = read_checkpoint(target)
     # safetensors sorts by size of the elements
-    assert_same(dict(sorted(content["model_state"].items())), dict(sorted(_state().items())))
+    assert_same(dict(sorted(read.weights.tensors.items())), dict(sorted(_state().items())))
     if suffix == "pyth":
         assert damage(target) == ""
-        assert (content["epoch"], content["cfg"]) == (4, "A: 1")
-        assert "optimizer_state" not in content
+        assert (read.epoch, read.cfg_text) == (4, "A: 1")
+        assert read.optimizer_state is None
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -58,7 +58,7 @@ def test_the_ego_half_is_half_the_size_and_all_that_a_test_needs(
     report = convert_checkpoint(dual, ego, ego_only=True)
     assert ego.stat().st_size < 0.55 * whole.stat().st_size
     model = tiny_model(tiny_cfg(), seed=7)
-    loaded = load_weights(ego, model, need=Need.ALL)
+    loaded = load_weights(ego, model, required=Required.ALL)
     assert loaded.unexpected == []
     state = _state()
     assert_same(
@@ -71,7 +71,7 @@ def test_a_head_gets_another_name(dual: Path, tmp_path: Path) -> None:
     for number, head in enumerate(("headmine", "headepic100=headmine")):
         target = tmp_path / f"{number}.pyth"
         convert_checkpoint(dual, target, head=head)
-        names = load_checkpoint_file(target)["model_state"]
+        names = read_checkpoint(target).weights.tensors
         assert "headmine.projections.1.bias" in names
         assert not any(name.startswith("headepic100") for name in names)
         assert "head_lemma.projections.1.bias" in names
@@ -91,7 +91,7 @@ def test_caffe2(tmp_path: Path) -> None:
     weight = torch.rand(4, 3, 1, 7, 7)
     source.write_bytes(pickle.dumps({"blobs": {"conv1_w": weight.numpy(), "lr": 0.1}}))
     convert_checkpoint(source, tmp_path / "a.safetensors", checkpoint_type="caffe2")
-    state = load_checkpoint_file(tmp_path / "a.safetensors")["model_state"]
+    state = read_checkpoint(tmp_path / "a.safetensors").weights.tensors
     assert_same(state, {"s1.pathway0_stem.conv.weight": weight})
 
 

@@ -1,4 +1,4 @@
-"""What a training starts from: which file gives which half, and what may start anew."""
+"""What a training starts from: which file gives which half, and what may stay random."""
 
 import logging
 import pickle
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast.engine.checkpoint import load_initial_weights, published_state_dict
-from slowfast.engine.checkpoints.weight_names import is_exo
+from slowfast.engine.checkpoints.weights import part_of
 from slowfast.utils.errors import UserError
 from tests.engine.tiny_models import assert_same, copied, tiny_cfg, tiny_model
 
@@ -202,7 +202,7 @@ class TestDual:
         assert "exo half: from the exo weights of TRAIN.CHECKPOINT_FILE_PATH" in caplog.text
         assert [report.unexpected for report in started.reports] == [[], []]
 
-    def test_an_exo_file_beside_a_kinetics_file(
+    def test_an_exo_file_and_a_kinetics_file(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         ego, exo = _kinetics(1), _state("ExoSlowFast", 2)
@@ -221,14 +221,14 @@ class TestDual:
     def test_the_exo_half_of_a_dual_file_as_exo_file(self, tmp_path: Path) -> None:
         ego, dual = _kinetics(1), _state("EgoExoSlowFast", 2)
         started = _Started(tmp_path, TRAIN=ego, EXO=dual)
-        exo = {name: value for name, value in dual.items() if is_exo(name)}
+        exo = {name: value for name, value in dual.items() if part_of(name).is_exo}
         assert any(name.startswith(PROJECTIONS[1]) for name in exo)
         started.check({**_backbone(ego), **exo})
 
     def test_the_exo_file_wins_over_the_exo_half_of_the_train_file(self, tmp_path: Path) -> None:
         dual, exo = _state("EgoExoSlowFast", 1), _state("ExoSlowFast", 2)
         started = _Started(tmp_path, TRAIN=dual, EXO=exo)
-        ego = {name: value for name, value in dual.items() if not is_exo(name)}
+        ego = {name: value for name, value in dual.items() if not part_of(name).is_exo}
         head = {n.replace("readout.", "head_lemma."): v for n, v in exo.items() if "readout" in n}
         started.check({**ego, **_as_exo(exo), **head})
 
@@ -270,6 +270,22 @@ class TestDual:
         started.check({n: v for n, v in expected.items() if not n.endswith("batches_tracked")})
 
 
+def test_a_model_is_dual_by_its_weights(tmp_path: Path) -> None:
+    """Whatever its class and its name in the config."""
+    model = nn.ModuleDict({"s1": nn.Linear(2, 2), "s1_t": nn.Linear(2, 2)})
+    weight, bias = torch.rand(2, 2), torch.rand(2)
+    torch.save({"s1.weight": weight, "s1.bias": bias}, tmp_path / "a.pyth")
+    cfg = tiny_cfg(TRAIN__CHECKPOINT_FILE_PATH=str(tmp_path / "a.pyth"))
+    ego, exo = load_initial_weights(model, cfg)
+    assert (ego.loaded, exo.loaded) == (
+        ["s1.weight", "s1.bias"],
+        ["s1_t.weight", "s1_t.bias"],
+    )
+    for half in model.values():
+        assert torch.equal(half.weight, weight)
+        assert torch.equal(half.bias, bias)
+
+
 def test_the_exo_model_starts_from_the_exo_half_of_a_dual_file(tmp_path: Path) -> None:
     dual = _state("EgoExoSlowFast")
     started = _Started(tmp_path, "ExoSlowFast", TRAIN=dual)
@@ -281,7 +297,7 @@ def test_the_exo_model_starts_from_the_exo_half_of_a_dual_file(tmp_path: Path) -
 
 
 def _blob(name: str) -> str:
-    """The Caffe2 name of a SlowFast weight, written anew for this test."""
+    """The Caffe2 name of a SlowFast weight, derived independently for this test."""
     stage, *rest = name.split(".")
     leaf = {
         "weight": "s", "bias": "b", "running_mean": "rm", "running_var": "riv"

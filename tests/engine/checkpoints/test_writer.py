@@ -1,4 +1,4 @@
-"""Checkpoints in the background: when the caller goes on, what stays, what a full disk does."""
+"""Checkpoints in the background: the wait of the caller, the files kept, a full disk."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from slowfast.engine.checkpoints import writer as checkpoint_writer
-from slowfast.engine.checkpoints.names import checkpoint_path, numbered_checkpoints
+from slowfast.engine.checkpoints.files import checkpoint_path, numbered_checkpoints
 from slowfast.engine.checkpoints.writer import CheckpointWriter
 
 
@@ -87,7 +87,7 @@ def test_the_caller_waits_for_the_copy_but_not_for_the_disk(tmp_path, monkeypatc
     assert torch.equal(content["list"][0], torch.zeros(3))
 
 
-def test_a_full_disk_is_told_and_changes_no_earlier_file(tmp_path, monkeypatch, caplog):
+def test_a_full_disk_is_logged_and_changes_no_earlier_file(tmp_path, monkeypatch, caplog):
     writer = CheckpointWriter(str(tmp_path), 1, 0)
     write(writer, tmp_path, (1, 0))
 

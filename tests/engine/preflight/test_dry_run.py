@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -173,6 +175,16 @@ def test_a_checkpoint_that_is_none(tmp_path: Path, key: str) -> None:
     report.look("start", lambda: part(report, cfg))
     (mistake,) = report.mistakes
     assert "text.pyth cannot be read as a PyTorch checkpoint" in mistake
+
+
+def test_a_caffe2_exo_file(tmp_path: Path) -> None:
+    """It is read as the training reads it."""
+    path = tmp_path / "exo.pkl"
+    path.write_bytes(pickle.dumps({"blobs": {"conv1_w": np.ones(2, np.float32)}}))
+    cfg = tiny_cfg("EgoExoSlowFast", OUTPUT_DIR=str(tmp_path), EXO__CHECKPOINT_FILE_PATH=str(path))
+    report = module.DryRun()
+    module._start(report, cfg)
+    assert f"start:        weights of EXO.CHECKPOINT_FILE_PATH {path}" in report.lines
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from slowfast.engine.step import batches as chunks
 from slowfast.engine.step.finite import FiniteWatch
 from slowfast.engine.step.update import Update, UpdateOptions
 from slowfast.engine.validation import TopKCounts
-from slowfast.lab.benchmark.waits import count_waits
+from slowfast.lab.benchmark.timing import count_waits
 from tests.engine.tiny_updates import (
     assert_same_gradients,
     batch_of,

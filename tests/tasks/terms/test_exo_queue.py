@@ -5,7 +5,7 @@ import torch
 
 from slowfast.engine.checkpoint import load_training_state, save_checkpoint
 from slowfast.engine.preflight.cost import step_cost
-from slowfast.lab.benchmark.waits import count_waits
+from slowfast.lab.benchmark.timing import count_waits
 from slowfast.models.slowfast import NUM_BLOCKS
 from slowfast.utils import distributed
 from tests.distributed.processes import run_in_processes

@@ -1,0 +1,165 @@
+"""The report of a load of weights: what happened to every name, and why it is not enough."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from slowfast.engine.checkpoints.weights import EXO_ONLY_HEAD, Weights
+from slowfast.models.published_names import EXO_HEAD
+
+_EXAMPLES = 3
+# RESNET.DEPTH by the number of blocks of s4.
+_DEPTHS = {6: 50, 23: 101}
+_S4_BLOCK = re.compile(r"s4(?:_t)?\.pathway0_res(\d+)\.")
+
+
+class Required(enum.Enum):
+    """What a model must get from a file; less than that is an error."""
+
+    NOTHING = "nothing"
+    # A training may start with new heads and projections.
+    BACKBONE = "backbone"
+    # A test uses no random weight.
+    ALL = "all"
+
+
+class LoadOptions(NamedTuple):
+    """How weights of a file are matched with a model's.
+
+    head: name, in the file, of the model's own head; empty: the same name.
+    inflate: turn 2-D convolutions into 3-D ones.
+    section: of the config, TEST or TRAIN, whose keys errors name.
+    """
+
+    head: str = ""
+    inflate: bool = False
+    required: Required = Required.NOTHING
+    section: str = "TEST"
+
+
+class Shapes(NamedTuple):
+    """The shape of one weight in the file and in the model."""
+
+    file: tuple[int, ...]
+    model: tuple[int, ...]
+
+
+@dataclass
+class LoadReport:
+    """What happened to the names of a file and of a model; all are published names.
+
+    missing: in the model only; they keep their values. unexpected: in the file only; ignored.
+    mismatched: in both, with other shapes; not loaded.
+    """
+
+    source: str
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: dict[str, Shapes] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """One line: how many of each, with examples."""
+        return (
+            f"{self.source}: {len(self.loaded)} weights loaded; "
+            f"{_counted(self.missing)} missing, which keep their initial values; "
+            f"{_counted(self.unexpected)} that the model does not need; "
+            f"{_counted(self.mismatched)} of another shape"
+        )
+
+
+def misfit(report: LoadReport, file: Weights, model: Weights, options: LoadOptions) -> str:
+    """Reason why the file lacks what `options` requires; empty if it lacks nothing."""
+    if options.required is Required.NOTHING:
+        return ""
+    if not report.loaded:
+        return (
+            f"none of its {len(file.tensors)} weights ({_examples(file.tensors)}) has a name and "
+            "shape of the model; check the file, and CHECKPOINT_INFLATE for 2-D weights"
+        )
+    classes = _other_classes(report, file, model)
+    if classes:
+        return classes
+    if options.inflate and options.required is Required.BACKBONE:
+        # A 2-D network has no fast pathway, and blocks of other widths after a fusion.
+        return ""
+    architecture = _other_architecture(report, file, model)
+    if architecture:
+        return architecture
+    if report.mismatched:
+        return f"{_counted(report.mismatched)} have another shape; use a file of this model"
+    if options.required is Required.ALL and report.missing:
+        return _missing(report, file, model, options.section)
+    return ""
+
+
+def _other_classes(report: LoadReport, file: Weights, model: Weights) -> str:
+    """In words, the first head whose numbers of classes differ; empty if they agree."""
+    heads = file.heads_among(
+        name for name, shapes in report.mismatched.items() if shapes.file[1:] == shapes.model[1:]
+    )
+    if not heads:
+        return ""
+    head = heads[0]
+    key = "MODEL.NUM_CLASSES_LIST (SlowFast: MODEL.NUM_CLASSES)"
+    if head in (EXO_HEAD, EXO_ONLY_HEAD):
+        key = "EXO.NUM_CLASSES_LIST"
+    return (
+        f"its {head} has {file.class_counts(head)} classes where the configuration has "
+        f"{model.class_counts(head)}; set {key} to the file's, or, to train a new head, give TASK "
+        "a name of its own"
+    )
+
+
+def _other_architecture(report: LoadReport, file: Weights, model: Weights) -> str:
+    """In words, how the backbone of the file differs; empty if it does not."""
+    stages = {part for part in model.parts.values() if part.kind == "stage"}
+    missing = [name for name in report.missing if model.parts[name] in stages]
+    extra = [name for name in report.unexpected if file.parts[name] in stages]
+    other = [name for name in report.mismatched if model.parts[name] in stages]
+    if not (missing or extra or other):
+        return ""
+    return (
+        f"of its backbone, {_counted(missing)} are missing, {_counted(extra)} are too many and "
+        f"{_counted(other)} have another shape; set the RESNET and SLOWFAST keys to the file's "
+        f"architecture, or use another file{_depths(file, model)}"
+    )
+
+
+def _depths(file: Weights, model: Weights) -> str:
+    def depth(names: Iterable[str]) -> int | None:
+        blocks = {matched[1] for matched in map(_S4_BLOCK.match, names) if matched}
+        return _DEPTHS.get(len(blocks))
+
+    found, configured = depth(file.tensors), depth(model.tensors)
+    if None in (found, configured) or found == configured:
+        return ""
+    return f" (it looks like RESNET.DEPTH {found}, the configuration has {configured})"
+
+
+def _missing(report: LoadReport, file: Weights, model: Weights, section: str) -> str:
+    own = model.heads_among(report.missing)
+    others = [head for head in file.ego.heads if head not in model.heads]
+    if own and others:
+        return (
+            f"it has no {', '.join(own)}, but {', '.join(others)}; if that is the head to use, "
+            f"set {section}.CHECKPOINT_HEAD {others[0]}"
+        )
+    return f"{_counted(report.missing)} are missing; use a file that has them"
+
+
+def _counted(names: Iterable[str]) -> str:
+    """`12 (a, b, c, ...)`."""
+    listed = list(names)
+    return f"{len(listed)} ({_examples(listed)})" if listed else "0"
+
+
+def _examples(names: Iterable[str]) -> str:
+    """`a, b, c, ...`."""
+    listed = list(names)
+    more = ", ..." if len(listed) > _EXAMPLES else ""
+    return ", ".join(listed[:_EXAMPLES]) + more
