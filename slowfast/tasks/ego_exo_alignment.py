@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.losses.classification import cross_entropy, multilabel
-from slowfast.losses.dcl import dcl_rows, not_negative
+from slowfast.losses.dcl import Negatives, dcl_rows, without_negatives
 from slowfast.models.dropout import reseed_dropout
 from slowfast.models.ego_exo import EgoExoOutput
 from slowfast.tasks.base import StepOutput, Task, weighted_sum
@@ -180,19 +180,12 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
         The mean over processes, which the gradients take too, is the loss of the joined batch.
         """
         d, peers, tau = text_of(clips), self._peers, self._settings.temperature
-        z_all, d_all, positions = peers.gathered(z), peers.gathered(d), peers.positions(z)
-        related, join = peers.related(clips.labels, [d]), peers.join
-        among_text = self._settings.text_negatives == "both"
-        from_video = dcl_rows(
-            z, d, z_all, d_all, positions, tau, related=related, join_related=join
-        )
-        from_text = dcl_rows(
-            *(d, z, d_all, z_all, positions, tau),
-            related=related,
-            join_related=join,
-            within=among_text,
-        )
-        empty = not_negative(positions, len(z_all), related=related).all(1).float().mean()
+        anchors = peers.anchors(z, d)
+        negatives = Negatives(related=peers.related(clips.labels, [d]), join_related=peers.join)
+        of_text = replace(negatives, within=self._settings.text_negatives == "both")
+        from_video = dcl_rows(anchors, tau, negatives=negatives)
+        from_text = dcl_rows(anchors.swapped(), tau, negatives=of_text)
+        empty = without_negatives(anchors, negatives).float().mean()
         return from_video.mean() + from_text.mean(), empty
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from slowfast.datasets.types import PairedBatch
-from slowfast.losses.alignment import alignment_share, soft_alignment_share, triplet
-from slowfast.losses.dcl import not_negative
+from slowfast.losses.alignment import AlignmentSettings, Pairs, alignment_kind, triplet
+from slowfast.losses.dcl import ExtraNegatives, Negatives, own_rows
 from slowfast.losses.negatives import class_overlap
 from slowfast.models.ego_exo import EgoExoOutput
 from slowfast.tasks.terms.exo_queue import ExoQueue
@@ -29,14 +29,13 @@ class _Pairs:
     """What says which pairs are aligned, and which of them are no negatives of each other.
 
     similarity: (N,); pairs above `threshold` are. related: (N, M) bool or None.
-    further: (E, D) negatives that are in no pair, but for `excluded` (N, E) bool; or None.
+    further: (E, D) negatives that are in no pair, or None.
     """
 
     similarity: Tensor
     threshold: float
     related: Tensor | None
-    further: Tensor | None = None
-    excluded: Tensor | None = None
+    further: ExtraNegatives | None = None
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,11 @@ class AlignmentTerm:
         if self.kind == "soft":
             rows_in_all = len(similarity) * self.peers.processes
             counts["align_empty"] = similarity.new_full((), float(rows_in_all < 2))
-            return self._soft(z_ego, z_exo, batch), counts
+            return self._soft(z_ego, z_exo, similarity, batch), counts
         texts = [text_of(batch.ego), text_of(batch.exo)]
         related = self.peers.related(batch.ego.labels, texts)
-        further, excluded = self._further(output, batch)
-        pairs = _Pairs(similarity, self.threshold, related, further, excluded)
+        further = self._further(output, batch)
+        pairs = _Pairs(similarity, self.threshold, related, further)
         loss, counts["align_empty"] = self._contrast(z_ego, z_exo, pairs)
         if self.queue and output.key_exo is not None:
             self.queue.remember(
@@ -92,33 +91,15 @@ class AlignmentTerm:
     def _contrast(self, z_ego: Tensor, z_exo: Tensor, pairs: _Pairs) -> tuple[Tensor, Tensor]:
         """DCL in both directions over the pairs that are kept; and the share of them without
         negatives, which is 1 where fewer than two are kept."""
-        similarity_all = self.peers.gathered(pairs.similarity)
-        positions = self.peers.positions(pairs.similarity)
-        share = alignment_share(
-            z_ego,
-            z_exo,
-            self.peers.gathered(z_ego),
-            self.peers.gathered(z_exo),
-            similarity_all,
-            positions,
-            self.temperature,
-            pairs.threshold,
-            self.sigma,
-            "dcl_weighted" if self.kind == "dcl_weighted" else "dcl",
-            related=pairs.related,
-            join_related=self.peers.join,
-            extra=pairs.further,
-            extra_excluded=pairs.excluded,
+        kind = alignment_kind("dcl_weighted" if self.kind == "dcl_weighted" else "dcl")
+        all_pairs = Pairs(
+            self.peers.anchors(z_ego, z_exo),
+            self.peers.gathered(pairs.similarity),
+            Negatives(related=pairs.related, join_related=self.peers.join, extra=pairs.further),
         )
-        kept, kept_all = pairs.similarity > pairs.threshold, similarity_all > pairs.threshold
-        alone = not_negative(positions, len(kept_all), kept_all, pairs.related).all(1) & kept
-        if pairs.excluded is not None:
-            alone = alone & pairs.excluded.all(1)
-        empty = torch.where(
-            kept_all.sum() < (2 if pairs.excluded is None else 1),
-            1.0,
-            alone.sum() / kept.sum().clamp(min=1),
-        )
+        settings = AlignmentSettings(self.temperature, pairs.threshold, self.sigma)
+        share, empty = kind.loss(all_pairs, settings)
+        assert empty is not None
         return share * self.peers.processes, empty
 
     def _factorised(
@@ -149,9 +130,7 @@ class AlignmentTerm:
             "align_empty": torch.stack(empty).mean(),
         }
 
-    def _further(
-        self, output: EgoExoOutput, batch: PairedBatch
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def _further(self, output: EgoExoOutput, batch: PairedBatch) -> ExtraNegatives | None:
         """Exo embeddings (E, D) of the queue and of the independent clips of all processes, and
         which of them are no negatives of a pair, (N, E) bool."""
         found = []
@@ -170,27 +149,27 @@ class AlignmentTerm:
                 same = torch.zeros(len(texts[0]), len(z_all), dtype=torch.bool, device=z_all.device)
             found.append((z_all, same))
         if not found:
-            return None, None
+            return None
         z, excluded = zip(*found, strict=True)
-        return torch.cat(z), torch.cat(excluded, dim=1)
+        return ExtraNegatives(torch.cat(z), torch.cat(excluded, dim=1))
 
-    def _soft(self, z_ego: Tensor, z_exo: Tensor, batch: PairedBatch) -> Tensor:
+    def _soft(self, z_ego: Tensor, z_exo: Tensor, similarity: Tensor, batch: PairedBatch) -> Tensor:
         """L_a with soft targets, scaled as the other kinds."""
         gathered = self.peers.gathered
         if self.relevance == "label":
             labels = batch.ego.labels
             overlap = class_overlap(labels, [gathered(y) for y in labels])
             # A pair agrees with itself, labelled or not.
-            own = not_negative(self.peers.positions(z_ego), overlap.shape[1])
+            own = own_rows(self.peers.positions(z_ego), overlap.shape[1])
             to_exo = to_ego = overlap.masked_fill(own, 1.0)
         else:
             d_ego, d_exo = text_of(batch.ego), text_of(batch.exo)
             to_exo, to_ego = d_ego @ gathered(d_exo).T, d_exo @ gathered(d_ego).T
-        share = soft_alignment_share(
-            *(z_ego, z_exo, gathered(z_ego), gathered(z_exo), to_exo, to_ego),
-            *(self.temperature, self.sigma),
+        pairs = Pairs(
+            self.peers.anchors(z_ego, z_exo), gathered(similarity), relevance=(to_exo, to_ego)
         )
-        return share * self.peers.processes
+        settings = AlignmentSettings(self.temperature, self.threshold, self.sigma)
+        return alignment_kind("soft").loss(pairs, settings).share * self.peers.processes
 
     def _order(self, z_ego: Tensor, epoch: int, iteration: int) -> Tensor:
         """The permutation (N,) that gives the triplet its negatives."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from slowfast.datasets.types import ClipBatch
+from slowfast.losses.dcl import Anchors
 from slowfast.losses.negatives import same_classes, same_text
 from slowfast.utils import distributed
 
@@ -40,6 +41,10 @@ class Peers:
         """(n,) int64, where this process's rows stand among the gathered ones."""
         first = distributed.rank() * len(rows) if self._gather else 0
         return torch.arange(first, first + len(rows), device=rows.device)
+
+    def anchors(self, u: Tensor, v: Tensor) -> Anchors:
+        """Rows (n, D) and their positives (n, D) among those of all processes."""
+        return Anchors(u, v, self.gathered(u), self.gathered(v), self.positions(u))
 
     def related(self, labels: Iterable[Tensor], texts: Iterable[Tensor]) -> Tensor | None:
         """(n, M) bool, which rows are taken out of the negatives; None: no row.
