@@ -268,13 +268,16 @@ _C.SUML.QUEUE.SIZE = 0
 # A slow copy of the exo half embeds them (arXiv 1911.05722), after every step
 # slow = MOMENTUM * slow + (1 - MOMENTUM) * weights.
 _C.SUML.QUEUE.MOMENTUM = 0.999
-# Weights of the terms; 0 removes a term and its cost.
+# Weights of the terms of slowfast/tasks/terms, each under the key that its file registers. 0
+# removes a term and its cost. Terms are computed and summed in the order of their keys here. A
+# term reads exo clips unless its key begins with EGO_: their frames are decoded if the weight of
+# any other term is above 0.
 _C.SUML.WEIGHTS = CfgNode()
-# Exo classification, view alignment, ego to its narration, exo to its narration.
+# Exo classification, ego clips to their narrations, exo clips to theirs, view alignment.
 _C.SUML.WEIGHTS.EXO_CLS = 0.1
-_C.SUML.WEIGHTS.ALIGN = 0.02
 _C.SUML.WEIGHTS.EGO_TEXT = 0.1
 _C.SUML.WEIGHTS.EXO_TEXT = 0.1
+_C.SUML.WEIGHTS.ALIGN = 0.02
 _C.SUML.ALIGN = CfgNode()
 # dcl (the paper), dcl_weighted, triplet (as released: unfiltered), soft (every ego clip to every
 # exo clip, as their relevance says: arXiv 2303.17561, 2506.14356; no threshold), factorised (two

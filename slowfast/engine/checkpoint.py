@@ -32,7 +32,7 @@ from slowfast.engine.checkpoints.weights import (
     load_weights,
     match_weights,
 )
-from slowfast.models.ego_exo import EgoExoSlowFast
+from slowfast.models.ego_exo import EgoExoModel
 from slowfast.models.published_names import EXO_HEAD, published_state_dict
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
@@ -218,7 +218,7 @@ def load_initial_weights(model: nn.Module, cfg: CfgNode) -> list[LoadReport]:
     if source is None:
         logger.info("TRAIN.CHECKPOINT_FILE_PATH is empty: the training starts from random weights")
     targets = published_state_dict(model)
-    if isinstance(model, EgoExoSlowFast):
+    if isinstance(model, EgoExoModel):
         matches = _dual_matches(source, targets, cfg)
     elif source is None:
         matches = []

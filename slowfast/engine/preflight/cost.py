@@ -19,9 +19,9 @@ from slowfast.config.derived import aligns_by_factor, has_second_exo
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.precision import HALF
-from slowfast.models.build import build_model, build_test_model
+from slowfast.models.build import build_test_model
 from slowfast.models.recognizer import Recognizer
-from slowfast.tasks.build import build_task
+from slowfast.tasks.build import build_training
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ def step_cost(cfg: CfgNode, clips: int) -> StepCost:
     """A training step of a process that has `clips` clips (pairs for two views)."""
     at_once = -(-clips // cfg.SOLVER.ACCUMULATE)
     with _fake(cfg) as cfg:
-        model = build_model(cfg)
+        model, task = build_training(cfg)
         for module in model.modules():
             if isinstance(module, Recognizer):
                 module.autocast_backbone(HALF.get(cfg.TRAIN.PRECISION))
-        optimizer, task = build_optimizer(model, cfg), build_task(cfg)
+        optimizer = build_optimizer(model, cfg)
         parameters = list(model.parameters())
         kept = _KeptForBackward([*parameters, *model.buffers()])
         model.train()

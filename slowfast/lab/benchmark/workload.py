@@ -20,6 +20,7 @@ from slowfast.config.derived import has_second_exo
 from slowfast.engine.preflight.cost import step_cost
 from slowfast.lab.benchmark.timing import Clock
 from slowfast.models.build import build_model
+from slowfast.tasks.build import build_training
 
 PLAIN = "plain fp32"
 _SIDE = {"cpu": 1024, "cuda": 8192}
@@ -115,7 +116,7 @@ def gflop(cfg: CfgNode, size: int, training: bool) -> float:
     # The meta device has no generator that a dropout could draw from.
     cfg = Variant(PLAIN, settings={"MODEL.DROPOUT_RATE": 0.0}).cfg(cfg)
     with torch.device("meta"):
-        model = build_model(cfg).train(training)
+        model = build_training(cfg)[0].train() if training else build_model(cfg).eval()
 
     def clip(frames: int) -> list[Tensor]:
         fast = torch.empty(1, 3, frames, size, size, device="meta")
