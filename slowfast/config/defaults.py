@@ -354,16 +354,18 @@ _C.SUML.QUEUE.SIZE = number(0, at_least=0)
 # step, slow = MOMENTUM * slow + (1 - MOMENTUM) * weights.
 _C.SUML.QUEUE.MOMENTUM = number(0.999, at_least=0, below=1)
 
-# Weights of the terms. 0 removes a term and its cost.
+# Weights of the terms of slowfast/tasks/terms, each under the key that its file registers. 0
+# removes a term and its cost. Terms are summed in the order of their keys. A term reads exo clips
+# unless its key begins with EGO_: if any such weight is above 0, the frames of exo clips are read.
 _C.SUML.WEIGHTS = Section()
 # Weight of the exo classification.
 _C.SUML.WEIGHTS.EXO_CLS = number(0.1, at_least=0)
-# Weight of the alignment of ego and exo clips.
-_C.SUML.WEIGHTS.ALIGN = number(0.02, at_least=0)
 # Weight of the contrast between ego clips and their narrations.
 _C.SUML.WEIGHTS.EGO_TEXT = number(0.1, at_least=0)
 # Weight of the contrast between exo clips and their narrations.
 _C.SUML.WEIGHTS.EXO_TEXT = number(0.1, at_least=0)
+# Weight of the alignment of ego and exo clips.
+_C.SUML.WEIGHTS.ALIGN = number(0.02, at_least=0)
 
 _C.SUML.ALIGN = Section()
 # Loss of the alignment.

@@ -14,9 +14,13 @@ def aligns_by_factor(cfg: CfgNode) -> bool:
 
 
 def uses_exo(cfg: CfgNode) -> bool:
-    """Whether a term of SUM-L needs the exo clips."""
-    weights = cfg.SUML.WEIGHTS
-    return aligns(cfg) or bool(weights.EXO_CLS > 0 or weights.EXO_TEXT > 0)
+    """Whether SUM-L reads frames of the exo clips.
+
+    Every term does, except those whose weight has a key that begins with EGO_.
+    """
+    weights = {key: weight for key, weight in cfg.SUML.WEIGHTS.items() if key != "ALIGN"}
+    others = any(weight > 0 for key, weight in weights.items() if not key.startswith("EGO_"))
+    return others or aligns(cfg)
 
 
 def has_second_exo(cfg: CfgNode) -> bool:

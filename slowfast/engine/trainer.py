@@ -37,9 +37,8 @@ from slowfast.engine.step.precise_bn import update_batch_norm
 from slowfast.engine.step.precision import set_precision
 from slowfast.engine.step.update import Update, update_options
 from slowfast.engine.validation import validate
-from slowfast.models.build import build_model
 from slowfast.models.registry import model_spec
-from slowfast.tasks.build import build_task
+from slowfast.tasks.build import build_training
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
 from slowfast.utils.logging import log_json_stats
@@ -177,14 +176,14 @@ def _prepare(
 
 
 def _build_update(cfg: CfgNode, device: torch.device, with_initial_weights: bool) -> Update:
-    model = build_model(cfg)
+    model, task = build_training(cfg)
     if with_initial_weights:
         load_initial_weights(model, cfg)
     model.to(device)
     optimizer = build_optimizer(model, cfg)
     set_precision(model, cfg.TRAIN.PRECISION, device)
     stepped = distributed.data_parallel(model, device)
-    return Update(model, stepped, build_task(cfg), optimizer, update_options(cfg))
+    return Update(model, stepped, task, optimizer, update_options(cfg))
 
 
 def _load_state(

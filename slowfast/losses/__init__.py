@@ -2,6 +2,15 @@
 
 from slowfast.losses.alignment import view_alignment
 from slowfast.losses.classification import cross_entropy, multilabel
-from slowfast.losses.dcl import decoupled_contrastive
+from slowfast.losses.dcl import Anchors, ExtraNegatives, Negatives, dcl_rows, decoupled_contrastive
 
-__all__ = ["cross_entropy", "decoupled_contrastive", "multilabel", "view_alignment"]
+__all__ = [
+    "Anchors",
+    "ExtraNegatives",
+    "Negatives",
+    "cross_entropy",
+    "dcl_rows",
+    "decoupled_contrastive",
+    "multilabel",
+    "view_alignment",
+]

@@ -1,15 +1,84 @@
 """View alignment L_a of SUM-L (arXiv 2308.11489): ego and exo embeddings of similar narrations.
 
+Each kind of the loss is one function and one entry in KINDS. The same function computes the public
+`view_alignment` and the training term, which passes rows of all processes.
+
 Legend: N pairs, n pairs of this process, M pairs of all processes, P kept pairs, D width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypedDict, Unpack
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast.losses.dcl import dcl_rows
+from slowfast.losses.dcl import ALL_OTHER_ROWS, Anchors, Negatives, dcl_rows, without_negatives
+
+
+class AlignmentSettings(NamedTuple):
+    """Constants of L_a.
+
+    threshold: only pairs with a larger similarity are kept. sigma: temperature of the pair
+        weights, or of the soft targets; None where the kind has none. margin: of the triplet.
+    """
+
+    temperature: float
+    threshold: float
+    sigma: float | None = None
+    margin: float = 0.1
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of this process among the pairs of all processes.
+
+    anchors: u ego, v exo embeddings. similarity_all: (M,) of the narrations of each pair.
+    The rest is read by the kinds that name it among their inputs:
+    negatives: pairs that are negatives of each other; `candidates` is set by the threshold.
+    relevance: (n, M) of ego clip i to exo clip j, and (n, M) of exo clip i to ego clip j.
+    permutation: (n,) int64, the ego row that is the negative of each pair.
+    """
+
+    anchors: Anchors
+    similarity_all: Tensor
+    negatives: Negatives = ALL_OTHER_ROWS
+    relevance: tuple[Tensor, Tensor] | None = None
+    permutation: Tensor | None = None
+
+
+class AlignmentLoss(NamedTuple):
+    """share: of L_a, of this process's pairs; the sum over processes is L_a of the joined batch.
+
+    empty: () float, the share of the kept pairs without negatives, 1 where too few pairs are kept;
+        None for a kind that cannot lack them.
+    """
+
+    share: Tensor
+    empty: Tensor | None = None
+
+
+class Kind(NamedTuple):
+    """One kind of L_a.
+
+    loss: computes it. inputs: the optional fields of `Pairs` that it reads.
+    gathers: pairs of all processes take part; else each process is a batch of its own.
+    """
+
+    loss: Callable[[Pairs, AlignmentSettings], AlignmentLoss]
+    inputs: frozenset[str] = frozenset()
+    gathers: bool = True
+
+
+class AlignmentOptions(TypedDict, total=False):
+    """Inputs of single kinds, as the fields of `Pairs` and `AlignmentSettings`."""
+
+    permutation: Tensor
+    margin: float
+    negatives: Negatives
 
 
 def view_alignment(
@@ -21,132 +90,38 @@ def view_alignment(
     threshold: float,
     sigma: float | None = None,
     kind: str = "dcl",
-    permutation: Tensor | None = None,
-    margin: float = 0.1,
-    related: Tensor | None = None,
-    join_related: bool = False,
+    **options: Unpack[AlignmentOptions],
 ) -> Tensor:
     """L_a of one process; all inputs (N, D) with rows of norm 1, row i of each is pair i.
 
     dcl: DCL(z_ego -> z_exo) + DCL(z_exo -> z_ego) over the pairs with d_ego.d_exo > threshold.
     dcl_weighted: the same, the positive of pair i weighted by |P| softmax(s / sigma)_i.
     triplet: all pairs; anchor z_ego, positive z_exo, negative the rows `permutation` (N,) of
-        z_ego, which may hold fixed points (as released).
-    soft: all pairs, `soft_alignment_share` with the relevance d_ego_i.d_exo_j.
+        z_ego, which may have fixed points (as released); with `margin`.
+    soft: all pairs, as `_soft` with the relevance d_ego_i.d_exo_j.
     none: zero. So is a DCL over fewer than two kept pairs; both zeros keep the graph.
-    related (N, N) bool and join_related: of both DCL, as `decoupled_contrastive`.
+    negatives: of the two kinds of DCL.
 
-    Raises: ValueError for an unknown kind, or one that lacks its argument.
+    Raises: ValueError for an unknown kind, or one that lacks its input.
     """
-    if kind == "none":
-        return 0 * (z_ego.sum() + z_exo.sum())
-    if kind == "triplet":
-        if permutation is None:
-            raise ValueError("kind triplet needs the permutation of its negatives")
-        return triplet(z_ego, z_exo, z_ego[permutation], margin)
-    if kind == "soft":
-        if sigma is None:
-            raise ValueError("kind soft needs sigma")
-        relevance = d_ego @ d_exo.T
-        return soft_alignment_share(
-            z_ego, z_exo, z_ego, z_exo, relevance, relevance.T, temperature, sigma
-        )
-    similarity = (d_ego * d_exo).sum(1)
-    positions = torch.arange(len(z_ego), device=z_ego.device)
-    return alignment_share(
-        z_ego,
-        z_exo,
-        z_ego,
-        z_exo,
-        similarity,
-        positions,
-        temperature,
-        threshold,
-        sigma,
-        kind,
-        related=related,
-        join_related=join_related,
+    entry = alignment_kind(kind)
+    relevance = d_ego @ d_exo.T if "relevance" in entry.inputs else None
+    pairs = Pairs(
+        Anchors.local(z_ego, z_exo),
+        (d_ego * d_exo).sum(1),
+        options.get("negatives", ALL_OTHER_ROWS),
+        None if relevance is None else (relevance, relevance.T),
+        options.get("permutation"),
     )
+    settings = AlignmentSettings(temperature, threshold, sigma, options.get("margin", 0.1))
+    return entry.loss(pairs, settings).share
 
 
-def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
-    """mean_i max(0, |a_i - p_i| - |a_i - n_i| + margin), L2 norms; inputs (N, D)."""
-    return F.triplet_margin_loss(anchor, positive, negative, margin=margin)
-
-
-def alignment_share(
-    z_ego: Tensor,
-    z_exo: Tensor,
-    z_ego_all: Tensor,
-    z_exo_all: Tensor,
-    similarity_all: Tensor,
-    positions: Tensor,
-    temperature: float,
-    threshold: float,
-    sigma: float | None = None,
-    kind: str = "dcl",
-    related: Tensor | None = None,
-    join_related: bool = False,
-    extra: Tensor | None = None,
-    extra_excluded: Tensor | None = None,
-) -> Tensor:
-    """This process's share of L_a over the pairs of all processes: its anchors, over |P|.
-
-    The sum of the shares is L_a of the joined batch. Processes may hold any number of pairs.
-
-    z_ego, z_exo: (n, D), rows `positions` (n,) of z_ego_all, z_exo_all (M, D).
-    similarity_all: (M,) of the narrations of each pair. kind: dcl or dcl_weighted.
-    related: (n, M) bool, pairs that are no negatives of each other; join_related: but positives.
-    extra: (Q, D) further negatives of both directions, but for extra_excluded (n, Q) bool.
-
-    Raises: ValueError for another kind, or for dcl_weighted without sigma.
-    """
-    kept_all = similarity_all > threshold
-    weight = None
-    if kind == "dcl_weighted":
-        if sigma is None:
-            raise ValueError("kind dcl_weighted needs sigma")
-        weight = pair_weights(similarity_all, kept_all, sigma)[positions]
-    elif kind != "dcl":
-        raise ValueError(f"kind {kind!r} is none of dcl, dcl_weighted, triplet, soft, none")
-    shared = (
-        *(positions, temperature, weight, kept_all, related, join_related),
-        *(True, extra, extra_excluded),
-    )
-    ego_rows = dcl_rows(z_ego, z_exo, z_ego_all, z_exo_all, *shared)
-    exo_rows = dcl_rows(z_exo, z_ego, z_exo_all, z_ego_all, *shared)
-    rows = ego_rows + exo_rows
-    kept_rows = torch.where(kept_all[positions], rows, 0 * rows)
-    return kept_rows.sum() / kept_all.sum().clamp(min=1)
-
-
-def soft_alignment_share(
-    z_ego: Tensor,
-    z_exo: Tensor,
-    z_ego_all: Tensor,
-    z_exo_all: Tensor,
-    ego_relevance: Tensor,
-    exo_relevance: Tensor,
-    temperature: float,
-    sigma: float,
-) -> Tensor:
-    """This process's share of L_a with soft targets (arXiv 2303.17561, 2506.14356).
-
-    1/M sum_i sum_j [ -q_ij log p_ij - q'_ij log p'_ij ], over all pairs, kept or not, with
-    q_ij = softmax_j(s_ij / sigma), p_ij = softmax_j(z_ego_i . z_exo_j / tau), and q', p' the same
-    with the views exchanged. The sum of the shares is L_a of the joined batch.
-
-    z_ego, z_exo: (n, D). z_ego_all, z_exo_all: (M, D), of all processes. ego_relevance: (n, M),
-        s of ego clip i and exo clip j; exo_relevance: (n, M), s of exo clip i and ego clip j.
-    """
-    rows = torch.zeros_like(z_ego[:, 0])
-    for u, v_all, relevance in (
-        (z_ego, z_exo_all, ego_relevance),
-        (z_exo, z_ego_all, exo_relevance),
-    ):
-        target = (relevance.to(u.dtype) / sigma).softmax(1)
-        rows = rows - (target * (u @ v_all.T / temperature).log_softmax(1)).sum(1)
-    return rows.sum() / max(len(z_ego_all), 1)
+def alignment_kind(name: str) -> Kind:
+    """The entry of KINDS. Raises: ValueError for an unknown name."""
+    if name not in KINDS:
+        raise ValueError(f"kind {name!r} is not one of {', '.join(KINDS)}")
+    return KINDS[name]
 
 
 def pair_weights(similarity: Tensor, kept: Tensor, sigma: float) -> Tensor:
@@ -157,3 +132,79 @@ def pair_weights(similarity: Tensor, kept: Tensor, sigma: float) -> Tensor:
     # The lowest finite number in place of -inf: no NaN where no pair is kept.
     lowest = torch.finfo(similarity.dtype).min
     return kept.sum() * (similarity / sigma).masked_fill(~kept, lowest).softmax(0)
+
+
+def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """mean_i max(0, |a_i - p_i| - |a_i - n_i| + margin), L2 norms; inputs (N, D)."""
+    return F.triplet_margin_loss(anchor, positive, negative, margin=margin)
+
+
+def _dcl(pairs: Pairs, settings: AlignmentSettings) -> AlignmentLoss:
+    """DCL in both directions over the kept pairs, by |P|."""
+    return _contrast(pairs, settings, None)
+
+
+def _dcl_weighted(pairs: Pairs, settings: AlignmentSettings) -> AlignmentLoss:
+    """As `_dcl`, the positives weighted by `pair_weights`."""
+    if settings.sigma is None:
+        raise ValueError("kind dcl_weighted needs sigma")
+    kept_all = pairs.similarity_all > settings.threshold
+    weight = pair_weights(pairs.similarity_all, kept_all, settings.sigma)
+    return _contrast(pairs, settings, weight[pairs.anchors.positions])
+
+
+def _contrast(pairs: Pairs, settings: AlignmentSettings, weight: Tensor | None) -> AlignmentLoss:
+    """weight: (n,) of the positives."""
+    anchors = pairs.anchors
+    kept_all = pairs.similarity_all > settings.threshold
+    kept = kept_all[anchors.positions]
+    negatives = replace(pairs.negatives, candidates=kept_all)
+    rows = dcl_rows(anchors, settings.temperature, weight, negatives)
+    rows = rows + dcl_rows(anchors.swapped(), settings.temperature, weight, negatives)
+    alone = without_negatives(anchors, negatives) & kept
+    # A single kept pair may still have extra negatives.
+    enough = 2 if negatives.extra is None else 1
+    empty = torch.where(kept_all.sum() < enough, 1.0, alone.sum() / kept.sum().clamp(min=1))
+    share = torch.where(kept, rows, 0 * rows).sum() / kept_all.sum().clamp(min=1)
+    return AlignmentLoss(share, empty)
+
+
+def _triplet(pairs: Pairs, settings: AlignmentSettings) -> AlignmentLoss:
+    if pairs.permutation is None:
+        raise ValueError("kind triplet needs the permutation of its negatives")
+    z_ego, z_exo = pairs.anchors.u, pairs.anchors.v
+    return AlignmentLoss(triplet(z_ego, z_exo, z_ego[pairs.permutation], settings.margin))
+
+
+def _soft(pairs: Pairs, settings: AlignmentSettings) -> AlignmentLoss:
+    """L_a with soft targets (arXiv 2303.17561, 2506.14356).
+
+    1/M sum_i sum_j [ -q_ij log p_ij - q'_ij log p'_ij ], over all pairs, kept or not, with
+    q_ij = softmax_j(s_ij / sigma), p_ij = softmax_j(z_ego_i . z_exo_j / tau), s the relevance, and
+    q', p' the same with the views exchanged.
+    """
+    if settings.sigma is None:
+        raise ValueError("kind soft needs sigma")
+    if pairs.relevance is None:
+        raise ValueError("kind soft needs the relevance of its pairs")
+    anchors, count = pairs.anchors, len(pairs.anchors.u_all)
+    rows = torch.zeros_like(anchors.u[:, 0])
+    for to, relevance in zip((anchors, anchors.swapped()), pairs.relevance, strict=True):
+        target = (relevance.to(to.u.dtype) / settings.sigma).softmax(1)
+        rows = rows - (target * (to.u @ to.v_all.T / settings.temperature).log_softmax(1)).sum(1)
+    empty = pairs.similarity_all.new_full((), float(count < 2))
+    return AlignmentLoss(rows.sum() / max(count, 1), empty)
+
+
+def _none(pairs: Pairs, settings: AlignmentSettings) -> AlignmentLoss:
+    """A zero that keeps the graph."""
+    return AlignmentLoss(0 * (pairs.anchors.u.sum() + pairs.anchors.v.sum()))
+
+
+KINDS = {
+    "dcl": Kind(_dcl, frozenset({"negatives"})),
+    "dcl_weighted": Kind(_dcl_weighted, frozenset({"negatives"})),
+    "triplet": Kind(_triplet, frozenset({"permutation"}), gathers=False),
+    "soft": Kind(_soft, frozenset({"relevance"})),
+    "none": Kind(_none, gathers=False),
+}

@@ -1,12 +1,71 @@
 """One-way decoupled contrastive loss (DCL, arXiv 2110.06848).
 
-Legend: N rows, n anchors of this process, M rows of all processes, D width. Rows have norm 1.
+Legend: N rows, n anchors of this process, M rows of all processes, Q extra rows, D width. Rows
+have norm 1.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class Anchors(NamedTuple):
+    """Anchors of this process, their positives, and the rows of all processes.
+
+    u, v: (n, D) anchors and positives. u_all, v_all: (M, D).
+    positions: (n,) int64. Row positions[i] of u_all and v_all is row i of u and v.
+    """
+
+    u: Tensor
+    v: Tensor
+    u_all: Tensor
+    v_all: Tensor
+    positions: Tensor
+
+    @classmethod
+    def local(cls, u: Tensor, v: Tensor) -> Anchors:
+        """Rows (N, D) of one process that are all rows."""
+        return cls(u, v, u, v, torch.arange(len(u), device=u.device))
+
+    def swapped(self) -> Anchors:
+        """The other direction: anchors and positives exchanged."""
+        return Anchors(self.v, self.u, self.v_all, self.u_all, self.positions)
+
+
+class ExtraNegatives(NamedTuple):
+    """Negatives that are in no pair.
+
+    rows: (Q, D). excluded: (n, Q) bool, rows that are not negatives of an anchor.
+    """
+
+    rows: Tensor
+    excluded: Tensor
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """Which rows are negatives of an anchor. By default all rows except its own.
+
+    candidates: (M,) bool, rows that may be negatives, or positives of other rows; None for all.
+    related: R (n, M) bool, None for none: rows j of R_ij are not negatives of anchor i.
+    join_related: they are positives instead (EgoNCE, arXiv 2206.01670): the positive term becomes
+        -w_i log( exp(u_i.v_i/tau) + sum_{j!=i: R_ij} exp(u_i.v_j/tau) ).
+    within: False leaves out the negatives u_j, the first sum of DCL.
+    extra: further negatives.
+    """
+
+    candidates: Tensor | None = None
+    related: Tensor | None = None
+    join_related: bool = False
+    within: bool = True
+    extra: ExtraNegatives | None = None
+
+
+ALL_OTHER_ROWS = Negatives()
 
 
 def decoupled_contrastive(
@@ -14,75 +73,45 @@ def decoupled_contrastive(
     v: Tensor,
     temperature: float,
     weight: Tensor | None = None,
-    related: Tensor | None = None,
-    join_related: bool = False,
-    within: bool = True,
+    negatives: Negatives = ALL_OTHER_ROWS,
 ) -> Tensor:
     """DCL(u -> v), a scalar.
 
     mean_i [ -w_i u_i.v_i/tau + log( sum_{j!=i} exp(u_i.u_j/tau) + sum_{j!=i} exp(u_i.v_j/tau) ) ]
 
     u, v: (N, D), row i of one belongs to row i of the other. weight: w (N,), None for 1.
-    related: R (N, N) bool, None for none: both sums leave out the rows j of R_ij too.
-    join_related: these are positives then (EgoNCE, arXiv 2206.01670): the first term becomes
-        -w_i log( exp(u_i.v_i/tau) + sum_{j!=i: R_ij} exp(u_i.v_j/tau) ).
-    within: False leaves out the negatives u_j, the first sum.
-    An anchor without negatives counts as 0, and keeps the graph.
+    An anchor without negatives counts as 0 and keeps the graph.
     """
-    positions = torch.arange(len(u), device=u.device)
-    rows = dcl_rows(
-        u,
-        v,
-        u,
-        v,
-        positions,
-        temperature,
-        weight,
-        related=related,
-        join_related=join_related,
-        within=within,
-    )
+    rows = dcl_rows(Anchors.local(u, v), temperature, weight, negatives)
     return rows.sum() / max(len(u), 1)
 
 
 def dcl_rows(
-    u: Tensor,
-    v: Tensor,
-    u_all: Tensor,
-    v_all: Tensor,
-    positions: Tensor,
+    anchors: Anchors,
     temperature: float,
     weight: Tensor | None = None,
-    candidates: Tensor | None = None,
-    related: Tensor | None = None,
-    join_related: bool = False,
-    within: bool = True,
-    extra: Tensor | None = None,
-    extra_excluded: Tensor | None = None,
+    negatives: Negatives = ALL_OTHER_ROWS,
 ) -> Tensor:
-    """The loss of each anchor, (n,), with the negatives of all processes.
+    """Loss of each anchor (n,), with the negatives of all processes.
 
-    u, v: (n, D) anchors and positives. u_all, v_all: (M, D), the rows of all processes; row
-        positions[i] (n,) of them is row i of u and v, and no negative of it.
-    weight: (n,) of the positives. candidates: (M,) bool, the rows that may be negatives, or
-        positives of other rows. related (n, M) bool, join_related, within: as
-        `decoupled_contrastive`.
-    extra: (Q, D), further negatives, which belong to no anchor, but for extra_excluded (n, Q) bool.
-    An anchor without negatives gives a zero that keeps the graph. Memory O(n M); nothing waits
-    for the device.
+    weight: (n,) of the positives, None for 1. An anchor without negatives gives a zero that keeps
+    the graph. Takes O(n M) memory, and the host never waits for the device.
     """
-    excluded = not_negative(positions, len(u_all), candidates, related)
-    parts = [u_all, v_all] if within else [v_all]
-    if extra is not None and extra_excluded is not None:
-        # As one part, which is not empty where the extra rows are all the negatives there are.
-        excluded = torch.cat([excluded] * len(parts) + [extra_excluded], dim=1)
-        parts = [torch.cat([*parts, extra])]
+    u, v, u_all, v_all, positions = anchors
+    excluded = _excluded(positions, len(u_all), negatives)
+    parts = [u_all, v_all] if negatives.within else [v_all]
+    if negatives.extra is not None:
+        # Joined to one part, which is not empty where only the extra rows are negatives.
+        excluded = torch.cat([excluded] * len(parts) + [negatives.extra.excluded], dim=1)
+        parts = [torch.cat([*parts, negatives.extra.rows])]
     alone = excluded.all(1)
     # Anchors without negatives keep them here: the gradient through log(0) is NaN, even times 0.
     excluded = excluded & ~alone[:, None]
-    if join_related and related is not None:
-        own = not_negative(positions, len(u_all))
-        others = related if candidates is None else related & candidates
+    if negatives.join_related and negatives.related is not None:
+        others = negatives.related
+        if negatives.candidates is not None:
+            others = others & negatives.candidates
+        own = own_rows(positions, len(u_all))
         positive = _log_sum_exp(u @ v_all.T, temperature, ~(own | others))
     else:
         positive = (u * v).sum(1) / temperature
@@ -94,21 +123,27 @@ def dcl_rows(
     return torch.where(alone, 0 * rows, rows)
 
 
-def not_negative(
-    positions: Tensor,
-    count: int,
-    candidates: Tensor | None = None,
-    related: Tensor | None = None,
-) -> Tensor:
-    """(n, M) bool: which of `count` rows are no negatives of an anchor; arguments as `dcl_rows`."""
-    excluded = positions[:, None] == torch.arange(count, device=positions.device)
-    if candidates is not None:
-        excluded = excluded | ~candidates
-    if related is not None:
-        excluded = excluded | related
+def without_negatives(anchors: Anchors, negatives: Negatives) -> Tensor:
+    """(n,) bool, anchors that no row is a negative of."""
+    alone = _excluded(anchors.positions, len(anchors.u_all), negatives).all(1)
+    return alone if negatives.extra is None else alone & negatives.extra.excluded.all(1)
+
+
+def own_rows(positions: Tensor, count: int) -> Tensor:
+    """(n, M) bool, the row of each anchor among the `count` rows of all processes."""
+    return positions[:, None] == torch.arange(count, device=positions.device)
+
+
+def _excluded(positions: Tensor, count: int, negatives: Negatives) -> Tensor:
+    """(n, M) bool, rows that are not negatives of an anchor."""
+    excluded = own_rows(positions, count)
+    if negatives.candidates is not None:
+        excluded = excluded | ~negatives.candidates
+    if negatives.related is not None:
+        excluded = excluded | negatives.related
     return excluded
 
 
 def _log_sum_exp(cosines: Tensor, temperature: float, excluded: Tensor) -> Tensor:
-    """Over the rest of each row of `cosines` (n, M), which is overwritten."""
+    """Over the entries of each row of `cosines` (n, M) that are not excluded; overwrites it."""
     return cosines.div_(temperature).masked_fill_(excluded, float("-inf")).logsumexp(1)

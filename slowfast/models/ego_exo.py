@@ -5,12 +5,14 @@ Legend: N clips, F pooled channels, K classes, D embedding width.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slowfast.models.parts import EXO_PARTS, Part
 from slowfast.models.recognizer import Recognizer
 
 # Modules that embed a view for one label alone, in the order of EgoExoOutput.factors.
@@ -20,7 +22,7 @@ FACTORS = tuple(
 
 
 class EgoExoOutput(NamedTuple):
-    """What a training step needs; None where a part is not trained.
+    """Output of a training pass; None for a part that is not used.
 
     ego_logits, exo_logits: [(N, K) per task]. z_ego, z_exo: (N, D), rows of norm 1.
     key_exo: (N, D), as z_exo, of another encoder of the exo clip; the model itself gives none.
@@ -49,60 +51,72 @@ class Projection(nn.Module):
         return F.normalize(self.linear(F.normalize(features, dim=1)), dim=1)
 
 
-class EgoExoSlowFast(nn.Module):
+class EgoExoModel(nn.Module):
     """`ego` and `exo` recognisers with weights of their own, `ego_projection`, `exo_projection`.
 
     Eval: `model(ego_clip)` gives the ego scores, [(N, K) per task]; the exo half is not touched.
     Training: `model(ego_clip, exo_clip)` or `model(ego_clip, exo_clip, other_clip)`, whose exo
-    clips go through the exo half as one batch, gives an EgoExoOutput. A part that is not used (no
-    loss needs it) is not run and its parameters get no gradient.
+    clips pass the exo half as one batch, gives an EgoExoOutput. All parts are in use until `use`
+    names those that are needed. The exo recogniser may have no heads.
     """
 
     def __init__(
-        self,
-        ego: Recognizer,
-        exo: Recognizer,
-        embed_dim: int,
-        *,
-        use_exo_head: bool = True,
-        use_ego_projection: bool = True,
-        use_exo_projection: bool = True,
-        by_factor: bool = False,
+        self, ego: Recognizer, exo: Recognizer, embed_dim: int, *, by_factor: bool = False
     ) -> None:
-        """by_factor: there are projections by verb and by noun too, FACTORS."""
+        """by_factor: add projections by verb and by noun, FACTORS."""
         super().__init__()
         self.ego = ego
         self.exo = exo
         self.ego_projection = Projection(ego.head.in_channels, embed_dim)
         self.exo_projection = Projection(exo.head.in_channels, embed_dim)
-        self.use_exo_head = use_exo_head
-        self.use_ego_projection = use_ego_projection
-        self.use_exo_projection = use_exo_projection
-        self.by_factor = by_factor
+        self._by_factor = by_factor
         if by_factor:
             for name in FACTORS:
                 view = ego if name.startswith("ego") else exo
                 self.add_module(name, Projection(view.head.in_channels, embed_dim))
-        self.use_exo = use_exo_head or use_exo_projection or by_factor
-        for part, used in (
-            (self.ego_projection, use_ego_projection),
-            (self.exo.backbone, self.use_exo),
-            (self.exo.head, use_exo_head),
-            (self.exo_projection, use_exo_projection),
-        ):
-            if not used:
-                part.requires_grad_(False)
+        self._used = self.parts
 
-    def train(self, mode: bool = True) -> EgoExoSlowFast:
-        """An exo half that is not used keeps its batch-norm statistics."""
+    @property
+    def parts(self) -> frozenset[Part]:
+        """The parts that this model has."""
+        optional = {
+            Part.EXO_HEADS: len(self.exo.head.projections) > 0,
+            Part.FACTOR_PROJECTIONS: self._by_factor,
+        }
+        return frozenset(part for part in Part if optional.get(part, True))
+
+    @property
+    def uses_exo(self) -> bool:
+        """Whether training runs the exo half."""
+        return bool(self._used & EXO_PARTS)
+
+    def use(self, parts: Collection[Part]) -> None:
+        """Switch off the other parts: they are not run, and their parameters get no gradient.
+
+        For good, so call it before the optimizer is built. An exo half that is not used keeps its
+        batch-norm statistics.
+
+        Raises: ValueError for a part that the model does not have.
+        """
+        if missing := set(parts) - self.parts:
+            raise ValueError(f"no such part: {', '.join(sorted(part.value for part in missing))}")
+        self._used = frozenset(parts)
+        if not self.uses_exo:
+            self.exo.backbone.requires_grad_(False)
+        for part in self.parts - self._used:
+            for module in self._modules_of(part):
+                module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> EgoExoModel:
         super().train(mode)
-        if not self.use_exo:
+        if not self.uses_exo:
             self.exo.eval()
         return self
 
     @property
     def projections(self) -> list[Projection]:
-        """All that there are."""
+        """All projections, used or not."""
         return [module for module in self.children() if isinstance(module, Projection)]
 
     def forward(
@@ -121,22 +135,25 @@ class EgoExoSlowFast(nn.Module):
         windows = self.ego.windows(ego_clip)
         ego_logits = self.ego.head.classify(windows)
         ego = windows.mean(1)
-        z_ego = self.ego_projection(ego) if self.use_ego_projection else None
-        if not self.use_exo:
+        z_ego = self.ego_projection(ego) if Part.EGO_PROJECTION in self._used else None
+        if not self.uses_exo:
             return EgoExoOutput(ego_logits, None, z_ego, None)
-        if exo_clip is None or (self.by_factor and other_clip is None):
-            raise ValueError("a training step needs the exo clip, and one by noun if by_factor")
+        by_factor = Part.FACTOR_PROJECTIONS in self._used
+        if exo_clip is None or (by_factor and other_clip is None):
+            raise ValueError(
+                "a training step needs the exo clip, and a second one for projections by factor"
+            )
         if other_clip is not None:
             exo_clip = [torch.cat(both) for both in zip(exo_clip, other_clip, strict=True)]
         windows = self.exo.windows(exo_clip)
         exo = windows.mean(1)
-        logits = self.exo.head.classify(windows) if self.use_exo_head else None
-        z_exo = self.exo_projection(exo) if self.use_exo_projection else None
+        logits = self.exo.head.classify(windows) if Part.EXO_HEADS in self._used else None
+        z_exo = self.exo_projection(exo) if Part.EXO_PROJECTION in self._used else None
         output = EgoExoOutput(ego_logits, logits, z_ego, z_exo)
         return output if other_clip is None else self._split(output, ego, exo)
 
     def _split(self, output: EgoExoOutput, ego: Tensor, exo: Tensor) -> EgoExoOutput:
-        """The 2N rows of both exo clips apart, and their projections by factor.
+        """Separate the 2N rows of both exo clips, and add their projections by factor.
 
         ego: (N, F), exo: (2N, F) pooled features.
         """
@@ -149,8 +166,18 @@ class EgoExoSlowFast(nn.Module):
             )
         if z_exo is not None:
             output = output._replace(z_exo=z_exo[:pairs], z_other=z_exo[pairs:])
-        if self.by_factor:
+        if Part.FACTOR_PROJECTIONS in self._used:
             features = (ego, ego, exo[:pairs], exo[pairs:])
             factors = zip(FACTORS, features, strict=True)
             output = output._replace(factors=[self.get_submodule(n)(x) for n, x in factors])
         return output
+
+    def _modules_of(self, part: Part) -> Sequence[nn.Module]:
+        if part is Part.FACTOR_PROJECTIONS:
+            return [self.get_submodule(name) for name in FACTORS]
+        modules: dict[Part, nn.Module] = {
+            Part.EGO_PROJECTION: self.ego_projection,
+            Part.EXO_PROJECTION: self.exo_projection,
+            Part.EXO_HEADS: self.exo.head,
+        }
+        return [modules[part]]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from slowfast.models.ego_exo import EgoExoSlowFast
+from slowfast.models.ego_exo import EgoExoModel
 from slowfast.models.recognizer import Recognizer
 
 # Stages of the published dual model, in its order: the halves take turns, exo ones end in _t.
@@ -34,7 +34,7 @@ def to_published(model: nn.Module) -> dict[str, str]:
     names = list(model.state_dict())
     if isinstance(model, Recognizer):
         return {name: _in_recognizer(model, name) for name in names}
-    if isinstance(model, EgoExoSlowFast):
+    if isinstance(model, EgoExoModel):
         renamed = {name: _in_dual(model, name) for name in names}
         return dict(sorted(renamed.items(), key=lambda item: _dual_rank(item[1])))
     return {name: name for name in names}
@@ -64,7 +64,7 @@ def _in_recognizer(recognizer: Recognizer, name: str) -> str:
     return f"{recognizer.published_layers[int(task)]}.{leaf}"
 
 
-def _in_dual(model: EgoExoSlowFast, name: str) -> str:
+def _in_dual(model: EgoExoModel, name: str) -> str:
     part, rest = name.split(".", 1)
     if part in PROJECTIONS:
         return f"{PROJECTIONS[part]}.{rest.removeprefix('linear.')}"

@@ -1,6 +1,6 @@
-"""What the loop asks of a task.
+"""The interface between the training loop and a task.
 
-Legend: N clips of this process, T frames, S pixels, K classes, c views of one segment.
+Legend: N clips of this process, K classes.
 """
 
 from __future__ import annotations
@@ -60,16 +60,19 @@ class Task(ABC, Generic[BatchT, OutputT]):
     def evaluate(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
         """Scores of clips of the view that is evaluated; one (N, K) tensor per head."""
 
-    def finish_step(self, model: nn.Module, made: Tensor) -> None:
-        """Called after the optimizer. made: () bool on the device; false: the step is void, and
-        must leave no trace here either. model: the one that is not wrapped."""
+    def finish_step(self, model: nn.Module, applied: Tensor) -> None:
+        """Update the state of the task after the optimizer.
+
+        model: not wrapped. applied: () bool on the device; False for a void step, which must leave
+            no trace here either.
+        """
 
     def state_dict(self) -> dict[str, Any]:
-        """What an exact resume needs to know of the task: tensors and containers of them."""
+        """State for an exact resume: tensors and containers of them."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Go on from a `state_dict` that is not empty."""
+        """Resume from a `state_dict` that is not empty."""
 
     def step(self, model: nn.Module, batch: BatchT, epoch: int, iteration: int) -> StepOutput:
         """Losses of one whole batch."""
@@ -77,7 +80,7 @@ class Task(ABC, Generic[BatchT, OutputT]):
         return self.losses(self.forward(model, batch), batch, epoch, iteration)
 
 
-def weighted_sum(losses: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """The sum of the losses, each times its weight (1 where none is given)."""
     terms = [loss * weights.get(name, 1.0) for name, loss in losses.items()]
     total = terms[0]

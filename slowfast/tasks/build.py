@@ -1,55 +1,58 @@
-"""The task that a config trains."""
+"""The model that a config trains, together with the task that trains it."""
 
 from __future__ import annotations
 
 from fvcore.common.config import CfgNode
+from torch import nn
 
-from slowfast.config.derived import aligns, uses_exo
 from slowfast.datasets.from_cfg import device_transform
-from slowfast.losses.classification import cross_entropy, multilabel
+from slowfast.models.build import build_model
+from slowfast.models.ego_exo import EgoExoModel
 from slowfast.models.registry import model_spec
 from slowfast.tasks.base import Task
-from slowfast.tasks.ego_exo_alignment import AlignmentSettings, EgoExoAlignmentTask
+from slowfast.tasks.ego_exo_alignment import EgoExoAlignmentTask
+from slowfast.tasks.head_losses import HeadLosses
 from slowfast.tasks.recognition import RecognitionTask
+from slowfast.tasks.terms.base import parts_of
+from slowfast.tasks.terms.recognition import ego_recognition
+from slowfast.tasks.terms.registry import weighted_terms
+from slowfast.tasks.terms.requirements import check_requirements
+from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream
 
-_CRITERIA = {"cross_entropy": cross_entropy, "bce_logit": multilabel}
 
+def build_training(cfg: CfgNode) -> tuple[nn.Module, Task]:
+    """SUM-L for a dual model, recognition from one view for every other.
 
-def build_task(cfg: CfgNode) -> Task:
-    """SUM-L for the dual model, recognition from one view for every other."""
-    spec = model_spec(cfg)
+    The model is that of `build_model`, without the parts that no loss needs.
+
+    Raises: UserError for a term of SUM-L that model, data or config do not give what it needs.
+    """
+    spec, model = model_spec(cfg), build_model(cfg)
     if spec.is_dual:
-        ego, exo = (device_transform(cfg, view) for view in ("ego", "exo"))
-        return EgoExoAlignmentTask(_alignment(cfg), ego, exo, cfg.RNG_SEED)
-    return RecognitionTask(
-        heads=tuple(head.name for head in spec.heads(cfg)),
-        criterion=_CRITERIA[cfg.MODEL.LOSS_FUNC],
-        transform=device_transform(cfg, spec.view),
-        seed=cfg.RNG_SEED,
-        stream=Stream.EXO_DROPOUT if spec.view == "exo" else Stream.EGO_DROPOUT,
+        return model, _suml(cfg, model)
+    return model, RecognitionTask(
+        HeadLosses(spec.heads(cfg)),
+        device_transform(cfg, spec.view),
+        cfg.RNG_SEED,
+        Stream.EXO_DROPOUT if spec.view == "exo" else Stream.EGO_DROPOUT,
     )
 
 
-def _alignment(cfg: CfgNode) -> AlignmentSettings:
-    suml, align, weights = cfg.SUML, cfg.SUML.ALIGN, cfg.SUML.WEIGHTS
-    queue = cfg.SUML.QUEUE
-    return AlignmentSettings(
-        temperature=suml.TEMPERATURE,
-        kind=align.KIND,
-        threshold=align.THRESHOLD,
-        sigma=align.SIGMA,
-        margin=align.MARGIN,
-        relevance=align.RELEVANCE,
-        negatives=suml.NEGATIVES,
-        text_negatives=suml.TEXT_NEGATIVES,
-        queue=queue.SIZE,
-        queue_momentum=queue.MOMENTUM,
-        gather=suml.GATHER,
-        aligns=aligns(cfg),
-        uses_exo=uses_exo(cfg),
-        exo_cls=weights.EXO_CLS,
-        align=weights.ALIGN,
-        ego_text=weights.EGO_TEXT,
-        exo_text=weights.EXO_TEXT,
+def _suml(cfg: CfgNode, model: nn.Module) -> EgoExoAlignmentTask:
+    """Switches off the parts of the model that no term needs."""
+    if not isinstance(model, EgoExoModel):
+        raise UserError(
+            f"MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME} is registered with two views, but its builder"
+            f" returns a {type(model).__name__}; return an EgoExoModel, or register one view"
+        )
+    terms = weighted_terms(cfg)
+    check_requirements(cfg, model.parts, terms)
+    model.use(parts_of(entry.term for entry in terms))
+    return EgoExoAlignmentTask(
+        ego_recognition(cfg),
+        terms,
+        device_transform(cfg, "ego"),
+        device_transform(cfg, "exo"),
+        cfg.RNG_SEED,
     )

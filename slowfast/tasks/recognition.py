@@ -1,8 +1,6 @@
-"""Recognition from one view: verbs and nouns (or one label) of a clip."""
+"""Recognition from one view."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -10,30 +8,21 @@ from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.types import ClipBatch
 from slowfast.models.dropout import reseed_dropout
 from slowfast.tasks.base import StepOutput, Task, weighted_sum
+from slowfast.tasks.head_losses import HeadLosses
 from slowfast.utils import distributed
 from slowfast.utils.seeding import Stream, integer_seed
-
-Criterion = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
 
 
 class RecognitionTask(Task[ClipBatch, list[Tensor]]):
     """Losses of a model with one view and one or more heads.
 
-    heads: one name per head, for the log ("verb", "noun").
-    criterion: (logits per head, labels per head) -> one scalar per head.
-    stream: which stream the dropout draws from (EGO_DROPOUT or EXO_DROPOUT).
+    stream: the random stream of the dropout, EGO_DROPOUT or EXO_DROPOUT.
     """
 
     def __init__(
-        self,
-        heads: tuple[str, ...],
-        criterion: Criterion,
-        transform: DeviceTransform,
-        seed: int,
-        stream: Stream,
+        self, losses: HeadLosses, transform: DeviceTransform, seed: int, stream: Stream
     ) -> None:
-        self._heads = heads
-        self._criterion = criterion
+        self._losses = losses
         self._transform = transform
         self._seed = seed
         self._stream = stream
@@ -54,8 +43,7 @@ class RecognitionTask(Task[ClipBatch, list[Tensor]]):
     def losses(
         self, output: list[Tensor], batch: ClipBatch, epoch: int, iteration: int
     ) -> StepOutput:
-        values = self._criterion(output, batch.labels)
-        losses = dict(zip(self._heads, values, strict=True))
+        losses = self._losses(output, batch.labels)
         return StepOutput(
             losses=losses,
             total=weighted_sum(losses, {}),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slowfast.config import get_cfg
 from slowfast.config.load import leaves
+from slowfast.tasks.terms.registry import TERM_REGISTRY
 
 CONFIG = "slowfast/config"
 
@@ -35,6 +36,8 @@ def test_every_key_is_read(root: Path) -> None:
         if path.parent.name != "config" or path.name in ("derived.py", "heads.py")
         for chain in _attribute_chains(path)
     } | {"cfg.HANDOBJ.ENABLE", "cfg.SUML.ENABLE"}  # what `validate_run` acts on
+    # Each is read under the key that its term registers.
+    chains |= {f"cfg.SUML.WEIGHTS.{key}" for key in TERM_REGISTRY}
     assert [key for key, _ in leaves(get_cfg()) if not _is_read(key, chains)] == []
 
 

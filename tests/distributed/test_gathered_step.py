@@ -10,9 +10,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from slowfast.config.derived import has_second_exo
 from slowfast.datasets.types import ClipBatch, PairedBatch
-from slowfast.models.build import build_model
 from slowfast.models.slowfast import NUM_BLOCKS
-from slowfast.tasks.build import build_task
+from slowfast.tasks.build import build_training
 from slowfast.utils import distributed
 from tests.distributed.processes import run_in_processes
 from tests.tasks.test_ego_exo_alignment import paired_batch, tiny_cfg
@@ -74,7 +73,8 @@ def _step(
     cfg.MODEL.DROPOUT_RATE = 0.0
     torch.manual_seed(0)
     with mock.patch.dict(NUM_BLOCKS, {50: (1, 1, 1, 1)}):
-        model = build_model(cfg).double().train()
+        model, task = build_training(cfg)
+    model.double().train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.eval()
@@ -82,7 +82,6 @@ def _step(
     stepped = DistributedDataParallel(model) if world > 1 else model
     first = distributed.rank() * PAIRS
     rows = slice(first, first + PAIRS) if world > 1 else slice(None)
-    task = build_task(cfg)
     task._ego_transform = task._exo_transform = _Double(task._ego_transform)
     batch = _joined_batch(lonely_rank, has_second_exo(cfg))
     output = task.step(stepped, _part(batch, rows), 0, 0)

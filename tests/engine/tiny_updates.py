@@ -9,9 +9,8 @@ from torch import nn
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.update import Update, update_options
-from slowfast.models.build import build_model
 from slowfast.models.slowfast import NUM_BLOCKS
-from slowfast.tasks.build import build_task
+from slowfast.tasks.build import build_training
 from tests.tasks.test_ego_exo_alignment import paired_batch, tiny_cfg
 
 
@@ -41,10 +40,10 @@ def make_update(cfg: CfgNode, double: bool = True) -> Update:
     NUM_BLOCKS[50] = (1, 1, 1, 1)
     try:
         torch.manual_seed(0)
-        model = build_model(cfg).train()
+        model, task = build_training(cfg)
     finally:
         NUM_BLOCKS[50] = blocks
-    task = build_task(cfg)
+    model.train()
     if double:
         model.double()
         for name in ("_ego_transform", "_exo_transform", "_transform"):

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from slowfast.models.build import build_model
-from slowfast.tasks.build import build_task
+from slowfast.tasks.build import build_training
 from tests.commands import SHORT_RUN, SUML_TINY, launch_tool
 from tests.tasks.test_ego_exo_alignment import paired_batch, tiny_cfg
 
@@ -16,8 +15,9 @@ def test_losses_and_gradients_equal_the_cpu():
     torch.backends.cudnn.allow_tf32 = False
     for device in (torch.device("cpu"), torch.device("cuda")):
         torch.manual_seed(0)
-        model = build_model(cfg).to(device).train()
-        output = build_task(cfg).step(model, paired_batch(0).to(device), 0, 0)
+        model, task = build_training(cfg)
+        model.to(device).train()
+        output = task.step(model, paired_batch(0).to(device), 0, 0)
         output.total.backward()
         norm = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
         results[device.type] = {**output.losses, "gradient": norm}

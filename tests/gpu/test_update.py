@@ -10,8 +10,7 @@ from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.batches import DeviceCopies
 from slowfast.engine.step.precision import set_precision
 from slowfast.engine.step.update import Update, update_options
-from slowfast.models.build import build_model
-from slowfast.tasks.build import build_task
+from slowfast.tasks.build import build_training
 from tests.datasets.frames.tiny_videos import make_segment
 from tests.engine.tiny_updates import update_cfg
 from tests.tasks.test_ego_exo_alignment import paired_batch
@@ -25,10 +24,11 @@ def cuda() -> torch.device:
 
 def update_on(device, cfg):
     torch.manual_seed(0)
-    model = build_model(cfg).to(device).train()
+    model, task = build_training(cfg)
+    model.to(device).train()
     set_precision(model, cfg.TRAIN.PRECISION, device)
     optimizer = build_optimizer(model, cfg)
-    return Update(model, model, build_task(cfg), optimizer, update_options(cfg))
+    return Update(model, model, task, optimizer, update_options(cfg))
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,14 @@
 import pytest
 import torch
 
-from slowfast.losses import view_alignment
-from slowfast.losses.alignment import pair_weights
+from slowfast.losses import Anchors, view_alignment
+from slowfast.losses.alignment import (
+    KINDS,
+    AlignmentSettings,
+    Pairs,
+    alignment_kind,
+    pair_weights,
+)
 from tests.losses.naive import gradients, naive_alignment, unit_rows
 
 TAU = 0.06
@@ -93,9 +99,8 @@ def test_triplet_takes_every_pair_and_permuted_ego_negatives(count):
     z_ego, z_exo = unit_rows(1, count), unit_rows(2, count)
     d_ego, d_exo = texts([-0.5] * count)
     permutation = torch.randperm(count, generator=torch.Generator().manual_seed(0))
-    ours = view_alignment(
-        *(z_ego, z_exo, d_ego, d_exo, TAU, 0.5), kind="triplet", permutation=permutation, margin=0.2
-    )
+    options = {"permutation": permutation, "margin": 0.2}
+    ours = view_alignment(z_ego, z_exo, d_ego, d_exo, TAU, 0.5, kind="triplet", **options)
     theirs = naive_triplet(z_ego, z_exo, z_ego[permutation], 0.2)
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-12)
     ours_grad = gradients(ours, z_ego, z_exo)
@@ -113,9 +118,48 @@ def test_none_is_a_zero_that_keeps_the_graph():
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("triplet", "permutation"), ("dcl_weighted", "sigma"), ("cosine", "dcl_weighted, triplet")],
+    [
+        ("triplet", "permutation"),
+        ("dcl_weighted", "sigma"),
+        ("soft", "sigma"),
+        ("cosine", "dcl_weighted, triplet"),
+    ],
 )
 def test_what_a_kind_lacks_is_an_error(kind, message):
     rows = unit_rows(1, 3)
     with pytest.raises(ValueError, match=message):
         view_alignment(rows, rows, *texts([0.9] * 3), TAU, 0.5, kind=kind)
+
+
+def test_soft_needs_its_relevance():
+    rows = unit_rows(1, 3)
+    pairs = Pairs(Anchors.local(rows, rows), torch.ones(3))
+    with pytest.raises(ValueError, match="relevance"):
+        alignment_kind("soft").loss(pairs, AlignmentSettings(TAU, 0.5, SIGMA))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_public_loss_is_the_share_of_one_process(kind):
+    """What trains is what `slowfast.losses` exports."""
+    z_ego, z_exo = unit_rows(1, 5), unit_rows(2, 5)
+    d_ego, d_exo = texts([0.9, 0.1, 0.8, 0.7, 0.6])
+    order = torch.tensor([4, 0, 3, 1, 2])
+    relevance = d_ego @ d_exo.T
+    pairs = Pairs(
+        Anchors.local(z_ego, z_exo),
+        (d_ego * d_exo).sum(1),
+        relevance=(relevance, relevance.T),
+        permutation=order,
+    )
+    trained = alignment_kind(kind).loss(pairs, AlignmentSettings(TAU, 0.5, SIGMA, margin=0.2))
+    options = {"permutation": order, "margin": 0.2}
+    public = view_alignment(z_ego, z_exo, d_ego, d_exo, TAU, 0.5, SIGMA, kind, **options)
+    assert torch.equal(public, trained.share)
+    assert (trained.empty is None) == (kind in ("triplet", "none"))
+
+
+@pytest.mark.parametrize(("similarities", "empty"), [([0.9, 0.8, 0.1], 0), ([0.9, 0.2, 0.1], 1)])
+def test_the_share_of_kept_pairs_without_negatives(similarities, empty):
+    d_ego, d_exo = texts(similarities)
+    pairs = Pairs(Anchors.local(unit_rows(1, 3), unit_rows(2, 3)), (d_ego * d_exo).sum(1))
+    assert alignment_kind("dcl").loss(pairs, AlignmentSettings(TAU, 0.5)).empty == empty

@@ -6,8 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from slowfast.losses import decoupled_contrastive
-from slowfast.losses.dcl import dcl_rows
+from slowfast.losses import Anchors, Negatives, dcl_rows, decoupled_contrastive
 from tests.losses.naive import gradients, naive_dcl, unit_rows
 
 TAU = 0.06
@@ -63,7 +62,7 @@ def test_the_positive_is_no_negative():
     # Alone, moving a positive changes the loss by -u_i / tau; the rest comes from other anchors.
     for i in range(4):
         others = [j for j in range(4) if j != i]
-        rows = dcl_rows(u, v, u, v, torch.arange(4), TAU)
+        rows = dcl_rows(Anchors.local(u, v), TAU)
         from_others = gradients(rows[others].sum(), v)[0][i]
         torch.testing.assert_close(grad_v[i] - from_others, -u[i].detach() / TAU)
 
@@ -84,7 +83,7 @@ def test_no_overflow_in_float32(temperature):
 def test_rows_with_candidates_equal_the_loss_of_the_candidates_alone():
     u, v = unit_rows(1, 6), unit_rows(2, 6)
     candidates = torch.tensor([True, False, True, True, False, False])
-    rows = dcl_rows(u, v, u, v, torch.arange(6), TAU, candidates=candidates)
+    rows = dcl_rows(Anchors.local(u, v), TAU, negatives=Negatives(candidates))
     ours = rows[candidates].mean()
     assert_equal_with_gradients(ours, naive_dcl(u[candidates], v[candidates], TAU), u, v)
 

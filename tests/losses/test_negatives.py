@@ -3,8 +3,15 @@
 import pytest
 import torch
 
-from slowfast.losses import decoupled_contrastive, view_alignment
-from slowfast.losses.dcl import dcl_rows
+from slowfast.losses import (
+    Anchors,
+    ExtraNegatives,
+    Negatives,
+    dcl_rows,
+    decoupled_contrastive,
+    view_alignment,
+)
+from slowfast.losses.dcl import without_negatives
 from slowfast.losses.negatives import class_overlap, same_classes, same_text
 from tests.losses.naive import (
     gradients,
@@ -41,14 +48,15 @@ def assert_equal_with_gradients(ours, theirs, *inputs):
 def test_decoupled_contrastive_equals_the_double_loop(join, within, weighted):
     u, v = unit_rows(1, COUNT), unit_rows(2, COUNT)
     weight = torch.linspace(0.5, 2.0, COUNT, dtype=torch.float64) if weighted else None
-    ours = decoupled_contrastive(u, v, TAU, weight, RELATED, join, within)
+    negatives = Negatives(related=RELATED, join_related=join, within=within)
+    ours = decoupled_contrastive(u, v, TAU, weight, negatives)
     theirs = naive_dcl(u, v, TAU, weight, related, join, within)
     assert_equal_with_gradients(ours, theirs, u, v)
 
 
 def test_without_negatives_among_the_anchors_equals_the_double_loop():
     u, v = unit_rows(1, COUNT), unit_rows(2, COUNT)
-    ours = decoupled_contrastive(u, v, TAU, within=False)
+    ours = decoupled_contrastive(u, v, TAU, negatives=Negatives(within=False))
     assert_equal_with_gradients(ours, naive_dcl(u, v, TAU, within=False), u, v)
     assert not torch.equal(ours, decoupled_contrastive(u, v, TAU))
 
@@ -59,10 +67,9 @@ def test_without_negatives_among_the_anchors_equals_the_double_loop():
 def test_alignment_equals_the_double_loop(join, kind, threshold):
     z_ego, z_exo = unit_rows(1, COUNT), unit_rows(2, COUNT)
     d_ego, d_exo = texts([0.9, 0.7, 0.6, 0.1, 0.8, 0.55, 0.2])
+    negatives = Negatives(related=RELATED, join_related=join)
     ours = view_alignment(
-        *(z_ego, z_exo, d_ego, d_exo, TAU, threshold, SIGMA, kind),
-        related=RELATED,
-        join_related=join,
+        z_ego, z_exo, d_ego, d_exo, TAU, threshold, SIGMA, kind, negatives=negatives
     )
     sigma = SIGMA if kind == "dcl_weighted" else None
     theirs = naive_alignment(z_ego, z_exo, d_ego, d_exo, TAU, threshold, sigma, related, join)
@@ -73,9 +80,8 @@ def test_pairs_below_the_threshold_are_no_positives_of_others():
     z_ego, z_exo = unit_rows(1, 4), unit_rows(2, 4)
     d_ego, d_exo = texts([0.9, 0.1, 0.8, 0.7])
     all_but_last = torch.tensor([[i == j or (i < 3 and j < 3) for j in range(4)] for i in range(4)])
-    loss = view_alignment(
-        *(z_ego, z_exo, d_ego, d_exo, TAU, 0.5), related=all_but_last, join_related=True
-    )
+    negatives = Negatives(related=all_but_last, join_related=True)
+    loss = view_alignment(z_ego, z_exo, d_ego, d_exo, TAU, 0.5, negatives=negatives)
     for gradient in gradients(loss, z_ego, z_exo):
         assert not gradient[1].any()
         assert (gradient[[0, 2, 3]].norm(dim=1) > 0).all()
@@ -85,7 +91,8 @@ def test_pairs_below_the_threshold_are_no_positives_of_others():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_rows_without_negatives_are_zeros_that_keep_the_graph(join, dtype):
     u, v = unit_rows(1, COUNT, dtype=dtype), unit_rows(2, COUNT, dtype=dtype)
-    loss = decoupled_contrastive(u, v, TAU, related=ALL_RELATED, join_related=join)
+    negatives = Negatives(related=ALL_RELATED, join_related=join)
+    loss = decoupled_contrastive(u, v, TAU, negatives=negatives)
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(u.grad, torch.zeros_like(u))
@@ -96,16 +103,17 @@ def test_rows_without_negatives_are_zeros_that_keep_the_graph(join, dtype):
 def test_no_relation_beyond_itself_is_the_plain_loss(join):
     u, v = unit_rows(1, COUNT), unit_rows(2, COUNT)
     itself = torch.eye(COUNT, dtype=torch.bool)
-    ours = decoupled_contrastive(u, v, TAU, related=itself, join_related=join)
+    negatives = Negatives(related=itself, join_related=join)
+    ours = decoupled_contrastive(u, v, TAU, negatives=negatives)
     assert_equal_with_gradients(ours, decoupled_contrastive(u, v, TAU), u, v)
 
 
 def test_a_joined_positive_is_drawn_near_and_a_dropped_row_left_alone():
     u, v = unit_rows(1, COUNT), unit_rows(2, COUNT)
-    at = torch.arange(COUNT)
 
     def of_first_anchor(join):
-        rows = dcl_rows(u, v, u, v, at, TAU, related=RELATED, join_related=join)
+        negatives = Negatives(related=RELATED, join_related=join)
+        rows = dcl_rows(Anchors.local(u, v), TAU, negatives=negatives)
         return gradients(rows[0], v)[0]
 
     assert torch.dot(of_first_anchor(True)[1], u[0].detach()) < 0
@@ -119,15 +127,16 @@ def test_further_negatives_equal_the_double_loop(within, use_related):
     u, v, extra = unit_rows(1, COUNT), unit_rows(2, COUNT), unit_rows(3, 4)
     draw = torch.Generator().manual_seed(0)
     excluded = torch.rand(COUNT, 4, generator=draw) < 0.4
-    ours = dcl_rows(
-        *(u, v, u, v, torch.arange(COUNT), TAU),
+    negatives = Negatives(
         related=RELATED if use_related else None,
         within=within,
-        extra=extra,
-        extra_excluded=excluded,
+        extra=ExtraNegatives(extra, excluded),
     )
+    ours = dcl_rows(Anchors.local(u, v), TAU, negatives=negatives)
     theirs = naive_dcl(
-        *(u, v, TAU),
+        u,
+        v,
+        TAU,
         related=related if use_related else lambda i, j: False,
         within=within,
         extra=lambda i: [extra[k] for k in range(4) if not excluded[i, k]],
@@ -138,15 +147,34 @@ def test_further_negatives_equal_the_double_loop(within, use_related):
 def test_further_negatives_alone_are_enough():
     u, v, extra = unit_rows(1, 2), unit_rows(2, 2), unit_rows(3, 3)
     excluded = torch.tensor([[False, True, False], [True, True, True]])
-    rows = dcl_rows(
-        *(u, v, u, v, torch.arange(2), TAU),
-        related=torch.ones(2, 2, dtype=torch.bool),
-        extra=extra,
-        extra_excluded=excluded,
+    negatives = Negatives(
+        related=torch.ones(2, 2, dtype=torch.bool), extra=ExtraNegatives(extra, excluded)
     )
+    anchors = Anchors.local(u, v)
+    rows = dcl_rows(anchors, TAU, negatives=negatives)
     theirs = -u[0] @ v[0] / TAU + torch.logsumexp(extra[[0, 2]] @ u[0] / TAU, 0)
     assert_equal_with_gradients(rows.sum(), theirs, u, v, extra)
     assert rows[1] == 0
+    assert without_negatives(anchors, negatives).tolist() == [False, True]
+
+
+def test_anchors_without_negatives_are_those_whose_loss_is_zero():
+    u, v = unit_rows(1, COUNT), unit_rows(2, COUNT)
+    related = RELATED.clone()
+    related[2] = True
+    candidates = torch.ones(COUNT, dtype=torch.bool)
+    for negatives in (Negatives(related=related), Negatives(candidates, related)):
+        anchors = Anchors.local(u, v)
+        alone = without_negatives(anchors, negatives)
+        assert alone.tolist() == [False, False, True, *[False] * 4]
+        assert torch.equal(alone, dcl_rows(anchors, TAU, negatives=negatives) == 0)
+    assert without_negatives(anchors, Negatives(~candidates)).all()
+
+
+def test_swapped_anchors_are_the_other_direction():
+    u, v = unit_rows(1, COUNT), unit_rows(2, COUNT)
+    ours = dcl_rows(Anchors.local(u, v).swapped(), TAU).mean()
+    assert_equal_with_gradients(ours, naive_dcl(v, u, TAU), u, v)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])

@@ -4,9 +4,14 @@ shards sum up to the loss of the joined batch, and so do the gradients."""
 import pytest
 import torch
 
-from slowfast.losses import decoupled_contrastive, view_alignment
-from slowfast.losses.alignment import alignment_share, soft_alignment_share
-from slowfast.losses.dcl import dcl_rows
+from slowfast.losses import (
+    Anchors,
+    Negatives,
+    dcl_rows,
+    decoupled_contrastive,
+    view_alignment,
+)
+from slowfast.losses.alignment import AlignmentSettings, Pairs, alignment_kind
 from tests.losses.naive import gradients, unit_rows
 
 TAU = 0.06
@@ -23,6 +28,15 @@ def inputs():
 
 def splits(sizes):
     return torch.arange(COUNT).split(sizes)
+
+
+def anchors_at(at, u, v):
+    """The anchors of one shard among all rows."""
+    return Anchors(u[at], v[at], u, v, at)
+
+
+def share_of(kind, pairs, threshold):
+    return alignment_kind(kind).loss(pairs, AlignmentSettings(TAU, threshold, SIGMA)).share
 
 
 def assert_same(joined, shares, *rows):
@@ -43,7 +57,7 @@ def test_decoupled_contrastive(sizes, direction):
     if direction == "backward":
         u, v = v, u
     joined = decoupled_contrastive(u, v, TAU)
-    shares = [dcl_rows(u[at], v[at], u, v, at, TAU).sum() / COUNT for at in splits(sizes)]
+    shares = [dcl_rows(anchors_at(at, u, v), TAU).sum() / COUNT for at in splits(sizes)]
     assert_same(joined, shares, u, v)
 
 
@@ -52,11 +66,8 @@ def test_text_terms(sizes):
     """z against fixed embeddings d: both directions; only z has a gradient."""
     z, d = unit_rows(1, COUNT), unit_rows(2, COUNT).detach()
     joined = decoupled_contrastive(z, d, TAU) + decoupled_contrastive(d, z, TAU)
-    shares = [
-        (dcl_rows(z[at], d[at], z, d, at, TAU) + dcl_rows(d[at], z[at], d, z, at, TAU)).sum()
-        / COUNT
-        for at in splits(sizes)
-    ]
+    anchors = [anchors_at(at, z, d) for at in splits(sizes)]
+    shares = [(dcl_rows(a, TAU) + dcl_rows(a.swapped(), TAU)).sum() / COUNT for a in anchors]
     assert_same(joined, shares, z)
 
 
@@ -69,9 +80,7 @@ def test_alignment(sizes, kind, threshold):
     d_exo = torch.stack([SIMILARITY, (1 - SIMILARITY**2).sqrt()], dim=1)
     joined = view_alignment(z_ego, z_exo, d_ego, d_exo, TAU, threshold, SIGMA, kind)
     shares = [
-        alignment_share(
-            *(z_ego[at], z_exo[at], z_ego, z_exo, SIMILARITY, at, TAU, threshold, SIGMA, kind)
-        )
+        share_of(kind, Pairs(anchors_at(at, z_ego, z_exo), SIMILARITY), threshold)
         for at in splits(sizes)
     ]
     assert_same(joined, shares, z_ego, z_exo)
@@ -87,15 +96,13 @@ def test_related_rows(sizes, join, within):
     u, v = inputs()
     groups = torch.tensor([0, 1, 0, 2, 1, 3, 0, 4, 1])
     related = groups[:, None] == groups
-    joined = decoupled_contrastive(u, v, TAU, None, related, join, within)
+
+    def negatives(rows):
+        return Negatives(related=rows, join_related=join, within=within)
+
+    joined = decoupled_contrastive(u, v, TAU, negatives=negatives(related))
     shares = [
-        dcl_rows(
-            *(u[at], v[at], u, v, at, TAU),
-            related=related[at],
-            join_related=join,
-            within=within,
-        ).sum()
-        / COUNT
+        dcl_rows(anchors_at(at, u, v), TAU, negatives=negatives(related[at])).sum() / COUNT
         for at in splits(sizes)
     ]
     assert_same(joined, shares, u, v)
@@ -108,8 +115,14 @@ def test_soft_alignment(sizes):
     joined = view_alignment(z_ego, z_exo, d_ego, d_exo, TAU, 0.5, SIGMA, "soft")
     relevance = d_ego @ d_exo.T
     shares = [
-        soft_alignment_share(
-            *(z_ego[at], z_exo[at], z_ego, z_exo, relevance[at], relevance.T[at], TAU, SIGMA)
+        share_of(
+            "soft",
+            Pairs(
+                anchors_at(at, z_ego, z_exo),
+                relevance.diagonal(),
+                relevance=(relevance[at], relevance.T[at]),
+            ),
+            0.5,
         )
         for at in splits(sizes)
     ]
@@ -139,5 +152,5 @@ def test_memory_grows_with_local_times_all_rows():
             return out
 
     with Sizes():
-        dcl_rows(u, v, u_all, v_all, at, TAU).sum().backward()
+        dcl_rows(Anchors(u, v, u_all, v_all, at), TAU).sum().backward()
     assert largest <= 4096 * 8

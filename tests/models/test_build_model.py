@@ -7,7 +7,7 @@ from torch import nn
 from slowfast.config import get_cfg
 from slowfast.config.heads import single_head
 from slowfast.models import MODEL_REGISTRY, build_model, build_test_model, register_model
-from slowfast.models.ego_exo import EgoExoSlowFast
+from slowfast.models.ego_exo import EgoExoModel
 from slowfast.models.recognizer import Recognizer
 from slowfast.utils.errors import UserError
 
@@ -123,7 +123,7 @@ def test_freeze_stages_is_of_the_ego_half(make_model, name):
 def test_dual_model_without_suml_is_for_tests(make_cfg, make_clip):
     cfg = make_cfg("EgoExoSlowFast", SUML__ENABLE=False)
     model = build_model(cfg).eval()
-    assert isinstance(model, EgoExoSlowFast)
+    assert isinstance(model, EgoExoModel)
     assert len(model(make_clip())) == 2
 
 

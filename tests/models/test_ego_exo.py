@@ -4,12 +4,14 @@ import pytest
 import torch
 
 from slowfast.models.dropout import reseed_dropout
-from slowfast.models.ego_exo import EgoExoOutput
+from slowfast.models.ego_exo import FACTORS, EgoExoOutput
+from slowfast.models.parts import Part
+from slowfast.models.published_names import published_state_dict
 
-PARTS = ("ego.", "exo.backbone.", "exo.head.", "ego_projection.", "exo_projection.")
-NO_EXO = {"SUML__WEIGHTS__EXO_CLS": 0.0, "SUML__WEIGHTS__EXO_TEXT": 0.0}
-NO_TEXT = {"SUML__WEIGHTS__EGO_TEXT": 0.0, "SUML__WEIGHTS__EXO_TEXT": 0.0}
-NO_ALIGN = {"SUML__ALIGN__KIND": "none"}
+PREFIXES = ("ego.", "exo.backbone.", "exo.head.", "ego_projection.", "exo_projection.")
+EGO, EXO, HEADS = Part.EGO_PROJECTION, Part.EXO_PROJECTION, Part.EXO_HEADS
+FACTORISED = {"SUML__ALIGN__KIND": "factorised", "SUML__PAIRS__MINING": "factors"}
+NO_EXO_HEADS = {"EXO__NUM_CLASSES_LIST": [], "EXO__HEAD_NAMES": []}
 
 
 def total(output: EgoExoOutput) -> torch.Tensor:
@@ -20,7 +22,7 @@ def total(output: EgoExoOutput) -> torch.Tensor:
 
 
 def part_of(name: str) -> str:
-    return next(part for part in PARTS if name.startswith(part))
+    return next(part for part in PREFIXES if name.startswith(part))
 
 
 @pytest.mark.parametrize("clips", [1, 2])
@@ -42,25 +44,24 @@ def test_every_parameter_gets_a_gradient(make_model, make_clip, randomised):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "unused"),
+    ("parts", "unused"),
     [
-        ({}, set()),
-        ({"SUML__WEIGHTS__EXO_CLS": 0.0}, {"exo.head."}),
-        (NO_TEXT, set()),
-        ({**NO_TEXT, **NO_ALIGN}, {"ego_projection.", "exo_projection."}),
-        ({**NO_TEXT, "SUML__WEIGHTS__ALIGN": 0.0}, {"ego_projection.", "exo_projection."}),
-        ({**NO_ALIGN, "SUML__WEIGHTS__EXO_TEXT": 0.0}, {"exo_projection."}),
-        ({**NO_ALIGN, "SUML__WEIGHTS__EGO_TEXT": 0.0}, {"ego_projection."}),
-        ({**NO_ALIGN, **NO_EXO}, {"exo.backbone.", "exo.head.", "exo_projection."}),
-        (NO_EXO, {"exo.head."}),
+        ({EGO, EXO, HEADS}, set()),
+        ({EGO, EXO}, {"exo.head."}),
+        ({HEADS}, {"ego_projection.", "exo_projection."}),
+        ({EGO, HEADS}, {"exo_projection."}),
+        ({EXO, HEADS}, {"ego_projection."}),
+        ({EGO}, {"exo.backbone.", "exo.head.", "exo_projection."}),
+        (set(), {"exo.backbone.", "exo.head.", "ego_projection.", "exo_projection."}),
     ],
 )
-def test_a_part_without_a_loss_is_neither_run_nor_trained(
-    make_model, make_clip, randomised, overrides, unused
+def test_a_part_that_is_not_used_is_neither_run_nor_trained(
+    make_model, make_clip, randomised, parts, unused
 ):
-    model = randomised(make_model(**overrides)).train()
+    model = randomised(make_model()).train()
+    model.use(parts)
     ran = set()
-    for part in PARTS:
+    for part in PREFIXES:
         module = model.get_submodule(part.rstrip("."))
         for leaf in module.modules():
             if not list(leaf.children()):
@@ -69,18 +70,57 @@ def test_a_part_without_a_loss_is_neither_run_nor_trained(
     assert (output.exo_logits is None) == ("exo.head." in unused)
     assert (output.z_ego is None) == ("ego_projection." in unused)
     assert (output.z_exo is None) == ("exo_projection." in unused)
-    assert ran == set(PARTS) - unused
+    assert ran == set(PREFIXES) - unused
     total(output).backward()
     trained = {part_of(n) for n, p in model.named_parameters() if p.grad is not None}
-    assert trained == set(PARTS) - unused
+    assert trained == set(PREFIXES) - unused
     assert {part_of(n) for n, p in model.named_parameters() if not p.requires_grad} == unused
 
 
+def test_parts_of_a_model(make_model):
+    assert make_model().parts == {EGO, EXO, HEADS}
+    assert make_model(**FACTORISED).parts == set(Part)
+    assert make_model(**NO_EXO_HEADS).parts == {EGO, EXO}
+    with pytest.raises(ValueError, match="projections by verb and by noun"):
+        make_model().use(Part)
+
+
+def test_projections_by_factor_can_be_switched_off(make_model, make_clip):
+    model = make_model(**FACTORISED).train()
+    model.use({EGO, EXO})
+    frozen = {n.split(".")[0] for n, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {"exo", *FACTORS}
+    assert not any(p.requires_grad for p in model.exo.head.parameters())
+    # They are what asks for a second exo clip.
+    assert model(make_clip(1), make_clip(2)).factors is None
+    with pytest.raises(ValueError, match="second one"):
+        make_model(**FACTORISED).train()(make_clip(1), make_clip(2))
+
+
+def test_an_exo_half_without_heads_trains_its_projection(make_model, make_clip, randomised):
+    model = randomised(make_model(**NO_EXO_HEADS)).train()
+    output = model(make_clip(1), make_clip(2), make_clip(3))
+    assert output.exo_logits is None
+    assert output.other_logits is None
+    (total(output) + output.z_other.pow(3).sum()).backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+    assert not [name for name in published_state_dict(model) if name.startswith("head_lemma")]
+
+
 def test_an_unused_exo_half_needs_no_clip(make_model, make_clip):
-    model = make_model(**NO_ALIGN, **NO_EXO).train()
-    assert model(make_clip(1)).exo_logits is None
+    model = make_model().train()
     with pytest.raises(ValueError, match="exo clip"):
-        make_model().train()(make_clip(1))
+        model(make_clip(1))
+    model.use({EGO})
+    assert model(make_clip(1)).exo_logits is None
+
+
+def test_an_unused_exo_half_keeps_its_statistics(make_model):
+    model = make_model().train()
+    model.use({EGO})
+    assert not model.exo.training
+    assert not model.train().exo.training
+    assert model.ego.training
 
 
 def test_eval_gives_ego_scores_and_never_touches_the_exo_half(make_model, make_clip):
@@ -98,7 +138,8 @@ def test_eval_gives_ego_scores_and_never_touches_the_exo_half(make_model, make_c
 
 def test_the_halves_draw_their_dropout_separately(make_model, make_clip):
     with_exo = make_model().train()
-    without = make_model(**NO_ALIGN, **NO_EXO).train()
+    without = make_model().train()
+    without.use({EGO})
     for model in (with_exo, without):
         reseed_dropout(model.ego, 11)
         reseed_dropout(model.exo, 12)

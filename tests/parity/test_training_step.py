@@ -14,8 +14,14 @@ import torch
 import torch.nn.functional as F
 
 from slowfast.engine.solver import parameter_groups
-from slowfast.losses import cross_entropy, decoupled_contrastive, multilabel, view_alignment
-from slowfast.losses.alignment import alignment_share
+from slowfast.losses import (
+    Anchors,
+    cross_entropy,
+    decoupled_contrastive,
+    multilabel,
+    view_alignment,
+)
+from slowfast.losses.alignment import AlignmentSettings, Pairs, alignment_kind
 from slowfast.models import build_model, build_test_model
 from slowfast.models.published_names import published_parameter_order, published_state_dict
 from tests.parity.golden_weights import (
@@ -245,9 +251,8 @@ def test_alignment_by_threshold(in_float64):
     # Rows 1 and 3 exceed the threshold 1.0 by rounding alone: take the stored similarities.
     similarity = torch.from_numpy(in_float64.arrays["label_matrix"]).diagonal()
     for threshold, theirs in by_threshold.items():
-        ours = alignment_share(
-            *(z_ego, z_exo, z_ego, z_exo), similarity, torch.arange(4), 0.06, float(threshold)
-        )
+        pairs = Pairs(Anchors.local(z_ego, z_exo), similarity)
+        ours = alignment_kind("dcl").loss(pairs, AlignmentSettings(0.06, float(threshold))).share
         assert ours.item() == pytest.approx(theirs, rel=LOSS["float64"]), threshold
 
 

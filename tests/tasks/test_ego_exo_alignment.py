@@ -7,8 +7,7 @@ import torch
 
 from slowfast.config import get_cfg
 from slowfast.datasets.types import ClipBatch, PairedBatch
-from slowfast.models.build import build_model
-from slowfast.tasks.build import build_task
+from slowfast.tasks.build import build_training
 
 ALL_TERMS = {"ego_verb", "ego_noun", "exo_verb", "exo_noun", "align", "ego_text", "exo_text"}
 
@@ -42,7 +41,7 @@ def paired_batch(seed: int, pairs: int = 4) -> PairedBatch:
 
 def train_steps(cfg, steps: int = 3) -> torch.nn.Module:
     torch.manual_seed(0)
-    model, task = build_model(cfg), build_task(cfg)
+    model, task = build_training(cfg)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.05, momentum=0.9)
     model.train()
@@ -70,7 +69,7 @@ NO_EXO = {"WEIGHTS__EXO_CLS": 0.0, "WEIGHTS__EXO_TEXT": 0.0}
 def test_without_alignment_the_exo_half_changes_no_ego_weight():
     with_exo = train_steps(tiny_cfg(ALIGN__KIND="none"))
     without_exo = train_steps(tiny_cfg(ALIGN__KIND="none", **NO_EXO))
-    assert not without_exo.use_exo
+    assert not without_exo.uses_exo
     assert differing(with_exo, without_exo) == []
 
 
@@ -82,8 +81,8 @@ def test_alignment_changes_the_ego_weights(kind):
 
 def test_every_term_is_reported_and_weighted():
     cfg = tiny_cfg()
-    model, task, batch = build_model(cfg).train(), build_task(cfg), paired_batch(0)
-    output = task.step(model, batch, 0, 0)
+    (model, task), batch = build_training(cfg), paired_batch(0)
+    output = task.step(model.train(), batch, 0, 0)
     assert set(output.losses) == ALL_TERMS
     loss, weight = output.losses, cfg.SUML.WEIGHTS
     expected = (
@@ -111,8 +110,8 @@ def test_every_term_is_reported_and_weighted():
 )
 def test_a_weight_of_zero_removes_its_term(key, terms):
     cfg = tiny_cfg(**{key: 0.0})
-    model = build_model(cfg).train()
-    output = build_task(cfg).step(model, paired_batch(0), 0, 0)
+    model, task = build_training(cfg)
+    output = task.step(model.train(), paired_batch(0), 0, 0)
     assert set(output.losses) == ALL_TERMS - terms
     output.total.backward()
     trained = {n for n, p in model.named_parameters() if p.requires_grad}
@@ -121,19 +120,19 @@ def test_a_weight_of_zero_removes_its_term(key, terms):
 
 def test_an_exo_half_without_a_loss_is_not_run():
     cfg = tiny_cfg(ALIGN__KIND="none", **NO_EXO)
-    model = build_model(cfg).train()
+    model, task = build_training(cfg)
 
     def fail(*_):
         raise AssertionError("the exo backbone was run")
 
     model.exo.backbone.register_forward_pre_hook(fail)
-    build_task(cfg).step(model, paired_batch(0), 0, 0)
+    task.step(model.train(), paired_batch(0), 0, 0)
 
 
 def test_no_pair_above_the_threshold_is_a_step_without_alignment():
     cfg = tiny_cfg(ALIGN__THRESHOLD=2.0)
-    model = build_model(cfg).train()
-    output = build_task(cfg).step(model, paired_batch(0), 0, 0)
+    model, task = build_training(cfg)
+    output = task.step(model.train(), paired_batch(0), 0, 0)
     assert output.losses["align"] == 0
     assert output.counts["align_empty"] == 1
     assert output.counts["pairs_kept"] == 0
@@ -143,8 +142,8 @@ def test_no_pair_above_the_threshold_is_a_step_without_alignment():
 
 def test_one_pair_trains():
     cfg = tiny_cfg()
-    model = build_model(cfg).train()
-    output = build_task(cfg).step(model, paired_batch(0, pairs=1), 0, 0)
+    model, task = build_training(cfg)
+    output = task.step(model.train(), paired_batch(0, pairs=1), 0, 0)
     output.total.backward()
     assert torch.isfinite(output.total)
     assert all(output.losses[name] == 0 for name in ("align", "ego_text", "exo_text"))
@@ -153,7 +152,8 @@ def test_one_pair_trains():
 
 def test_a_step_depends_on_its_number_alone():
     cfg = tiny_cfg()
-    model, task, batch = build_model(cfg).train(), build_task(cfg), paired_batch(0)
+    (model, task), batch = build_training(cfg), paired_batch(0)
+    model.train()
     first = task.step(copy.deepcopy(model), batch, 2, 5)
     torch.rand(3)
     again = task.step(copy.deepcopy(model), batch, 2, 5)
@@ -164,6 +164,6 @@ def test_a_step_depends_on_its_number_alone():
 
 def test_an_exo_half_that_is_not_run_keeps_its_statistics():
     cfg = tiny_cfg(ALIGN__KIND="none", **NO_EXO)
-    model = build_model(cfg).train()
+    model = build_training(cfg)[0].train()
     assert not model.exo.training
     assert model.ego.training

@@ -20,10 +20,10 @@ from slowfast.config.heads import HeadSpec, exo_heads
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.precision import HALF
-from slowfast.models.build import build_model, build_test_model
+from slowfast.models.build import build_test_model
 from slowfast.models.recognizer import Recognizer
 from slowfast.models.registry import model_spec
-from slowfast.tasks.build import build_task
+from slowfast.tasks.build import build_training
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ def step_cost(cfg: CfgNode, clips: int) -> StepCost:
     """A training step of a process that has `clips` clips (pairs for two views)."""
     at_once = -(-clips // cfg.SOLVER.ACCUMULATE)
     with _fake(cfg) as cfg:
-        model = build_model(cfg)
+        model, task = build_training(cfg)
         for module in model.modules():
             if isinstance(module, Recognizer):
                 module.autocast_backbone(HALF.get(cfg.TRAIN.PRECISION))
-        optimizer, task = build_optimizer(model, cfg), build_task(cfg)
+        optimizer = build_optimizer(model, cfg)
         parameters = list(model.parameters())
         kept = _KeptForBackward([*parameters, *model.buffers()])
         model.train()

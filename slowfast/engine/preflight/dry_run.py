@@ -25,9 +25,8 @@ from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.precision import set_precision
 from slowfast.engine.step.update import Update, update_options
 from slowfast.engine.tester import checkpoint_to_test, plan_test
-from slowfast.models.build import build_model
 from slowfast.models.registry import model_spec
-from slowfast.tasks.build import build_task
+from slowfast.tasks.build import build_training
 from slowfast.utils.errors import UserError
 
 # A step on the CPU that takes more operations than this is not run.
@@ -193,10 +192,11 @@ def _made_step(cfg: CfgNode, device: torch.device, clips: int) -> str:
     eager.defrost()
     eager.MODEL.COMPILE = False
     torch.manual_seed(cfg.RNG_SEED)
-    model = build_model(eager).to(device).train()
+    model, task = build_training(eager)
+    model.to(device).train()
     optimizer = build_optimizer(model, eager)
     set_precision(model, cfg.TRAIN.PRECISION, device)
-    update = Update(model, model, build_task(eager), optimizer, update_options(eager))
+    update = Update(model, model, task, optimizer, update_options(eager))
     updated = update(synthetic_batch(eager, clips).to(device), 0, 0)
     losses = ", ".join(f"{name} {value:.3g}" for name, value in updated.output.losses.items())
     peak = ""

@@ -26,11 +26,14 @@ from slowfast.engine.testing.view_scoring import ready_for_test
 from slowfast.engine.testing.zero_shot import encode_class_names, zero_shot_results
 from slowfast.evaluation.tables import format_task
 from slowfast.models.build import build_model, build_test_model
-from slowfast.models.ego_exo import EgoExoSlowFast
+from slowfast.models.ego_exo import EgoExoModel
+from slowfast.models.parts import Part
 from slowfast.models.published_names import PROJECTIONS
 from slowfast.models.recognizer import Recognizer
 from slowfast.models.registry import model_spec
 from slowfast.semantics.build import Encode
+from slowfast.tasks.terms.base import parts_of
+from slowfast.tasks.terms.registry import weighted_terms
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_json
@@ -127,15 +130,17 @@ def tested_views(
     """The views with the parts of the model that they need, with the weights of the checkpoint."""
     model = build_model(cfg) if model_spec(cfg).is_dual else build_test_model(cfg)
     report = load_test_weights(model, checkpoint, cfg)
-    if isinstance(model, EgoExoSlowFast):
+    if isinstance(model, EgoExoModel):
         others = [name for name in report.unexpected if name.startswith(_BY_VERB)]
-        if cfg.TEST.TASK == "cross_view" and (model.by_factor or others):
+        by_factor = Part.FACTOR_PROJECTIONS in model.parts
+        if cfg.TEST.TASK == "cross_view" and (by_factor or others):
             logger.warning(
                 "%s was aligned by verb and by noun (SUML.ALIGN.KIND factorised); what is measured "
                 "here are not those projections, but the ones of the text terms",
                 checkpoint,
             )
-        views = [_dual_view(model, name, dataset) for name, dataset in datasets.items()]
+        trained = parts_of(entry.term for entry in weighted_terms(cfg))
+        views = [_dual_view(model, name, data, trained) for name, data in datasets.items()]
     elif isinstance(model, Recognizer):
         weights = weights_digest(model)
         views = [TestedView(name, data, model, weights) for name, data in datasets.items()]
@@ -148,9 +153,12 @@ def tested_views(
     return views
 
 
-def _dual_view(model: EgoExoSlowFast, name: str, dataset: VideoDataset) -> TestedView:
+def _dual_view(
+    model: EgoExoModel, name: str, dataset: VideoDataset, trained: frozenset[Part]
+) -> TestedView:
+    """trained: parts of the model that a loss of the config trains."""
     is_ego = name == "ego"
-    if not (model.use_ego_projection if is_ego else model.use_exo_projection):
+    if (Part.EGO_PROJECTION if is_ego else Part.EXO_PROJECTION) not in trained:
         logger.warning(
             "no loss of this config trains the %s projection (SUML.WEIGHTS, SUML.ALIGN.KIND): "
             "what it projects says little",

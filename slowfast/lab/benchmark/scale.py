@@ -19,8 +19,7 @@ from slowfast.engine.step.precision import set_precision
 from slowfast.engine.step.update import Update, update_options
 from slowfast.lab.benchmark.report import Report, Table
 from slowfast.lab.benchmark.workload import is_dual
-from slowfast.models.build import build_model
-from slowfast.tasks.build import build_task
+from slowfast.tasks.build import build_training
 from slowfast.utils import distributed
 
 
@@ -62,7 +61,7 @@ def traffic(cfg: CfgNode, clips: int, processes: int) -> dict[str, float]:
     similarities for the alignment: 2 x D + 1. The gradients of gathered rows come back summed.
     """
     with torch.device("meta"):
-        model = build_model(cfg)
+        model, _ = build_training(cfg)
     size = 4 * sum(p.numel() for p in model.parameters() if p.requires_grad)
     sent = {"gradient bytes": float(size)}
     sent["gradient bytes sent"] = 2 * (processes - 1) / processes * size
@@ -116,11 +115,12 @@ def _child(rank: int, run: _Run, cfg: CfgNode, folder: str) -> None:
 def _steps(cfg: CfgNode, batch: Any, steps: int, device: torch.device) -> list[float]:
     """Seconds of each step; one more than `steps`, the first with one-time work."""
     torch.manual_seed(0)
-    model = build_model(cfg).to(device).train()
+    model, task = build_training(cfg)
+    model.to(device).train()
     set_precision(model, cfg.TRAIN.PRECISION, device)
     stepped = distributed.data_parallel(model, device)
     optimizer = build_optimizer(model, cfg)
-    update = Update(model, stepped, build_task(cfg), optimizer, update_options(cfg))
+    update = Update(model, stepped, task, optimizer, update_options(cfg))
     batch, taken = batch.to(device), []
     for iteration in range(steps + 1):
         start = time.perf_counter()

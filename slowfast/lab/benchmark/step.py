@@ -28,8 +28,7 @@ from slowfast.lab.benchmark.workload import (
     time_variants,
     variants,
 )
-from slowfast.models.build import build_model
-from slowfast.tasks.build import build_task
+from slowfast.tasks.build import build_training
 
 # Relative difference of the first loss to the plain step's. fp32: sums in another order. Half
 # formats: 3 digits per layer, which batch norm takes out again.
@@ -42,8 +41,9 @@ class _Trainer:
     def __init__(self, variant: Variant, cfg: CfgNode, batch: Any, device: torch.device) -> None:
         self.cfg = variant.cfg(cfg)
         torch.manual_seed(0)
-        model = build_model(self.cfg).to(device).train()
-        task, optimizer = build_task(self.cfg), build_optimizer(model, self.cfg)
+        model, task = build_training(self.cfg)
+        model.to(device).train()
+        optimizer = build_optimizer(model, self.cfg)
         self._variant = variant
         self._device = device
         self._batch = batch.to(device)

@@ -22,6 +22,7 @@ from slowfast.lab.benchmark.report import Report, Table
 from slowfast.lab.benchmark.timing import Clock, interleaved
 from slowfast.models.build import build_model
 from slowfast.models.registry import model_spec
+from slowfast.tasks.build import build_training
 
 Work = Callable[[], object]
 PLAIN = "plain fp32"
@@ -161,7 +162,7 @@ def gflop(cfg: CfgNode, size: int, training: bool) -> float:
     # The meta device has no generator that a dropout could draw from.
     cfg = Variant(PLAIN, settings={"MODEL.DROPOUT_RATE": 0.0}).cfg(cfg)
     with torch.device("meta"):
-        model = build_model(cfg).train(training)
+        model = build_training(cfg)[0].train() if training else build_model(cfg).eval()
 
     def clip(frames: int) -> list[Tensor]:
         fast = torch.empty(1, 3, frames, size, size, device="meta")

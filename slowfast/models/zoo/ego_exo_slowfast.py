@@ -4,33 +4,29 @@ from __future__ import annotations
 
 from fvcore.common.config import CfgNode
 
-from slowfast.config.derived import aligns, aligns_by_factor
+from slowfast.config.derived import aligns_by_factor
 from slowfast.config.heads import ego_heads
-from slowfast.models import ego_exo
 from slowfast.models.build import build_recognizer, initialise
+from slowfast.models.ego_exo import EgoExoModel
 from slowfast.models.published_names import EXO_HEAD
+from slowfast.models.recognizer import Recognizer
 from slowfast.models.registry import register_model
 from slowfast.models.zoo.slowfast import MultiTaskSlowFast, head_layers, slowfast_backbone
 
 
 @register_model(views=("ego", "exo"), heads=ego_heads, tested_as="MultiTaskSlowFast")
-def EgoExoSlowFast(cfg: CfgNode) -> ego_exo.EgoExoSlowFast:
-    """MultiTaskSlowFast and an exo half; parts whose losses all weigh 0 are not used."""
+def EgoExoSlowFast(cfg: CfgNode) -> EgoExoModel:
+    """MultiTaskSlowFast and an exo half with the heads of EXO.NUM_CLASSES_LIST."""
     counts = cfg.EXO.NUM_CLASSES_LIST
     layers = head_layers(EXO_HEAD, len(counts))
-    weights = cfg.SUML.WEIGHTS
-    by_factor = aligns_by_factor(cfg)
-    by_clip = aligns(cfg) and not by_factor
     ego = MultiTaskSlowFast(cfg)
-    model = ego_exo.EgoExoSlowFast(
-        ego,
-        build_recognizer(cfg, slowfast_backbone(cfg, frozen_stages=0), counts, layers, "sigmoid"),
-        cfg.SUML.EMBED_DIM,
-        use_exo_head=weights.EXO_CLS > 0,
-        use_ego_projection=by_clip or weights.EGO_TEXT > 0,
-        use_exo_projection=by_clip or weights.EXO_TEXT > 0,
-        by_factor=by_factor,
-    )
+    exo = build_recognizer(cfg, slowfast_backbone(cfg, frozen_stages=0), counts, layers, "sigmoid")
+    return dual_model(cfg, ego, exo)
+
+
+def dual_model(cfg: CfgNode, ego: Recognizer, exo: Recognizer) -> EgoExoModel:
+    """Two initialised recognisers under projections to SUML.EMBED_DIM."""
+    model = EgoExoModel(ego, exo, cfg.SUML.EMBED_DIM, by_factor=aligns_by_factor(cfg))
     for projection in model.projections:
         initialise(projection, cfg)
     return model

@@ -1,1 +1,1 @@
-"""The terms of SUM-L's objective."""
+"""Terms of SUM-L's objective, one file each. The registry imports every module of this folder."""

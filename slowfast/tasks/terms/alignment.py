@@ -1,208 +1,111 @@
-"""L_a: the term that ties the two views, of every SUML.ALIGN.KIND.
-
-arXiv 2308.11489. Legend: N pairs of this process, M pairs of all processes, E further exo clips
-that are negatives, D embedding width.
-"""
+"""L_a: the alignment of the two views, of every SUML.ALIGN.KIND (arXiv 2308.11489)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from slowfast.datasets.types import PairedBatch
-from slowfast.losses.alignment import alignment_share, soft_alignment_share, triplet
-from slowfast.losses.dcl import not_negative
-from slowfast.losses.negatives import class_overlap
-from slowfast.models.ego_exo import EgoExoOutput
+from slowfast.losses.alignment import AlignmentSettings, Kind, Pairs, alignment_kind
+from slowfast.models.ego_exo import EgoExoModel, EgoExoOutput
+from slowfast.models.parts import Part
+from slowfast.tasks.terms.base import Input, Step, Term, TermOutput
+from slowfast.tasks.terms.clips import text_of
 from slowfast.tasks.terms.exo_queue import ExoQueue
-from slowfast.tasks.terms.peers import Peers, text_of
-from slowfast.utils.seeding import Stream, integer_seed
+from slowfast.tasks.terms.factorised import build_factorised
+from slowfast.tasks.terms.pair_inputs import PairInputs
+from slowfast.tasks.terms.peers import build_peers
+from slowfast.tasks.terms.registry import register_term
 
-# Between the two values of a pair by label: joined with a clip that has the label, or not.
-_HALF = 0.5
 
+class AlignmentTerm(Term):
+    """L_a of one kind of `slowfast.losses.alignment`. Loss: align.
 
-@dataclass(frozen=True)
-class _Pairs:
-    """What says which pairs are aligned, and which of them are no negatives of each other.
-
-    similarity: (N,); pairs above `threshold` are. related: (N, M) bool or None.
-    further: (E, D) negatives that are in no pair, but for `excluded` (N, E) bool; or None.
+    Counts pairs_kept, the share of this process's pairs above the threshold; pair_similarity, the
+    mean of all of them; align_empty, the share of the kept pairs without negatives (1 where fewer
+    than two pairs of all processes are kept).
     """
 
-    similarity: Tensor
-    threshold: float
-    related: Tensor | None
-    further: Tensor | None = None
-    excluded: Tensor | None = None
+    def __init__(
+        self,
+        kind: Kind,
+        settings: AlignmentSettings,
+        inputs: PairInputs,
+        queue: ExoQueue | None = None,
+    ) -> None:
+        """queue: the one that `inputs` takes negatives from."""
+        self._kind = kind
+        self._settings = settings
+        self._inputs = inputs
+        self._queue = queue
+        self.needs = frozenset(
+            {Part.EGO_PROJECTION, Part.EXO_PROJECTION, Input.PARTNER, Input.NARRATIONS}
+        )
 
+    def extend(
+        self, output: EgoExoOutput, model: EgoExoModel, exo_clip: list[Tensor] | None
+    ) -> EgoExoOutput:
+        if self._queue is None or exo_clip is None:
+            return output
+        return output._replace(key_exo=self._queue.embed(model, exo_clip))
 
-@dataclass(frozen=True)
-class AlignmentTerm:
-    """Fields: SUML.ALIGN.*, SUML.TEMPERATURE. queue: of SUML.QUEUE, or None."""
-
-    kind: str
-    temperature: float
-    threshold: float
-    sigma: float
-    margin: float
-    relevance: str
-    peers: Peers
-    seed: int
-    queue: ExoQueue | None = None
-
-    def __call__(
-        self, output: EgoExoOutput, batch: PairedBatch, epoch: int, iteration: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """L_a, scaled so that its mean over processes is the loss of the joined batch; and, for the
-        log, pairs_kept, pair_similarity, align_empty."""
-        if self.kind == "factorised":
-            return self._factorised(output, batch)
-        similarity = (text_of(batch.ego) * text_of(batch.exo)).sum(1)
+    def __call__(self, output: EgoExoOutput, batch: PairedBatch, step: Step) -> TermOutput:
+        assert output.z_ego is not None
+        assert output.z_exo is not None
+        peers, similarity = self._inputs.peers, (text_of(batch.ego) * text_of(batch.exo)).sum(1)
+        pairs = Pairs(
+            peers.anchors(output.z_ego, output.z_exo),
+            peers.gathered(similarity),
+            **self._inputs(self._kind.inputs, output, batch, step),
+        )
+        loss = self._kind.loss(pairs, self._settings)
         counts = {
-            "pairs_kept": (similarity > self.threshold).float().mean(),
+            "pairs_kept": (similarity > self._settings.threshold).float().mean(),
             "pair_similarity": similarity.mean(),
         }
-        z_ego, z_exo = _both(output)
-        if self.kind == "triplet":
-            negative = z_ego[self._order(z_ego, epoch, iteration)]
-            return triplet(z_ego, z_exo, negative, self.margin), counts
-        if self.kind == "soft":
-            rows_in_all = len(similarity) * self.peers.processes
-            counts["align_empty"] = similarity.new_full((), float(rows_in_all < 2))
-            return self._soft(z_ego, z_exo, batch), counts
-        texts = [text_of(batch.ego), text_of(batch.exo)]
-        related = self.peers.related(batch.ego.labels, texts)
-        further, excluded = self._further(output, batch)
-        pairs = _Pairs(similarity, self.threshold, related, further, excluded)
-        loss, counts["align_empty"] = self._contrast(z_ego, z_exo, pairs)
-        if self.queue and output.key_exo is not None:
-            self.queue.remember(
-                (epoch, iteration),
-                z=output.key_exo,
-                similarity=similarity,
-                labels=torch.stack(batch.ego.labels, dim=1),
-                d_ego=texts[0],
-                d_exo=texts[1],
-            )
-        return loss, counts
+        if loss.empty is not None:
+            counts["align_empty"] = loss.empty
+        if self._queue and output.key_exo is not None:
+            self._queue.remember(step, output.key_exo, similarity, batch)
+        return TermOutput({"align": loss.share * peers.processes}, counts)
 
-    def _contrast(self, z_ego: Tensor, z_exo: Tensor, pairs: _Pairs) -> tuple[Tensor, Tensor]:
-        """DCL in both directions over the pairs that are kept; and the share of them without
-        negatives, which is 1 where fewer than two are kept."""
-        similarity_all = self.peers.gathered(pairs.similarity)
-        positions = self.peers.positions(pairs.similarity)
-        share = alignment_share(
-            z_ego,
-            z_exo,
-            self.peers.gathered(z_ego),
-            self.peers.gathered(z_exo),
-            similarity_all,
-            positions,
-            self.temperature,
-            pairs.threshold,
-            self.sigma,
-            "dcl_weighted" if self.kind == "dcl_weighted" else "dcl",
-            related=pairs.related,
-            join_related=self.peers.join,
-            extra=pairs.further,
-            extra_excluded=pairs.excluded,
-        )
-        kept, kept_all = pairs.similarity > pairs.threshold, similarity_all > pairs.threshold
-        alone = not_negative(positions, len(kept_all), kept_all, pairs.related).all(1) & kept
-        if pairs.excluded is not None:
-            alone = alone & pairs.excluded.all(1)
-        empty = torch.where(
-            kept_all.sum() < (2 if pairs.excluded is None else 1),
-            1.0,
-            alone.sum() / kept.sum().clamp(min=1),
-        )
-        return share * self.peers.processes, empty
+    def finish_step(self, model: EgoExoModel, applied: Tensor) -> None:
+        if self._queue:
+            self._queue.finish_step(model, applied)
 
-    def _factorised(
-        self, output: EgoExoOutput, batch: PairedBatch
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """1/2 (L_a by verb + L_a by noun): each over the pairs that share the label, with
-        projections of its own (arXiv 2405.17719, 2304.06708)."""
-        assert batch.other_exo is not None
-        assert output.factors is not None
-        ego_verb, ego_noun, exo_verb, exo_noun = output.factors
-        losses, empty, kept, similarity = [], [], [], []
-        for z_ego, z_exo, exo, labels in (
-            (ego_verb, exo_verb, batch.exo, batch.ego.labels[:1]),
-            (ego_noun, exo_noun, batch.other_exo, batch.ego.labels[1:]),
-        ):
-            assert exo.shares_label is not None
-            texts = [text_of(batch.ego), text_of(exo)]
-            shared = exo.shares_label.to(z_ego.dtype)
-            pairs = _Pairs(shared, _HALF, self.peers.related(labels, texts))
-            loss, without_negatives = self._contrast(z_ego, z_exo, pairs)
-            losses.append(loss)
-            empty.append(without_negatives)
-            kept.append(shared.mean())
-            similarity.append((texts[0] * texts[1]).sum(1).mean())
-        return torch.stack(losses).mean(), {
-            "pairs_kept": torch.stack(kept).mean(),
-            "pair_similarity": torch.stack(similarity).mean(),
-            "align_empty": torch.stack(empty).mean(),
-        }
+    def state_dict(self) -> dict[str, Any]:
+        return {"queue": self._queue.state_dict()} if self._queue else {}
 
-    def _further(
-        self, output: EgoExoOutput, batch: PairedBatch
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Exo embeddings (E, D) of the queue and of the independent clips of all processes, and
-        which of them are no negatives of a pair, (N, E) bool."""
-        found = []
-        texts = [text_of(batch.ego), text_of(batch.exo)]
-        if self.queue and (rows := self.queue.rows):
-            d_queue = [rows["d_ego"], rows["d_exo"]]
-            same = self.peers.same(batch.ego.labels, rows["labels"].unbind(1), texts, d_queue)
-            no_pair = (rows["similarity"] <= self.threshold).expand(len(texts[0]), -1)
-            found.append((rows["z"], no_pair if same is None else no_pair | same))
-        if batch.other_exo is not None and output.z_other is not None:
-            z_all, d_all = map(self.peers.gathered, (output.z_other, text_of(batch.other_exo)))
-            # They have labels of the exo set, and no ego clip.
-            labels_all = map(self.peers.gathered, batch.other_exo.labels)
-            same = self.peers.same(batch.exo.labels, labels_all, texts, [d_all, d_all])
-            if same is None:
-                same = torch.zeros(len(texts[0]), len(z_all), dtype=torch.bool, device=z_all.device)
-            found.append((z_all, same))
-        if not found:
-            return None, None
-        z, excluded = zip(*found, strict=True)
-        return torch.cat(z), torch.cat(excluded, dim=1)
-
-    def _soft(self, z_ego: Tensor, z_exo: Tensor, batch: PairedBatch) -> Tensor:
-        """L_a with soft targets, scaled as the other kinds."""
-        gathered = self.peers.gathered
-        if self.relevance == "label":
-            labels = batch.ego.labels
-            overlap = class_overlap(labels, [gathered(y) for y in labels])
-            # A pair agrees with itself, labelled or not.
-            own = not_negative(self.peers.positions(z_ego), overlap.shape[1])
-            to_exo = to_ego = overlap.masked_fill(own, 1.0)
-        else:
-            d_ego, d_exo = text_of(batch.ego), text_of(batch.exo)
-            to_exo, to_ego = d_ego @ gathered(d_exo).T, d_exo @ gathered(d_ego).T
-        share = soft_alignment_share(
-            *(z_ego, z_exo, gathered(z_ego), gathered(z_exo), to_exo, to_ego),
-            *(self.temperature, self.sigma),
-        )
-        return share * self.peers.processes
-
-    def _order(self, z_ego: Tensor, epoch: int, iteration: int) -> Tensor:
-        """The permutation (N,) that gives the triplet its negatives."""
-        seed = integer_seed(self.seed, epoch, iteration, Stream.TRIPLET)
-        order = torch.randperm(len(z_ego), generator=torch.Generator().manual_seed(seed))
-        if z_ego.is_cuda:
-            # From pageable memory the copy would wait for the device.
-            order = order.pin_memory()
-        return order.to(z_ego.device, non_blocking=True)
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        if self._queue:
+            self._queue.load_state_dict(state["queue"], device)
 
 
-def _both(output: EgoExoOutput) -> tuple[Tensor, Tensor]:
-    assert output.z_ego is not None
-    assert output.z_exo is not None
-    return output.z_ego, output.z_exo
+@register_term("ALIGN")
+def alignment(cfg: CfgNode) -> Term | None:
+    align, queue = cfg.SUML.ALIGN, cfg.SUML.QUEUE
+    if align.KIND == "none":
+        return None
+    if align.KIND == "factorised":
+        return build_factorised(cfg)
+    kind = alignment_kind(align.KIND)
+    peers = build_peers(cfg, kind.gathers)
+    settings = AlignmentSettings(
+        cfg.SUML.TEMPERATURE, align.THRESHOLD, sigma=align.SIGMA, margin=align.MARGIN
+    )
+    exo_queue = ExoQueue(queue.SIZE, queue.MOMENTUM) if queue.SIZE else None
+    inputs = PairInputs(
+        peers,
+        by_label=align.RELEVANCE == "label",
+        threshold=align.THRESHOLD,
+        seed=cfg.RNG_SEED,
+        queue=exo_queue,
+    )
+    term = AlignmentTerm(kind, settings, inputs, exo_queue)
+    if "negatives" in kind.inputs and cfg.SUML.EXO_STREAM and peers.compares_labels:
+        term.needs |= {Input.EXO_LABELS}
+    return term

@@ -6,24 +6,27 @@ Legend: N clips of this process, M clips of all processes, Q rows of the queue, 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from slowfast.datasets.types import PairedBatch
 from slowfast.models.dropout import SeededDropout
+from slowfast.models.ego_exo import EgoExoModel
+from slowfast.tasks.terms.clips import text_of
 from slowfast.utils import distributed
 
-# Below every cosine: no pair.
+# Similarity of a row without a clip: below every cosine.
 _NO_PAIR = -2.0
 
 
 class ExoQueue:
-    """The last Q exo clips of all processes, and what their pairs were; the same on every rank.
+    """The last Q exo clips of all processes, and their pairs; the same on every rank.
 
-    Their embeddings come from a copy of the exo half whose weights follow it:
-    slow <- momentum * slow + (1 - momentum) * weights, after every step that was made. The copy
+    Their embeddings come from a slow copy of the exo half that follows its weights:
+    slow <- momentum * slow + (1 - momentum) * weights, after every applied step. The copy
     normalises by the statistics of its clips, as the exo half does in training.
     """
 
@@ -34,42 +37,59 @@ class ExoQueue:
         self._rows: dict[str, Tensor] = {}
         self._parts: list[dict[str, Tensor]] = []
         self._step = (-1, -1)
-        # Of a checkpoint, for the encoder that the first forward pass makes.
+        # Weights of a checkpoint, for the encoder that the first forward pass builds.
         self._loaded: Mapping[str, Tensor] = {}
 
     @torch.no_grad()
-    def embed(self, halves: nn.Module, clip: list[Tensor]) -> Tensor:
-        """(N, D) embeddings of an exo clip, without gradients.
+    def embed(self, model: EgoExoModel, exo_clip: list[Tensor]) -> Tensor:
+        """(N, D) embeddings of an exo clip by the slow copy, without gradients.
 
-        halves: the dual model, whose exo half the first call copies.
+        The first call copies the exo half of the model.
         """
         if self._encoder is None:
-            self._encoder = self._copied(halves)
+            self._encoder = self._copied(model)
         exo, projection = self._encoder
-        embedded: Tensor = projection(exo.features(clip))  # type: ignore[operator]
+        embedded: Tensor = projection(exo.features(exo_clip))  # type: ignore[operator]
         return embedded
 
-    def remember(self, step: tuple[int, int], **rows: Tensor) -> None:
-        """Clips of a part of a step that join the queue when it is made.
+    def remember(
+        self, step: tuple[int, int], z: Tensor, similarity: Tensor, batch: PairedBatch
+    ) -> None:
+        """Add the exo clips of a part of a step; they join the queue when the step is applied.
 
-        rows: by name, tensors of N rows: `z` (N, D) the embeddings, `similarity` (N,) of the pairs'
-            narrations, and what else of the pairs is to be known.
+        z: (N, D) their embeddings. similarity: (N,) of the narrations of each pair.
         """
         if step != self._step:
             self._parts.clear()
         self._step = step
+        rows = {
+            "z": z,
+            "similarity": similarity,
+            "labels": torch.cat([_as_columns(y) for y in batch.ego.labels], dim=1),
+            "d_ego": text_of(batch.ego),
+            "d_exo": text_of(batch.exo),
+        }
         self._parts.append({name: tensor.detach() for name, tensor in rows.items()})
 
     @property
     def rows(self) -> dict[str, Tensor]:
-        """As `remember`, of Q rows; empty before the first step. Rows without a clip have a
-        similarity of -2."""
+        """Tensors of Q rows by name; empty before the first step.
+
+        z (Q, D): embeddings. similarity (Q,): of the narrations of each pair, -2 for a row without
+        a clip. labels (Q, ...): of the ego clips. d_ego, d_exo (Q, D): narrations of each pair.
+        """
         return self._rows
 
+    def labels(self, like: Sequence[Tensor]) -> list[Tensor]:
+        """The labels of the ego clips per task, as `like`: (Q,) int64 or multi-hot (Q, K)."""
+        widths = [_as_columns(y).shape[1] for y in like]
+        columns = self._rows["labels"].split(widths, dim=1)
+        return [x[:, 0] if y.ndim == 1 else x for x, y in zip(columns, like, strict=True)]
+
     @torch.no_grad()
-    def finish_step(self, halves: nn.Module, made: Tensor) -> None:
-        """made: () bool on the device; false leaves copy and queue as they are."""
-        self._follow(halves, made)
+    def finish_step(self, model: EgoExoModel, applied: Tensor) -> None:
+        """applied: () bool on the device; False leaves copy and queue as they are."""
+        self._follow(model, applied)
         parts, self._parts = self._parts, []
         if not parts:
             return
@@ -79,7 +99,7 @@ class ExoQueue:
                 empty = _NO_PAIR if name == "similarity" else 0
                 self._rows[name] = new.new_full((self._size, *new.shape[1:]), empty)
             rows = self._rows[name]
-            rows.copy_(torch.where(made, torch.cat([new, rows])[: self._size], rows))
+            rows.copy_(torch.where(applied, torch.cat([new, rows])[: self._size], rows))
 
     def state_dict(self) -> dict[str, Any]:
         encoder = self._loaded if self._encoder is None else dict(self._encoder.named_parameters())
@@ -89,14 +109,14 @@ class ExoQueue:
         self._loaded, self._encoder = state["encoder"], None
         self._rows = {name: tensor.to(device, copy=True) for name, tensor in state["rows"].items()}
 
-    def _copied(self, halves: nn.Module) -> nn.ModuleList:
-        exo_half = _exo_half(halves)
+    def _copied(self, model: EgoExoModel) -> nn.ModuleList:
+        exo_half = _exo_half(model)
         copies: dict[int, Any] = {}
         for module in exo_half.modules():
             if isinstance(module, SeededDropout):
-                # Features do not go through it, and its generator has no copy.
+                # Features do not pass it, and its generator cannot be copied.
                 copies[id(module)] = nn.Identity()
-        # Tensors without memory, for which costs are counted, have clones alone.
+        # Tensors without memory, on which costs are counted, cannot be copied but cloned.
         for buffer in exo_half.buffers():
             copies[id(buffer)] = buffer.clone()
         for weight in exo_half.parameters():
@@ -108,15 +128,20 @@ class ExoQueue:
         self._loaded = {}
         return encoder
 
-    def _follow(self, halves: nn.Module, made: Tensor) -> None:
+    def _follow(self, model: EgoExoModel, applied: Tensor) -> None:
         if self._encoder is None:
             return
         slow: list[Tensor] = list(self._encoder.parameters())
-        weights: list[Tensor] = list(_exo_half(halves).parameters())
+        weights: list[Tensor] = list(_exo_half(model).parameters())
         towards = torch._foreach_sub(weights, slow)
-        torch._foreach_mul_(towards, (1.0 - self._momentum) * made)
+        torch._foreach_mul_(towards, (1.0 - self._momentum) * applied)
         torch._foreach_add_(slow, towards)
 
 
-def _exo_half(halves: nn.Module) -> nn.ModuleList:
-    return nn.ModuleList([halves.get_submodule(name) for name in ("exo", "exo_projection")])
+def _exo_half(model: EgoExoModel) -> nn.ModuleList:
+    return nn.ModuleList([model.exo, model.exo_projection])
+
+
+def _as_columns(labels: Tensor) -> Tensor:
+    """(N,) -> (N, 1); (N, K) stays."""
+    return labels if labels.ndim == 2 else labels[:, None]

@@ -1,16 +1,17 @@
 """The clips of all processes as one batch, and which of them mean the same.
 
-Legend: n rows of this process, M rows of all processes.
+Legend: n rows of this process, M rows of all processes, D embedding width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
+from fvcore.common.config import CfgNode
 from torch import Tensor
 
-from slowfast.datasets.types import ClipBatch
+from slowfast.losses.dcl import Anchors, Negatives
 from slowfast.losses.negatives import same_classes, same_text
 from slowfast.utils import distributed
 
@@ -24,31 +25,35 @@ class Peers:
 
     @property
     def processes(self) -> int:
-        """Whose rows are negatives."""
+        """Number of processes whose rows are negatives."""
         return distributed.world_size() if self._gather else 1
 
     @property
-    def join(self) -> bool:
-        """Rows that mean the same are positives of each other."""
-        return self._negatives == "multi_positive"
+    def compares_labels(self) -> bool:
+        """Whether clips mean the same by their labels."""
+        return self._negatives in ("drop_same_label", "multi_positive")
 
     def gathered(self, rows: Tensor) -> Tensor:
         """(n, ...) -> (M, ...), with gradients."""
         return distributed.all_gather(rows) if self._gather else rows
 
     def positions(self, rows: Tensor) -> Tensor:
-        """(n,) int64, where this process's rows stand among the gathered ones."""
+        """(n,) int64, the places of this process's rows among the gathered ones."""
         first = distributed.rank() * len(rows) if self._gather else 0
         return torch.arange(first, first + len(rows), device=rows.device)
 
-    def related(self, labels: Iterable[Tensor], texts: Iterable[Tensor]) -> Tensor | None:
-        """(n, M) bool, which rows are taken out of the negatives; None: no row.
+    def anchors(self, u: Tensor, v: Tensor) -> Anchors:
+        """Rows (n, D) and their positives (n, D) among those of all processes."""
+        return Anchors(u, v, self.gathered(u), self.gathered(v), self.positions(u))
 
-        By the labels, per task, or where one of the narrations is the same.
+    def negatives(self, labels: Sequence[Tensor], texts: Sequence[Tensor]) -> Negatives:
+        """All rows except those that mean the same, which may be positives instead.
+
+        labels: per task, (n,) or (n, K). texts: (n, D) each; one that is the same is enough.
         """
-        labels, texts = list(labels), list(texts)
         # Gathered only where they are used.
-        return self.same(labels, map(self.gathered, labels), texts, map(self.gathered, texts))
+        related = self.same(labels, map(self.gathered, labels), texts, map(self.gathered, texts))
+        return Negatives(related=related, join_related=self._negatives == "multi_positive")
 
     def same(
         self,
@@ -57,7 +62,7 @@ class Peers:
         texts: Iterable[Tensor],
         texts_all: Iterable[Tensor],
     ) -> Tensor | None:
-        """As `related`, of rows that are not those of the batch."""
+        """(n, M) bool, which of any M rows mean the same; None: no row does."""
         if self._negatives == "all":
             return None
         if self._negatives == "drop_same_text":
@@ -66,7 +71,6 @@ class Peers:
         return same_classes(labels, labels_all)
 
 
-def text_of(batch: ClipBatch) -> Tensor:
-    """The embeddings of its narrations, (N, D)."""
-    assert batch.text is not None, "the paired data set attaches narration embeddings"
-    return batch.text
+def build_peers(cfg: CfgNode, gather: bool = True) -> Peers:
+    """gather: False keeps to the rows of this process, whatever SUML.GATHER is."""
+    return Peers(cfg.SUML.GATHER and gather, cfg.SUML.NEGATIVES)

@@ -20,8 +20,7 @@ from slowfast.engine.preflight.cost import StepCost, step_cost, synthetic_batch,
 from slowfast.engine.preflight.dry_run import dry_run
 from slowfast.engine.processes.output_lock import lock_in
 from slowfast.engine.solver import build_optimizer
-from slowfast.models.build import build_model
-from slowfast.tasks.build import build_task
+from slowfast.tasks.build import build_training
 from slowfast.utils.errors import UserError
 from tests.commands import CONFIGS, assert_one_line_error, run_tool
 from tests.engine.tiny_models import tiny_cfg
@@ -43,9 +42,9 @@ def test_a_step_costs_what_a_real_one_does(method: str) -> None:
     name = "EgoExoSlowFast" if method == "sgd" else "ExoSlowFast"
     cfg = tiny_cfg(name, **SMALL, MODEL__FREEZE_STAGES=1, SOLVER__OPTIMIZING_METHOD=method)
     cost = step_cost(cfg, 2)
-    model = build_model(cfg).train()
+    model, task = build_training(cfg)
+    model.train()
     optimizer = build_optimizer(model, cfg)
-    task = build_task(cfg)
     total = task.step(model, synthetic_batch(cfg, 2), 0, 0).total
     with FlopCounterMode(display=False) as counter:
         total.backward()

@@ -1,4 +1,4 @@
-"""SUML.QUEUE: what is in it, what it adds to the alignment, and that a run goes on with it."""
+"""SUML.QUEUE: what is in it, what it adds to the alignment, and that a run resumes with it."""
 
 import pytest
 import torch
@@ -202,7 +202,7 @@ def test_no_step_waits_for_the_device(negatives):
 def test_the_copy_costs_a_forward_pass_of_the_exo_half(monkeypatch):
     monkeypatch.setitem(NUM_BLOCKS, 50, (1, 1, 1, 1))
     plain, queued = (step_cost(cfg, PAIRS) for cfg in (update_cfg(), queue_cfg()))
-    # Both halves are of one size, but for their heads.
+    # Both halves are of one size, except for their heads.
     assert queued.forward_flops == pytest.approx(1.5 * plain.forward_flops, rel=0.01)
     assert queued.backward_flops == plain.backward_flops
 

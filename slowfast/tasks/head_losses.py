@@ -1,0 +1,26 @@
+"""Classification losses by the names of the heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from slowfast.config.heads import HeadSpec
+from slowfast.losses.classification import cross_entropy, multilabel
+
+
+class HeadLosses:
+    """One loss per head, called prefix + head: cross-entropy, or multi-label cross-entropy."""
+
+    def __init__(self, heads: Sequence[HeadSpec], prefix: str = "") -> None:
+        self._heads = tuple(heads)
+        self._prefix = prefix
+
+    def __call__(self, logits: Sequence[Tensor], labels: Sequence[Tensor]) -> dict[str, Tensor]:
+        """logits: (N, K) per head. labels: (N,) int64 per head, or multi-hot (N, K)."""
+        losses = {}
+        for head, x, y in zip(self._heads, logits, labels, strict=True):
+            criterion = multilabel if head.multi_label else cross_entropy
+            (losses[self._prefix + head.name],) = criterion([x], [y])
+        return losses

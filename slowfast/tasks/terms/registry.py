@@ -1,0 +1,57 @@
+"""Terms by the key of their weight in SUML.WEIGHTS, and those that a config trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from fvcore.common.config import CfgNode
+
+from slowfast.tasks.terms.base import Term
+from slowfast.utils.errors import UserError
+from slowfast.utils.registry import Registry
+
+# None: the config switches the term off, whatever its weight is.
+Build = Callable[[CfgNode], Term | None]
+BuildT = TypeVar("BuildT", bound=Build)
+
+TERM_REGISTRY: Registry[Build] = Registry("term", "SUML.WEIGHTS", package="slowfast.tasks.terms")
+
+
+class WeightedTerm(NamedTuple):
+    """A term that is trained. key: of SUML.WEIGHTS."""
+
+    key: str
+    weight: float
+    term: Term
+
+
+def register_term(key: str) -> Callable[[BuildT], BuildT]:
+    """Register the builder of the term that SUML.WEIGHTS.`key` weighs."""
+
+    def register(build: BuildT) -> BuildT:
+        TERM_REGISTRY.add(key, build)
+        return build
+
+    return register
+
+
+def weighted_terms(cfg: CfgNode) -> list[WeightedTerm]:
+    """The terms with a weight above 0, in the order of the keys of SUML.WEIGHTS.
+
+    Raises: UserError for a weight without a term, a term without a weight, or a negative weight.
+    """
+    weights = cfg.SUML.WEIGHTS
+    if unweighted := [key for key in TERM_REGISTRY if key not in weights]:
+        raise UserError(
+            f"term {unweighted[0]} has no weight; add the key SUML.WEIGHTS.{unweighted[0]} to"
+            " slowfast/config/defaults.py"
+        )
+    terms = []
+    for key, weight in weights.items():
+        build = TERM_REGISTRY.get(key)
+        if weight < 0:
+            raise UserError(f"SUML.WEIGHTS.{key} is {weight:g}; set it to 0 or more")
+        if weight > 0 and (term := build(cfg)) is not None:
+            terms.append(WeightedTerm(key, weight, term))
+    return terms
