@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from fvcore.common.config import CfgNode
@@ -39,6 +40,17 @@ def single_head(cfg: CfgNode) -> tuple[HeadSpec, ...]:
 def heads_of(cfg: CfgNode, view: str) -> tuple[HeadSpec, ...]:
     """The heads of the `ego` or `exo` data."""
     return exo_heads(cfg) if view == "exo" else ego_heads(cfg)
+
+
+def joint_name(names: Collection[str]) -> str:
+    """Name of the answer that counts as right where every head is right.
+
+    `action` for the heads verb and noun, `all` for any other heads; "" for a single head, which
+    has no joint answer.
+    """
+    if len(names) < 2:
+        return ""
+    return "action" if set(names) == {"verb", "noun"} else "all"
 
 
 def _heads(names: list[str], counts: list[int], multi_label: bool) -> tuple[HeadSpec, ...]:

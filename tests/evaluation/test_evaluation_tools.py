@@ -18,6 +18,7 @@ from slowfast.evaluation.predictions import read_predictions, write_predictions
 from slowfast.evaluation.scores import log_scores, log_softmax
 from slowfast.evaluation.submission import check_submission
 from slowfast.utils.errors import UserError
+from tests.evaluation.verb_noun import verb_noun
 
 Main = Callable[[list[str]], None]
 
@@ -71,7 +72,7 @@ def _scores(advantage: float) -> tuple[np.ndarray, np.ndarray]:
 def run(tmp_path: Path) -> Path:
     """A run folder with predictions that are right, and the public tables beside its list."""
     folder = tmp_path / "run"
-    write_predictions(folder / "predictions.pkl", *_scores(15), IDS)
+    write_predictions(folder / "predictions.pkl", verb_noun(*_scores(15), IDS))
     _frame_list(tmp_path / "validation.csv", labelled=True)
     _frame_list(tmp_path / "test.csv", labelled=False)
     (tmp_path / "EPIC_100_tail_verbs.csv").write_text("verb\n2\n3\n")
@@ -114,7 +115,9 @@ def test_evaluate_equals_the_stored_values_on_the_real_list(
         parts.append(np.maximum(log_softmax(draws), -30))
     ids = [row["narration_id"] for row in rows]
     # Another order than the list's: segments are matched by their id.
-    path = write_predictions(tmp_path / "p.pkl", parts[0][::-1], parts[1][::-1], ids[::-1])
+    path = write_predictions(
+        tmp_path / "p.pkl", verb_noun(parts[0][::-1], parts[1][::-1], ids[::-1])
+    )
     labels = str(real / "EPIC_100_validation.pkl")
     tool("evaluate")(["--predictions", str(path), "--annotations", labels, "--resamples", "10"])
     stored = json.loads((golden / "epic_scorer.json").read_text())["values"]["noisy_oracle"]
@@ -135,7 +138,7 @@ def test_evaluate_adds_many_shot_classes_for_epic_55(
     scores = [np.full((40, count), -9.0) for count in (125, 352)]
     for part, column in zip(scores, ("verb_class", "noun_class"), strict=True):
         part[np.arange(40), [int(row[column]) for row in rows]] = 0
-    path = write_predictions(tmp_path / "p.pkl", *scores, [row["uid"] for row in rows])
+    path = write_predictions(tmp_path / "p.pkl", verb_noun(*scores, [row["uid"] for row in rows]))
     training = str(real / "EPIC_train_action_labels.csv")
     tool("evaluate")(
         ["--predictions", str(path), "--annotations", str(labels), "--train-annotations", training]
@@ -149,7 +152,7 @@ def test_evaluate_warns_of_probabilities(
     run: Path, tool: Callable[[str], Main], caplog: pytest.LogCaptureFixture
 ) -> None:
     path = run / "probabilities.pkl"
-    write_predictions(path, *(np.exp(s) for s in _scores(3)), IDS)
+    write_predictions(path, verb_noun(*(np.exp(s) for s in _scores(3)), IDS))
     tool("evaluate")(
         ["--predictions", str(path), "--annotations", str(run.parent / "validation.csv")]
     )
@@ -160,7 +163,7 @@ def test_evaluate_warns_of_probabilities(
 def test_evaluate_counts_missing_segments(run: Path, tool: Callable[[str], Main]) -> None:
     short = run / "short.pkl"
     verb, noun = _scores(3)
-    write_predictions(short, verb[:4], noun[:4], IDS[:4])
+    write_predictions(short, verb_noun(verb[:4], noun[:4], IDS[:4]))
     with pytest.raises(UserError, match="2 segments missing"):
         tool("evaluate")(
             ["--predictions", str(short), "--annotations", str(run.parent / "validation.csv")]
@@ -210,12 +213,13 @@ def test_a_users_mistake_is_one_line_and_status_2(run: Path, root: Path) -> None
 
 def test_fusing_files(run: Path, tool: Callable[[str], Main]) -> None:
     other = run / "other.pkl"
-    write_predictions(other, *(log_scores(np.full((6, k), 1 / k)) for k in (97, 300)), IDS)
+    uniform = [log_scores(np.full((6, k), 1 / k)) for k in (97, 300)]
+    write_predictions(other, verb_noun(*uniform, IDS))
     arguments = ["--predictions", str(run / "predictions.pkl"), str(other), "--weights", "1", "3"]
     out = run / "fused.pkl"
     tool("fuse_predictions")([*arguments, "--out", str(out)])
     expected = log_softmax(_scores(15)[0] / 4)
-    np.testing.assert_allclose(read_predictions(out).verb_output, expected, atol=1e-4)
+    np.testing.assert_allclose(read_predictions(out).scores["verb"], expected, atol=1e-4)
     with pytest.raises(UserError, match="--force"):
         tool("fuse_predictions")([*arguments, "--out", str(out)])
 
@@ -266,7 +270,7 @@ def test_summarize_prints_the_runs(
 def two_runs(run: Path, tool: Callable[[str], Main]) -> list[str]:
     """The run and one of uncertain scores, evaluated, with the config of a test run."""
     other = run.parent / "other"
-    write_predictions(other / "predictions.pkl", *_scores(1), IDS)
+    write_predictions(other / "predictions.pkl", verb_noun(*_scores(1), IDS))
     for folder in (run, other):
         arguments = ["--predictions", str(folder / "predictions.pkl")]
         tool("evaluate")([*arguments, "--annotations", str(run.parent / "validation.csv")])

@@ -7,7 +7,8 @@ from torch import nn
 
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.types import SegmentViews, View
-from slowfast.engine.testing.view_scoring import SegmentScorer
+from slowfast.engine.testing.view_scoring import SegmentScorer, ViewJoin
+from tests.evaluation.verb_noun import verb_noun_heads
 
 SIZE = 6
 
@@ -43,9 +44,8 @@ def scorer(activated: bool, chunk_views: int, method: str) -> SegmentScorer:
     return SegmentScorer(
         Model(activated),
         DeviceTransform((0.45,) * 3, (0.225,) * 3, "bgr", 2),
+        ViewJoin(verb_noun_heads(4, 5), method, logits=not activated),
         chunk_views=chunk_views,
-        method=method,
-        logits=not activated,
         device=torch.device("cpu"),
     )
 
