@@ -27,7 +27,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="the first is the baseline")
     parser.add_argument("--style", choices=list(STYLES), default="markdown")
     parser.add_argument(
-        "--keys", nargs="+", help="values to show; default: top-1 and top-5, or mAP"
+        "--keys", nargs="+", help="values to show; default: the main ones, e.g. verb_top1"
     )
     parser.add_argument(
         "--annotations",

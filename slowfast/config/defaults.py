@@ -55,8 +55,9 @@ _C.TRAIN.CHECKPOINT_PERIOD_ITERS = 0
 _C.TRAIN.CHECKPOINT_KEEP = 0
 # Beside them, keep that of every n-th epoch; 0: none.
 _C.TRAIN.CHECKPOINT_KEEP_EVERY = 0
-# Validation number whose highest value makes checkpoint_best.pyth; empty: action_top1, mAP or
-# top1, the first that there is.
+# Validation metric that selects checkpoint_best.pyth, HEAD_METRIC, e.g. verb_top1 (names in
+# docs/evaluation.md). Empty takes action_top1 of verb and noun, all_top1 of other heads, HEAD_top1
+# of a single head, or mAP of multi-label ones.
 _C.TRAIN.BEST_METRIC = ""
 # Go on from the newest checkpoint in OUTPUT_DIR if there is one.
 _C.TRAIN.AUTO_RESUME = True

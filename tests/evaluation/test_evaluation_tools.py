@@ -14,10 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slowfast.evaluation.predictions import read_predictions, write_predictions
+from slowfast.config.heads import HeadSpec
+from slowfast.evaluation.predictions import Predictions, read_predictions, write_predictions
+from slowfast.evaluation.results import recognition_results
 from slowfast.evaluation.scores import log_scores, log_softmax
 from slowfast.evaluation.submission import check_submission
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_json
 from tests.evaluation.verb_noun import verb_noun
 
 Main = Callable[[list[str]], None]
@@ -222,6 +225,42 @@ def test_fusing_files(run: Path, tool: Callable[[str], Main]) -> None:
     np.testing.assert_allclose(read_predictions(out).scores["verb"], expected, atol=1e-4)
     with pytest.raises(UserError, match="--force"):
         tool("fuse_predictions")([*arguments, "--out", str(out)])
+
+
+def test_predictions_of_other_heads_are_fused_but_not_scored(
+    run: Path, tool: Callable[[str], Main]
+) -> None:
+    path, out = run / "action.pkl", run / "fused.pkl"
+    write_predictions(path, Predictions({"action": np.zeros((6, 9))}, np.array(IDS)))
+    tool("fuse_predictions")(["--predictions", str(path), str(path), "--out", str(out)])
+    np.testing.assert_allclose(read_predictions(out).scores["action"], np.log(1 / 9), atol=1e-6)
+    listed = ["--annotations", str(run.parent / "validation.csv")]
+    problem = r"heads action \(9 classes\), but .* needs single-label heads verb and noun"
+    with pytest.raises(UserError, match=f"action.pkl has the {problem}"):
+        tool("evaluate")(["--predictions", str(path), *listed])
+    with pytest.raises(UserError, match=problem):
+        tool("make_submission")(
+            [
+                *("--predictions", str(path), "--annotations", str(run.parent / "test.csv")),
+                *("--out", str(run / "s.zip"), "--sls-pt", "2", "--sls-tl", "3", "--sls-td", "4"),
+            ]
+        )
+
+
+def test_summarize_shows_the_main_values_of_any_heads(
+    tmp_path: Path, tool: Callable[[str], Main], capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = np.random.default_rng(0)
+    heads = [HeadSpec(name, 3, False) for name in ("verb", "noun", "hand")]
+    for name in ("one", "two"):
+        scores = [draw.standard_normal((20, 3)) for _ in heads]
+        labels = [draw.integers(0, 3, 20) for _ in heads]
+        content = recognition_results(heads, scores, labels, resamples=5)
+        write_json(tmp_path / name / "results.json", content)
+    tool("summarize")([str(tmp_path / "one"), str(tmp_path / "two")])
+    printed = capsys.readouterr().out
+    shown = [f"{head.name}_top{k}" for head in heads for k in (1, 5)]
+    assert printed.splitlines()[0] == f"| run | {' | '.join([*shown, 'all_top1'])} |"
 
 
 def test_a_submission_is_written_and_checked(

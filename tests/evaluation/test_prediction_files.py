@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slowfast.config.heads import HeadSpec
 from slowfast.evaluation.predictions import (
     Predictions,
+    for_epic,
     fuse,
     read_predictions,
     select,
@@ -163,6 +165,54 @@ def test_fusing_is_the_weighted_mean_of_log_probabilities() -> None:
     np.testing.assert_allclose(fused.scores["verb"], log_softmax(mean), atol=1e-6)
     alone = fuse([first])
     np.testing.assert_allclose(alone.scores["noun"], first.scores["noun"], atol=1e-6)
+
+
+def test_heads_of_any_name_are_written_read_and_fused(tmp_path: Path) -> None:
+    draw = np.random.default_rng(6)
+    parts = [
+        Predictions(
+            {
+                "action": log_scores(draw.dirichlet(np.ones(9), 3)),
+                "object": log_scores(draw.random((3, 157))),
+            },
+            np.array(IDS),
+            frozenset({"object"}),
+        )
+        for _ in range(2)
+    ]
+    path = write_predictions(tmp_path / "p.pkl", parts[0])
+    content = pickle.loads(path.read_bytes())
+    assert set(content) == {"action_output", "object_output", "narration_id", "multi_label"}
+    read = read_predictions(path)
+    assert read.heads == (HeadSpec("action", 9, False), HeadSpec("object", 157, True))
+    fused = fuse([read, select(parts[1], IDS[::-1], "file")], [1, 1])
+    assert fused.heads == read.heads
+    for name, classes in (("action", log_softmax), ("object", np.asarray)):
+        mean = (parts[0].scores[name].astype(float) + parts[1].scores[name]) / 2
+        np.testing.assert_allclose(fused.scores[name], classes(mean), atol=1e-6)
+
+
+def test_files_of_other_heads_do_not_fuse() -> None:
+    action = Predictions({"action": np.zeros((3, 4))}, np.array(IDS))
+    with pytest.raises(UserError, match=r"part 2 has the heads action \(4 classes\)"):
+        fuse([_predictions(), action])
+    turned = Predictions(dict(reversed(_predictions().scores.items())), np.array(IDS))
+    assert fuse([_predictions(), turned]).scores.keys() == {"verb", "noun"}
+
+
+@pytest.mark.parametrize("multi_label", [True, False])
+def test_the_epic_protocol_needs_verb_and_noun(multi_label: bool) -> None:
+    scores = {"noun": np.zeros((3, 4)), "verb": np.ones((3, 5)), "hand": np.zeros((3, 2))}
+    if multi_label:
+        predictions = Predictions(scores, np.array(IDS), frozenset({"verb", "noun"}))
+    else:
+        assert list(for_epic(Predictions(scores, np.array(IDS)), "p.pkl").scores) == [
+            "verb",
+            "noun",
+        ]
+        predictions = Predictions({"noun": scores["noun"]}, np.array(IDS))
+    with pytest.raises(UserError, match=r"^p\.pkl has the heads noun .*needs single-label heads"):
+        for_epic(predictions, "p.pkl")
 
 
 def test_fusing_goes_by_segment_not_by_row() -> None:
