@@ -1,4 +1,4 @@
-"""What a test leaves behind: predictions, results, scalars, and a table in the log."""
+"""Output of a test: predictions, results, scalars, and a table in the log."""
 
 from __future__ import annotations
 
