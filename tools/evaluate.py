@@ -8,10 +8,11 @@ EPIC-KITCHENS-55's training list are found under their public names beside the a
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from slowfast.datasets.sources.labelled_list import read_labelled_list
-from slowfast.evaluation.predictions import read_predictions, select
+from slowfast.evaluation.predictions import for_epic, read_predictions, select
 from slowfast.evaluation.results import recognition_results
 from slowfast.evaluation.scores import are_probabilities
 from slowfast.evaluation.summary import EVALUATION_FILE
@@ -49,11 +50,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
-    predictions = read_predictions(args.predictions)
-    num_classes = (predictions.verb_output.shape[1], predictions.noun_output.shape[1])
+    predictions = for_epic(read_predictions(args.predictions), str(args.predictions))
     labelled = read_labelled_list(
         args.annotations,
-        num_classes,
+        [head.num_classes for head in predictions.heads],
         tail_verbs=args.tail_verbs,
         tail_nouns=args.tail_nouns,
         unseen=args.unseen,
@@ -61,21 +61,19 @@ def main(argv: list[str] | None = None) -> None:
     )
     what = f"{args.predictions} against {args.annotations}"
     predictions = select(predictions, labelled.ids, what)
-    for name in ("verb_output", "noun_output"):
-        if are_probabilities(getattr(predictions, name)):
+    for head, scores in predictions.scores.items():
+        if are_probabilities(scores):
             logger.warning(
-                "%s of %s are probabilities; they are scored as logits, as the public scorer "
-                "does, which changes actions beyond the first: store their logarithms",
-                name,
+                "%s_output of %s are probabilities; they are scored as logits, as the public "
+                "scorer does, which changes actions beyond the first: store their logarithms",
+                head,
                 args.predictions,
             )
     results = recognition_results(
-        [predictions.verb_output, predictions.noun_output],
+        predictions.heads,
+        list(predictions.scores.values()),
         labelled.labels,
-        participants=labelled.participants,
-        subsets=labelled.subsets,
-        many_shot=labelled.many_shot,
-        scorer_compat=args.scorer_compat,
+        replace(labelled.protocol, scorer_compat=args.scorer_compat),
         resamples=args.resamples,
     )
     out = args.out or args.predictions.parent / EVALUATION_FILE

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--out {args.out}: predictions are .pkl files")
     parts = [read_predictions(path) for path in args.predictions]
     fused = fuse(parts, args.weights, what=", ".join(str(path) for path in args.predictions))
-    write_predictions(args.out, fused.verb_output, fused.noun_output, fused.narration_id.tolist())
+    write_predictions(args.out, fused)
     print(f"{len(fused)} segments of {len(parts)} files: {args.out}")
 
 

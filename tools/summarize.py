@@ -14,7 +14,7 @@ import yaml
 
 from slowfast.datasets.sources.labelled_list import read_labelled_list
 from slowfast.evaluation.paired import LabelledList
-from slowfast.evaluation.predictions import read_predictions
+from slowfast.evaluation.predictions import for_epic, read_predictions
 from slowfast.evaluation.summary import STYLES, Run, format_summary, load_run
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
@@ -27,7 +27,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="the first is the baseline")
     parser.add_argument("--style", choices=list(STYLES), default="markdown")
     parser.add_argument(
-        "--keys", nargs="+", help="values to show; default: top-1 and top-5, or mAP"
+        "--keys", nargs="+", help="values to show; default: the main ones, e.g. verb_top1"
     )
     parser.add_argument(
         "--annotations",
@@ -58,8 +58,8 @@ def labelled_list(runs: list[Run], given: Path | None) -> LabelledList | None:
     path = given or _list_of_run(runs[0].predictions.parent)
     if path is None:
         return None
-    scores = read_predictions(runs[0].predictions)
-    return read_labelled_list(path, (scores.verb_output.shape[1], scores.noun_output.shape[1]))
+    predictions = for_epic(read_predictions(runs[0].predictions), str(runs[0].predictions))
+    return read_labelled_list(path, [head.num_classes for head in predictions.heads])
 
 
 def _list_of_run(folder: Path) -> Path | None:

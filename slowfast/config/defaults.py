@@ -92,8 +92,9 @@ _C.TRAIN.CHECKPOINT_PERIOD_ITERS = number(0, at_least=0)
 _C.TRAIN.CHECKPOINT_KEEP = number(0, at_least=0)
 # In addition, keep the checkpoint of every n-th epoch. 0 keeps none of them.
 _C.TRAIN.CHECKPOINT_KEEP_EVERY = number(0, at_least=0)
-# Validation metric whose highest value selects checkpoint_best.pyth, e.g. verb_top1. Empty takes
-# the first available of action_top1, mAP and top1.
+# Validation metric that selects checkpoint_best.pyth, HEAD_METRIC, e.g. verb_top1 (names in
+# docs/evaluation.md). Empty takes action_top1 of verb and noun, all_top1 of other heads, HEAD_top1
+# of a single head, or mAP of multi-label ones.
 _C.TRAIN.BEST_METRIC = ""
 
 # Resume from the newest checkpoint in OUTPUT_DIR, if it has one.

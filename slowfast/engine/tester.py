@@ -24,7 +24,12 @@ from slowfast.engine.testing.features import features_folder, kept_features
 from slowfast.engine.testing.fingerprint import Key, rounding_key, view_key, weights_digest
 from slowfast.engine.testing.outcome import write_outcome
 from slowfast.engine.testing.segment_loop import run_segments
-from slowfast.engine.testing.view_scoring import SegmentScorer, SegmentScores, ready_for_test
+from slowfast.engine.testing.view_scoring import (
+    SegmentScorer,
+    SegmentScores,
+    ViewJoin,
+    ready_for_test,
+)
 from slowfast.models.build import build_test_model
 from slowfast.models.recognizer import Recognizer
 from slowfast.models.registry import model_spec
@@ -86,7 +91,7 @@ def test(cfg: CfgNode, device: torch.device, plan: TestPlan, trained: Path | Non
     if scored is None:
         scored = score_segments(cfg, dataset, model, key, plan.chunk_views, device)
     if distributed.is_main():
-        write_outcome(cfg, dataset.segments, scored)
+        write_outcome(cfg, model_spec(cfg).heads(cfg), dataset.segments, scored)
         shards.remove(partial_folder(cfg))
 
 
@@ -110,11 +115,7 @@ def scores_from_features(
         return []
     logger.info("recognition from the features in %s", features_folder(cfg, key["view"]))
     return features.scores(
-        model.head.classify,
-        chunk_views=chunk_views,
-        method=cfg.DATA.ENSEMBLE_METHOD,
-        logits=cfg.TEST.NO_ACT,
-        device=device,
+        model.head.classify, view_join(cfg), chunk_views=chunk_views, device=device
     )
 
 
@@ -131,14 +132,8 @@ def score_segments(
     key: the `view_key` of the test. Finished segments are kept below OUTPUT_DIR until the caller
         removes them.
     """
-    scorer = SegmentScorer(
-        model,
-        dataset.transform,
-        chunk_views=chunk_views,
-        method=cfg.DATA.ENSEMBLE_METHOD,
-        logits=cfg.TEST.NO_ACT,
-        device=device,
-    )
+    join = view_join(cfg)
+    scorer = SegmentScorer(model, dataset.transform, join, chunk_views=chunk_views, device=device)
     logger.info(
         "testing %d segments, %d x %d views, %d views in a forward pass",
         len(dataset),
@@ -149,10 +144,11 @@ def score_segments(
     exact = {
         **key,
         "joined": [cfg.DATA.ENSEMBLE_METHOD, cfg.TEST.NO_ACT],
+        "heads": [head.name for head in join.heads],
         **rounding_key(cfg, chunk_views, device),
     }
     found, added = run_segments(
-        cfg, dataset, lambda s: scorer(s).record(), partial_folder(cfg), exact, keep=True
+        cfg, dataset, lambda s: scorer(s).record(join.heads), partial_folder(cfg), exact, keep=True
     )
     gathered = distributed.gather_objects(added)
     if not distributed.is_main():
@@ -162,7 +158,12 @@ def score_segments(
         records.update(part)
     if len(records) != len(dataset):
         raise RuntimeError(f"{len(records)} of {len(dataset)} test segments were scored")
-    return [SegmentScores.from_record(records[index]) for index in range(len(dataset))]
+    return [SegmentScores.from_record(records[index], join.heads) for index in range(len(dataset))]
+
+
+def view_join(cfg: CfgNode) -> ViewJoin:
+    """How the views of a test segment are joined."""
+    return ViewJoin(model_spec(cfg).heads(cfg), cfg.DATA.ENSEMBLE_METHOD, cfg.TEST.NO_ACT)
 
 
 def partial_folder(cfg: CfgNode) -> Path:

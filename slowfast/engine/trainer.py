@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from fvcore.common.config import CfgNode
 
+from slowfast.config.heads import HeadSpec
 from slowfast.datasets.build import build_dataset
 from slowfast.datasets.loading.loader import BatchLoader, build_loader
 from slowfast.engine.checkpoint import (
@@ -25,6 +26,7 @@ from slowfast.engine.checkpoint import (
 )
 from slowfast.engine.checkpoints.files import BEST
 from slowfast.engine.checkpoints.writer import CheckpointWriter
+from slowfast.engine.monitor.collected import CollectedScores
 from slowfast.engine.monitor.epoch_progress import EpochProgress
 from slowfast.engine.monitor.meters import StepClock
 from slowfast.engine.monitor.tensorboard import ScalarWriter
@@ -37,10 +39,10 @@ from slowfast.engine.step.precise_bn import update_batch_norm
 from slowfast.engine.step.precision import set_precision
 from slowfast.engine.step.update import Update, update_options
 from slowfast.engine.validation import validate
+from slowfast.evaluation.metric_names import BestMetric, best_metric
 from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_training
 from slowfast.utils import distributed
-from slowfast.utils.errors import UserError
 from slowfast.utils.logging import log_json_stats
 from slowfast.utils.progress import progress_line
 
@@ -51,12 +53,13 @@ logger = logging.getLogger(__name__)
 class Training:
     """Everything one training run holds.
 
-    progress: of the epoch under way. steps: of one epoch.
-    best: the best value of the named metric so far, and its epoch.
+    heads: of the view that is validated. progress: of the current epoch. steps: of one epoch.
+    best_metric: selects the best checkpoint. best: its best value so far, and the epoch of it.
     nonfinite: says which steps did not count.
     """
 
     cfg: CfgNode
+    heads: tuple[HeadSpec, ...]
     device: torch.device
     update: Update
     to_device: DeviceCopies
@@ -68,6 +71,7 @@ class Training:
     check_lock: Callable[[], None]
     progress: EpochProgress
     nonfinite: NonFiniteSteps
+    best_metric: BestMetric
     best: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -115,7 +119,7 @@ def _run_epoch(run: Training) -> None:
             update.model, update.task, run.train_loader, epoch, cfg, run.device, run.stop.check
         )
     improved = _validate(run) if validating else False
-    run.progress = EpochProgress(epoch + 1)
+    run.progress = EpochProgress(epoch + 1, run.heads)
     paths = [checkpoint_path(cfg.OUTPUT_DIR, epoch + 1)] if saving else []
     if improved:
         paths.append(checkpoint_path(cfg.OUTPUT_DIR, BEST))
@@ -143,12 +147,14 @@ def _prepare(
     )
     resumed = resumed_checkpoint(cfg)
     update = _build_update(cfg, device, with_initial_weights=resumed is None)
-    model, progress, extra = update.model, EpochProgress(0), dict[str, Any]()
+    model, heads = update.model, model_spec(cfg).heads(cfg)
+    progress, extra = EpochProgress(0, heads), dict[str, Any]()
     if resumed is not None:
         progress, extra = _load_state(cfg, device, update, resumed)
     keep, keep_every = cfg.TRAIN.CHECKPOINT_KEEP, cfg.TRAIN.CHECKPOINT_KEEP_EVERY
     run = Training(
         cfg=cfg,
+        heads=heads,
         device=device,
         update=update,
         to_device=DeviceCopies(device),
@@ -160,6 +166,7 @@ def _prepare(
         check_lock=check_lock,
         progress=progress,
         nonfinite=NonFiniteSteps(cfg.SOLVER.SKIP_NONFINITE, train_loader, cfg.OUTPUT_DIR),
+        best_metric=best_metric(heads, cfg.TRAIN.BEST_METRIC),
         best=extra.get("best", {}),
     )
     run.nonfinite.skipped = extra.get("nonfinite_skipped", 0)
@@ -191,7 +198,7 @@ def _load_state(
 ) -> tuple[EpochProgress, dict[str, Any]]:
     """How far the training at `path` is, and what else it holds, loaded into `update`."""
     epoch, extra = load_training_state(path, update.model, update.optimizer, cfg)
-    progress = EpochProgress(epoch)
+    progress = EpochProgress(epoch, model_spec(cfg).heads(cfg))
     if "progress" in extra:
         progress.load_gathered_state(extra["progress"], device)
     update.load_state_dict(extra.get("update", {}))
@@ -223,7 +230,7 @@ def _train_epoch(run: Training) -> None:
             output, finite = run.update(run.to_device(batch), progress.epoch, iteration)
             scalars = {"loss": output.total, **output.losses, **output.counts}
             progress.window.add(scalars, finite)
-            progress.counts.add(output.logits, output.labels, finite)
+            progress.scores.add(output.logits, output.labels, finite)
             progress.watch.add(progress.epoch, iteration, output, finite)
             progress.iteration += 1
             text = ""
@@ -256,6 +263,7 @@ def _log_period(run: Training, clock: StepClock) -> dict[str, Any]:
     # Reading the sums waits for the device, so it comes before the clock.
     means = progress.window.means()
     bad_steps = progress.watch.read()
+    progress.scores.to_host()
     clock.step_done()
     done = progress.epoch * run.steps + progress.iteration
     stats = {
@@ -282,7 +290,7 @@ def _log_epoch(run: Training, clock: StepClock) -> None:
         "_type": "train_epoch",
         "epoch": run.epoch_of_all,
         **progress.whole.means(),
-        **progress.counts.percentages(),
+        **progress.scores.values(),
         "sec_per_step": clock.sec_per_step,
         "data_wait": clock.data_wait_share,
         "sec": clock.elapsed_sec,
@@ -293,27 +301,22 @@ def _log_epoch(run: Training, clock: StepClock) -> None:
 
 def _validate(run: Training) -> bool:
     """Log the validation numbers; True where they are the best so far."""
+    collected = CollectedScores(run.heads, logits=run.cfg.TEST.NO_ACT)
     with run.update.evaluated() as model:
         distributed.broadcast_buffers(model)
-        numbers = validate(model, run.update.task, run.val_loader, run.device, run.stop.check)
+        numbers = validate(
+            model, run.update.task, run.val_loader, run.device, collected, run.stop.check
+        )
     stats = {"_type": "val_epoch", "epoch": run.epoch_of_all, **numbers}
     log_json_stats(logger, stats)
     run.scalars.add("val", numbers, run.progress.epoch + 1)
-    name = _metric(run.cfg.TRAIN.BEST_METRIC, numbers)
-    if numbers[name] <= run.best.get(name, -math.inf):
+    name = run.best_metric.name
+    # Without a labelled segment there are no values.
+    value = numbers.get(name, math.nan)
+    if not run.best_metric.improves(value, run.best.get(name)):
         return False
-    run.best = {name: numbers[name], "epoch": run.progress.epoch + 1}
+    run.best = {name: value, "epoch": run.progress.epoch + 1}
     return True
-
-
-def _metric(asked: str, numbers: dict[str, float]) -> str:
-    if not asked:
-        return next(name for name in ("action_top1", "mAP", "top1") if name in numbers)
-    if asked not in numbers:
-        raise UserError(
-            f"TRAIN.BEST_METRIC {asked} is none of what is validated: {', '.join(sorted(numbers))}"
-        )
-    return asked
 
 
 def _checkpoint_now(run: Training) -> Path:

@@ -6,8 +6,8 @@ Legend: n segments, V and M verb and noun classes. An action is a (verb, noun) p
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,27 @@ class ManyShot:
     verbs: NDArray[np.int64]
     nouns: NDArray[np.int64]
     actions: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class EpicProtocol:
+    """What the EPIC-KITCHENS protocol knows of the segments, in addition to scores and labels.
+
+    participants: of every segment; None leaves out the values on unseen ones.
+    many_shot: adds the values of EPIC-KITCHENS-55.
+    scorer_compat: adds the official values by the public scorer's own arithmetic.
+    """
+
+    participants: Sequence[str] | None = None
+    subsets: Subsets = Subsets()
+    many_shot: ManyShot | None = None
+    scorer_compat: bool = False
+
+    def of_rows(self, rows: NDArray[np.bool_]) -> EpicProtocol:
+        """The protocol of some of the segments, rows (n,)."""
+        if self.participants is None:
+            return self
+        return replace(self, participants=np.asarray(self.participants)[rows].tolist())
 
 
 @dataclass(frozen=True)

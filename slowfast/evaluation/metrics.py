@@ -9,36 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 Statistic = Callable[[NDArray], float]
-
-
-def topk_correct(scores: Tensor, labels: Tensor, ks: Sequence[int]) -> list[int]:
-    """Segments whose label (n,) is among the k highest scores (n, K), for each k.
-
-    Ties are broken as torch.topk breaks them, which is how the published code counts.
-    """
-    return multitask_topk_correct([scores], [labels], ks)
-
-
-def multitask_topk_correct(
-    scores: Sequence[Tensor], labels: Sequence[Tensor], ks: Sequence[int]
-) -> list[int]:
-    """Segments that are in the top k of every head at once: the published action accuracy.
-
-    scores: one (n, K) tensor per head, labels: one (n,) tensor per head.
-    """
-    counts = []
-    for k in ks:
-        hits = [
-            (s.topk(min(k, s.shape[1]), dim=1).indices == y[:, None]).any(dim=1)
-            for s, y in zip(scores, labels, strict=True)
-        ]
-        counts.append(int(torch.stack(hits).all(dim=0).sum()))
-    return counts
 
 
 def rate(hits: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -100,12 +73,6 @@ def expected_calibration_error(
     which = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     gaps = np.bincount(which, weights * (hits - confidence), minlength=bins)
     return _percent(float(np.abs(gaps).sum()), float(weights.sum()))
-
-
-def mean_average_precision(scores: ArrayLike, targets: ArrayLike) -> float:
-    """Mean over the classes with a positive of the average precision; see `precision_ranking`."""
-    scores = np.asarray(scores)
-    return precision_ranking(scores, targets)(np.ones(len(scores)))
 
 
 def precision_ranking(scores: ArrayLike, targets: ArrayLike) -> Statistic:

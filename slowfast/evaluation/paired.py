@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from slowfast.evaluation.epic import ManyShot, Subsets
+from slowfast.evaluation.epic import EpicProtocol
 from slowfast.evaluation.metrics import Statistic, paired_intervals
-from slowfast.evaluation.predictions import read_predictions, select
+from slowfast.evaluation.predictions import for_epic, read_predictions, select
 from slowfast.evaluation.results import recognition_statistics
 
 
@@ -21,9 +21,7 @@ class LabelledList:
     path: Path
     ids: Sequence[str]
     labels: Sequence[Sequence[int]]
-    participants: Sequence[str]
-    subsets: Subsets | None = None
-    many_shot: ManyShot | None = None
+    protocol: EpicProtocol = field(default_factory=EpicProtocol)
 
 
 def prediction_statistics(path: Path, labelled: LabelledList) -> dict[str, Statistic]:
@@ -31,14 +29,10 @@ def prediction_statistics(path: Path, labelled: LabelledList) -> dict[str, Stati
 
     Raises: UserError where the file does not fit the list.
     """
-    predictions = select(read_predictions(path), labelled.ids, f"{path} against {labelled.path}")
-    return recognition_statistics(
-        [predictions.verb_output, predictions.noun_output],
-        labelled.labels,
-        labelled.participants,
-        labelled.subsets,
-        labelled.many_shot,
-    )
+    predictions = for_epic(read_predictions(path), str(path))
+    predictions = select(predictions, labelled.ids, f"{path} against {labelled.path}")
+    scores = list(predictions.scores.values())
+    return recognition_statistics(predictions.heads, scores, labelled.labels, labelled.protocol)
 
 
 def difference_intervals(

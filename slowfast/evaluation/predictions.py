@@ -1,8 +1,12 @@
-"""Prediction files: what the public EPIC scorer reads.
+"""Prediction files: the scores of every test segment, head by head.
 
-A pickled dict of numpy arrays: verb_output (n, V) and noun_output (n, M) float32, narration_id
-(n,) str. The scores are log(max(p, e^-30)) of the view-averaged probabilities p, which the
-scorer's arithmetic handles well: bounded above, nothing underflows at the top.
+A pickled dict of numpy arrays: `{head}_output` (n, K) float32 for each head, narration_id (n,) str
+and, for multi-label heads alone, `multi_label` with their names. With the heads verb and noun it is
+what the public EPIC scorer reads. The scores are log(max(p, e^-30)) of the view-averaged
+probabilities p, which the scorer's arithmetic handles well: bounded above, nothing underflows at
+the top.
+
+Legend: n segments, K classes of a head.
 """
 
 from __future__ import annotations
@@ -11,45 +15,63 @@ import pickle
 import pickletools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from slowfast.config.heads import HeadSpec
 from slowfast.evaluation.scores import LOG_FLOOR, log_softmax
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_atomically
 from slowfast.utils.safe_pickle.load import load_plain
 
-KEYS = ("verb_output", "noun_output", "narration_id")
+IDS = "narration_id"
+MULTI_LABEL = "multi_label"
+_OUTPUT = "_output"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Scores of n segments: verb_output (n, V), noun_output (n, M) float, narration_id (n,) str."""
+    """Scores of n segments: by head (n, K) float, and narration_id (n,) str.
 
-    verb_output: NDArray
-    noun_output: NDArray
+    multi_label: the heads whose classes are independent of each other.
+    """
+
+    scores: Mapping[str, NDArray]
     narration_id: NDArray[np.str_]
+    multi_label: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.narration_id)
 
+    @property
+    def heads(self) -> tuple[HeadSpec, ...]:
+        return tuple(
+            HeadSpec(name, scores.shape[1], name in self.multi_label)
+            for name, scores in self.scores.items()
+        )
 
-def write_predictions(
-    path: Path | str, verb_output: ArrayLike, noun_output: ArrayLike, narration_ids: Sequence[str]
-) -> Path:
-    """Write log-scores (n, V), (n, M) and ids as a prediction file, under a temporary name first.
+    def of_rows(self, rows: Sequence[int]) -> Predictions:
+        """The predictions of some of the segments, in the order of `rows`."""
+        chosen = {name: scores[rows] for name, scores in self.scores.items()}
+        return replace(self, scores=chosen, narration_id=self.narration_id[rows])
+
+
+def write_predictions(path: Path | str, predictions: Predictions) -> Path:
+    """Write log-scores as a prediction file, under a temporary name first.
 
     Raises: ValueError where lengths differ, ids repeat or scores are NaN.
     """
-    content = {
-        "verb_output": np.ascontiguousarray(verb_output, dtype=np.float32),
-        "noun_output": np.ascontiguousarray(noun_output, dtype=np.float32),
-        "narration_id": np.asarray(narration_ids, dtype=np.str_),
+    content: dict[str, NDArray] = {
+        f"{name}{_OUTPUT}": np.ascontiguousarray(scores, dtype=np.float32)
+        for name, scores in predictions.scores.items()
     }
+    content[IDS] = np.asarray(predictions.narration_id, dtype=np.str_)
+    if predictions.multi_label:
+        content[MULTI_LABEL] = np.asarray(sorted(predictions.multi_label), dtype=np.str_)
     try:
         _checked(content)
     except UserError as error:
@@ -70,12 +92,28 @@ def read_predictions(path: Path | str) -> Predictions:
     content = load_plain(path)
     try:
         if isinstance(content, list):
-            content = {key: np.stack([row[key] for row in content]) for key in KEYS}
+            keys = [key for key in content[0] if key == IDS or key.endswith(_OUTPUT)]
+            content = {key: np.stack([row[key] for row in content]) for key in keys}
         return _checked(content)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a dict of arrays {', '.join(KEYS)} ({error})") from None
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: {_EXPECTED} ({error})") from None
+
+
+def for_epic(predictions: Predictions, what: str) -> Predictions:
+    """The heads verb and noun, in this order, which the EPIC-KITCHENS protocol is about.
+
+    what: names the predictions in the error. Raises: UserError where one of them is missing.
+    """
+    chosen = {name: predictions.scores.get(name) for name in ("verb", "noun")}
+    scores = {name: array for name, array in chosen.items() if array is not None}
+    if len(scores) < len(chosen) or predictions.multi_label.intersection(scores):
+        raise UserError(
+            f"{what} has the heads {_described(predictions)}, but the EPIC-KITCHENS protocol needs "
+            "single-label heads verb and noun; give the predictions of a model that has both"
+        )
+    return replace(predictions, scores=scores)
 
 
 def select(predictions: Predictions, narration_ids: Sequence[str], what: str) -> Predictions:
@@ -92,12 +130,7 @@ def select(predictions: Predictions, narration_ids: Sequence[str], what: str) ->
             f"{what}: {_counted(missing, 'missing')}, {_counted(unknown, 'not in the list')}; "
             f"{len(narration_ids)} segments are expected, each once"
         )
-    order = [rows[name] for name in narration_ids]
-    return Predictions(
-        predictions.verb_output[order],
-        predictions.noun_output[order],
-        predictions.narration_id[order],
-    )
+    return predictions.of_rows([rows[name] for name in narration_ids])
 
 
 def fuse(
@@ -105,24 +138,28 @@ def fuse(
 ) -> Predictions:
     """Weighted mean of the log-probabilities of several predictions, in the order of the first.
 
-    Each part is normalised first, the mean again; scores are bounded below by LOG_FLOOR.
+    Of a single-label head each part is normalised first, the mean again; scores are bounded below
+    by LOG_FLOOR.
     weights: one positive number per part; None: equal. They are divided by their sum.
-    Raises: UserError where segments, class counts or the number of weights disagree.
+    Raises: UserError where segments, heads or the number of weights disagree.
     """
     shares = np.ones(len(parts)) if weights is None else np.asarray(weights, dtype=np.float64)
     if len(shares) != len(parts) or not ((shares > 0) & np.isfinite(shares)).all():
         raise UserError(f"{what}: {len(parts)} files need as many positive weights, got {weights}")
     ids = [str(name) for name in parts[0].narration_id]
     aligned = [select(p, ids, f"{what}, part {i + 1}") for i, p in enumerate(parts)]
-    shapes = {(p.verb_output.shape, p.noun_output.shape) for p in aligned}
-    if len(shapes) > 1:
-        raise UserError(f"{what}: class counts differ: {sorted(shapes)}")
+    for number, part in enumerate(aligned, 1):
+        if set(part.heads) != set(aligned[0].heads):
+            raise UserError(
+                f"{what}: part {number} has the heads {_described(part)}, the first one "
+                f"{_described(aligned[0])}; fuse predictions of the same heads"
+            )
     shares = shares / shares.sum()
-    return Predictions(
-        _weighted_mean([p.verb_output for p in aligned], shares),
-        _weighted_mean([p.noun_output for p in aligned], shares),
-        aligned[0].narration_id,
-    )
+    fused = {
+        head.name: _weighted_mean([p.scores[head.name] for p in aligned], shares, head.multi_label)
+        for head in aligned[0].heads
+    }
+    return replace(aligned[0], scores=fused)
 
 
 def _portable_pickle(content: object) -> bytes:
@@ -141,26 +178,47 @@ def _portable_pickle(content: object) -> bytes:
     return b"".join([*pieces, pickled[done:]])
 
 
+_EXPECTED = f"not a dict of arrays {IDS} and HEAD{_OUTPUT} for each head (verb_output, noun_output)"
+
+
 def _checked(content: Any) -> Predictions:
-    if not isinstance(content, Mapping) or any(key not in content for key in KEYS):
-        raise UserError(f"not a dict with {', '.join(KEYS)}")
-    verb, noun = np.asarray(content["verb_output"]), np.asarray(content["noun_output"])
-    ids = np.asarray(content["narration_id"]).astype(np.str_)
+    if not isinstance(content, Mapping) or IDS not in content:
+        raise UserError(_EXPECTED)
+    scores = {
+        key.removesuffix(_OUTPUT): np.asarray(array)
+        for key, array in content.items()
+        if str(key).endswith(_OUTPUT)
+    }
+    if not scores:
+        raise UserError(_EXPECTED)
+    ids = np.asarray(content[IDS]).astype(np.str_)
     if ids.ndim != 1 or not len(ids):
-        raise UserError(f"narration_id has shape {ids.shape}, expected (n,) with n > 0")
-    for name, scores in (("verb_output", verb), ("noun_output", noun)):
-        if scores.ndim != 2 or len(scores) != len(ids):
-            raise UserError(f"{name} has shape {scores.shape}, expected ({len(ids)}, classes)")
-        if not np.issubdtype(scores.dtype, np.floating):
-            raise UserError(f"{name} holds {scores.dtype}, expected float32")
-        unusable = int((np.isnan(scores) | np.isposinf(scores)).any(axis=1).sum())
-        unusable += int(np.isneginf(scores).all(axis=1).sum())
-        if unusable:
-            raise UserError(f"{name}: {unusable} segments have NaN or infinite scores")
+        raise UserError(f"{IDS} has shape {ids.shape}, expected (n,) with n > 0")
+    for name, array in scores.items():
+        _check_scores(f"{name}{_OUTPUT}", array, len(ids))
     repeated = [name for name, count in Counter(ids.tolist()).items() if count > 1]
     if repeated:
-        raise UserError(f"{_counted(repeated, 'repeated')}; each must stand once")
-    return Predictions(verb, noun, ids)
+        raise UserError(f"{_counted(repeated, 'repeated')}; each must occur once")
+    multi_label = np.asarray(content.get(MULTI_LABEL, [])).astype(np.str_)
+    return Predictions(scores, ids, frozenset(multi_label.tolist()))
+
+
+def _check_scores(key: str, scores: NDArray, count: int) -> None:
+    if scores.ndim != 2 or len(scores) != count:
+        raise UserError(f"{key} has shape {scores.shape}, expected ({count}, classes)")
+    if not np.issubdtype(scores.dtype, np.floating):
+        raise UserError(f"{key} holds {scores.dtype}, expected float32")
+    unusable = int((np.isnan(scores) | np.isposinf(scores)).any(axis=1).sum())
+    unusable += int(np.isneginf(scores).all(axis=1).sum())
+    if unusable:
+        raise UserError(f"{key}: {unusable} segments have NaN or infinite scores")
+
+
+def _described(predictions: Predictions) -> str:
+    return ", ".join(
+        f"{h.name} ({h.num_classes}{' independent' if h.multi_label else ''} classes)"
+        for h in predictions.heads
+    )
 
 
 def _counted(names: Sequence[str], what: str) -> str:
@@ -168,8 +226,13 @@ def _counted(names: Sequence[str], what: str) -> str:
     return f"{len(names)} segments {what}{examples}"
 
 
-def _weighted_mean(scores: Sequence[NDArray], shares: NDArray) -> NDArray[np.float32]:
+def _weighted_mean(
+    scores: Sequence[NDArray], shares: NDArray, multi_label: bool
+) -> NDArray[np.float32]:
+    def normalised(part: NDArray) -> NDArray:
+        return part if multi_label else log_softmax(part)
+
     mean = np.zeros(scores[0].shape)
     for part, share in zip(scores, shares, strict=True):
-        mean += share * np.maximum(log_softmax(part), LOG_FLOOR)
-    return np.maximum(log_softmax(mean), LOG_FLOOR).astype(np.float32)
+        mean += share * np.maximum(normalised(part), LOG_FLOOR)
+    return np.maximum(normalised(mean), LOG_FLOOR).astype(np.float32)

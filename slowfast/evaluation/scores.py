@@ -1,8 +1,9 @@
-"""Log-probabilities as prediction files hold them. Legend: n segments, K classes."""
+"""Scores as prediction files and metrics take them. Legend: n segments, K classes."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 LOG_FLOOR = -30.0
@@ -20,6 +21,16 @@ def log_softmax(scores: ArrayLike) -> NDArray[np.float64]:
     shifted = scores - scores.max(axis=1, keepdims=True)
     normalised: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return normalised
+
+
+def metric_scores(scores: NDArray, *, logits: bool, multi_label: bool) -> NDArray:
+    """Scores of a model (n, K) as `HeadAnswers` takes them.
+
+    logits: they are logits; else what the head's activation makes of them.
+    """
+    if not multi_label:
+        return scores if logits else log_scores(scores)
+    return torch.from_numpy(scores).double().sigmoid().numpy() if logits else scores
 
 
 def are_probabilities(scores: ArrayLike) -> bool:

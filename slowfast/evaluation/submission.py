@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slowfast.evaluation.predictions import Predictions
+from slowfast.evaluation.predictions import Predictions, for_epic
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_atomically
 
@@ -90,21 +90,22 @@ def write_submission(
 ) -> Path:
     """Write the challenge zip. Scores keep every digit of float32.
 
-    Raises: UserError where the class counts are not the challenge's, a score is infinite, or the
-    file exists and `force` is not set.
+    Raises: UserError where heads or class counts are not the challenge's, a score is infinite, or
+    the file exists and `force` is not set.
     """
     path = Path(path)
     if path.suffix != ".zip":
         raise UserError(f"{path}: a submission is a .zip file")
     if path.exists() and not force:
         raise UserError(f"{path} exists; give another name or --force")
-    shape = predictions.verb_output.shape[1], predictions.noun_output.shape[1]
+    predictions = for_epic(predictions, "the predictions file")
+    shape = tuple(head.num_classes for head in predictions.heads)
     if shape != (NUM_VERBS, NUM_NOUNS):
         raise UserError(
             f"predictions have {shape[0]} verb and {shape[1]} noun classes; the challenge has "
             f"{NUM_VERBS} and {NUM_NOUNS}"
         )
-    for scores in (predictions.verb_output, predictions.noun_output):
+    for scores in predictions.scores.values():
         if not np.isfinite(scores).all():
             raise UserError("predictions hold infinite scores; bound log-probabilities at -30")
 
@@ -138,10 +139,7 @@ def _json_pieces(predictions: Predictions, levels: SupervisionLevels) -> Iterato
     head = {"version": VERSION, "challenge": CHALLENGE, **asdict(levels)}
     yield json.dumps(head)[:-1] + ', "results": {'
     for row, name in enumerate(predictions.narration_id):
-        scores = {
-            "verb": _score_map(predictions.verb_output[row]),
-            "noun": _score_map(predictions.noun_output[row]),
-        }
+        scores = {head: _score_map(rows[row]) for head, rows in predictions.scores.items()}
         yield (", " if row else "") + f"{json.dumps(str(name))}: {json.dumps(scores)}"
     yield "}}"
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slowfast.evaluation.epic_values import BOTH_TOP5
+from slowfast.evaluation.metric_names import main_value
 from slowfast.evaluation.metrics import Statistic
 from slowfast.evaluation.paired import (
     LabelledList,
@@ -30,8 +32,6 @@ from slowfast.utils.errors import UserError
 RESULTS_FILE = "results.json"
 EVALUATION_FILE = "evaluation.json"
 PREDICTIONS_FILE = "predictions.pkl"
-DEFAULT_KEYS = ("verb_top1", "verb_top5", "noun_top1", "noun_top5", "action_top1", "action_top5")
-MULTILABEL_KEYS = ("verb_mAP", "noun_mAP", "mAP")
 
 
 @dataclass(frozen=True)
@@ -123,17 +123,17 @@ def paired_differences(
 
 
 def choose_keys(runs: Sequence[Run], keys: Sequence[str] | None = None) -> list[str]:
-    """The given keys, or the default ones that some run has.
+    """The given keys, or the main values of the runs.
 
-    Raises: UserError where no run has a given key, or none has a default one.
+    Raises: UserError where no run has a given key, or none has a main value.
     """
-    known = {key for run in runs for key in run.values}
+    known = dict.fromkeys(key for run in runs for key in run.values)
     if keys:
         for key in keys:
             if key not in known:
                 raise UserError(f"no run has {key}; there are {', '.join(sorted(known))}")
         return list(keys)
-    chosen = [key for key in (*DEFAULT_KEYS, *MULTILABEL_KEYS) if key in known]
+    chosen = [key for key in known if main_value(key) and key != BOTH_TOP5]
     if not chosen:
         raise UserError("the runs have no values to compare: they were tested without labels")
     return chosen

@@ -6,17 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slowfast.evaluation.epic import KINDS
+from slowfast.evaluation.metric_names import main_value
+from slowfast.evaluation.metric_registry import Metric
 from slowfast.evaluation.reference import published_for
 
 MISSING = "-"
+# Rows of the main values whose name does not say what they are.
+_ROW_TITLES = {"action_both": "both in top 5", "": "mean of the heads"}
 
 
 def format_table(results: Mapping[str, Any]) -> str:
     """The table of a `results.json` content, without a line end.
 
-    Single-label results: one line per head with top-1, top-5, intervals and chance, then the
-    official subsets and our own values as far as they are there. Multi-label results: mean average
-    precision per head. Without labels: the number of segments.
+    One line per head, and one for all of them, with the main metrics, their intervals and chance;
+    then the official subsets and our own values, where available. Without labels: the number of
+    segments.
     """
     blocks = [_main_block(results)]
     if "official" in results:
@@ -54,31 +58,27 @@ def align(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _main_block(results: Mapping[str, Any]) -> list[str]:
-    heads = [name.removesuffix("_top1") for name in _names(results, "_top1")]
-    if not heads:
-        return _multilabel_block(results)
-    rows = [["%", "top-1", "95 %", "chance", "top-5", "95 %", "chance"]]
-    for head in heads:
-        rows.append([head])
-        for name in (f"{head}_top1", f"{head}_top5"):
-            rows[-1] += [*_value_and_interval(results, name), _number(results, f"chance_{name}")]
-    if "action_both_top5" in results:
-        name = "action_both_top5"
-        rows.append(["both in top 5", MISSING, MISSING, MISSING])
-        rows[-1] += [*_value_and_interval(results, name), _number(results, f"chance_{name}")]
-    return [*align(rows), _segments_line(results)]
-
-
-def _multilabel_block(results: Mapping[str, Any]) -> list[str]:
-    names = _names(results, "mAP")
-    if not names:
+    rows: dict[str, dict[Metric, str]] = {}
+    for key, value in results.items():
+        named = main_value(key) if isinstance(value, (int, float, type(None))) else None
+        if named is not None:
+            rows.setdefault(named[0], {})[named[1]] = key
+    metrics = list(dict.fromkeys(metric for keys in rows.values() for metric in keys))
+    if not metrics:
         return [_segments_line(results)]
-    rows = [["mean average precision, %", "value", "95 %", "chance"]]
-    for name in names:
-        label = name.removesuffix("mAP").removesuffix("_") or "mean of the heads"
-        rows.append([label, *_value_and_interval(results, name)])
-        rows[-1].append(_number(results, f"chance_{name}"))
-    return [*align(rows), _segments_line(results)]
+    lines = [["%", *(heading for m in metrics for heading in (m.title, "95 %", "chance"))]]
+    for answer, keys in rows.items():
+        lines.append([_ROW_TITLES.get(answer, answer)])
+        for metric in metrics:
+            lines[-1] += _cells(results, keys.get(metric))
+    return [*align(lines), _segments_line(results)]
+
+
+def _cells(results: Mapping[str, Any], key: str | None) -> list[str]:
+    """Value, interval and chance."""
+    if key is None:
+        return [MISSING] * 3
+    return [*_value_and_interval(results, key), _number(results, f"chance_{key}")]
 
 
 def _official_block(results: Mapping[str, Any]) -> list[str]:
@@ -130,10 +130,6 @@ def _segments_line(results: Mapping[str, Any]) -> str:
     return f"{results['num_segments']} segments" + (
         f", {unlabelled} of them without labels" if unlabelled else ""
     )
-
-
-def _names(results: Mapping[str, Any], ending: str) -> list[str]:
-    return [n for n in results if n.endswith(ending) and not n.startswith("chance_")]
 
 
 def _number(values: Mapping[str, Any], name: str) -> str:

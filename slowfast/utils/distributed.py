@@ -89,6 +89,18 @@ def gather_objects(value: Any) -> list[Any]:
     return values
 
 
+def gather_to_main(value: Any) -> list[Any]:
+    """`value` of every rank, in rank order, on rank 0; an empty list elsewhere.
+
+    Goes from host to host, as a rank's part may be too large for the memory of its device.
+    """
+    if world_size() == 1:
+        return [value]
+    values: list[Any] | None = [None] * world_size() if is_main() else None
+    dist.gather_object(value, values, dst=0, group=_host_group())
+    return values or []
+
+
 def broadcast_object(value: Any) -> Any:
     """Rank 0's `value` on every rank."""
     if world_size() == 1:

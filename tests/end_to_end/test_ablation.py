@@ -146,7 +146,7 @@ def test_the_table_against_a_hand_computation(home):
         found = read_predictions(home / OUT / arm / f"seed_{seed}" / "predictions.pkl")
         hits = [
             int(scores.argmax()) == int(rows[str(name)]["verb_class"])
-            for name, scores in zip(found.narration_id, found.verb_output, strict=True)
+            for name, scores in zip(found.narration_id, found.scores["verb"], strict=True)
             if str(name) in names
         ]
         return 100 * sum(hits) / len(hits)

@@ -69,7 +69,7 @@ def test_published_command(home):
     assert ended.returncode == 0, ended.stderr[-4000:]
     predictions = read_predictions(home / "out" / "predictions.pkl")
     assert predictions.narration_id.tolist() == ["P01_11_0", "P01_11_1"]
-    for scores, classes in ((predictions.verb_output, 97), (predictions.noun_output, 300)):
+    for scores, classes in ((predictions.scores["verb"], 97), (predictions.scores["noun"], 300)):
         assert scores.shape == (ROWS, classes)
         # 1e-4: float32 logarithms of probabilities, summed.
         np.testing.assert_allclose(np.exp(scores.astype(np.float64)).sum(1), 1, atol=1e-4)

@@ -43,8 +43,8 @@ def test_results(suml_run):
 
 def test_predictions(suml_run):
     predictions = read_predictions(suml_run.output / "predictions.pkl")
-    assert predictions.verb_output.shape == (10, 6)
-    assert predictions.noun_output.shape == (10, 8)
+    assert predictions.scores["verb"].shape == (10, 6)
+    assert predictions.scores["noun"].shape == (10, 8)
     assert len(set(predictions.narration_id)) == 10
 
 
@@ -71,8 +71,8 @@ def test_scores_do_not_depend_on_the_number_of_processes(suml_run):
     again = read_predictions(suml_run.home / "runs" / "again" / "predictions.pkl")
     before = read_predictions(suml_run.output / "predictions.pkl")
     assert (again.narration_id == before.narration_id).all()
-    assert (again.verb_output == before.verb_output).all()
-    assert (again.noun_output == before.noun_output).all()
+    assert (again.scores["verb"] == before.scores["verb"]).all()
+    assert (again.scores["noun"] == before.scores["noun"]).all()
 
 
 def test_a_longer_run_goes_on_from_the_checkpoint(suml_run):
@@ -101,7 +101,7 @@ def test_a_longer_run_goes_on_from_the_checkpoint(suml_run):
 
 
 def test_the_exo_model_trains_and_tests_alone(sample_home):
-    """Multi-label recognition on the LEMMA layout: mean average precision, no predictions file."""
+    """Multi-label recognition on the LEMMA layout: mean average precision."""
     ended = run_tool(
         "run_net.py",
         *("--cfg", SUML_TINY, *SHORT_RUN, "SOLVER.MAX_EPOCH", 1, "OUTPUT_DIR", "runs/exo"),
@@ -113,7 +113,8 @@ def test_the_exo_model_trains_and_tests_alone(sample_home):
     results = json.loads((sample_home / "runs" / "exo" / "results.json").read_text())
     for name in ("verb_mAP", "noun_mAP", "mAP"):
         assert 0 <= results[name] <= 100
-    assert not (sample_home / "runs" / "exo" / "predictions.pkl").exists()
+    predictions = read_predictions(sample_home / "runs" / "exo" / "predictions.pkl")
+    assert predictions.multi_label == {"verb", "noun"}
     state = torch.load(
         sample_home / "runs" / "exo" / "checkpoints" / "checkpoint_epoch_00001.pyth",
         weights_only=True,

@@ -14,10 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slowfast.evaluation.predictions import read_predictions, write_predictions
+from slowfast.config.heads import HeadSpec
+from slowfast.evaluation.predictions import Predictions, read_predictions, write_predictions
+from slowfast.evaluation.results import recognition_results
 from slowfast.evaluation.scores import log_scores, log_softmax
 from slowfast.evaluation.submission import check_submission
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_json
+from tests.evaluation.verb_noun import verb_noun
 
 Main = Callable[[list[str]], None]
 
@@ -71,7 +75,7 @@ def _scores(advantage: float) -> tuple[np.ndarray, np.ndarray]:
 def run(tmp_path: Path) -> Path:
     """A run folder with predictions that are right, and the public tables beside its list."""
     folder = tmp_path / "run"
-    write_predictions(folder / "predictions.pkl", *_scores(15), IDS)
+    write_predictions(folder / "predictions.pkl", verb_noun(*_scores(15), IDS))
     _frame_list(tmp_path / "validation.csv", labelled=True)
     _frame_list(tmp_path / "test.csv", labelled=False)
     (tmp_path / "EPIC_100_tail_verbs.csv").write_text("verb\n2\n3\n")
@@ -114,7 +118,9 @@ def test_evaluate_equals_the_stored_values_on_the_real_list(
         parts.append(np.maximum(log_softmax(draws), -30))
     ids = [row["narration_id"] for row in rows]
     # Another order than the list's: segments are matched by their id.
-    path = write_predictions(tmp_path / "p.pkl", parts[0][::-1], parts[1][::-1], ids[::-1])
+    path = write_predictions(
+        tmp_path / "p.pkl", verb_noun(parts[0][::-1], parts[1][::-1], ids[::-1])
+    )
     labels = str(real / "EPIC_100_validation.pkl")
     tool("evaluate")(["--predictions", str(path), "--annotations", labels, "--resamples", "10"])
     stored = json.loads((golden / "epic_scorer.json").read_text())["values"]["noisy_oracle"]
@@ -135,7 +141,7 @@ def test_evaluate_adds_many_shot_classes_for_epic_55(
     scores = [np.full((40, count), -9.0) for count in (125, 352)]
     for part, column in zip(scores, ("verb_class", "noun_class"), strict=True):
         part[np.arange(40), [int(row[column]) for row in rows]] = 0
-    path = write_predictions(tmp_path / "p.pkl", *scores, [row["uid"] for row in rows])
+    path = write_predictions(tmp_path / "p.pkl", verb_noun(*scores, [row["uid"] for row in rows]))
     training = str(real / "EPIC_train_action_labels.csv")
     tool("evaluate")(
         ["--predictions", str(path), "--annotations", str(labels), "--train-annotations", training]
@@ -149,7 +155,7 @@ def test_evaluate_warns_of_probabilities(
     run: Path, tool: Callable[[str], Main], caplog: pytest.LogCaptureFixture
 ) -> None:
     path = run / "probabilities.pkl"
-    write_predictions(path, *(np.exp(s) for s in _scores(3)), IDS)
+    write_predictions(path, verb_noun(*(np.exp(s) for s in _scores(3)), IDS))
     tool("evaluate")(
         ["--predictions", str(path), "--annotations", str(run.parent / "validation.csv")]
     )
@@ -160,7 +166,7 @@ def test_evaluate_warns_of_probabilities(
 def test_evaluate_counts_missing_segments(run: Path, tool: Callable[[str], Main]) -> None:
     short = run / "short.pkl"
     verb, noun = _scores(3)
-    write_predictions(short, verb[:4], noun[:4], IDS[:4])
+    write_predictions(short, verb_noun(verb[:4], noun[:4], IDS[:4]))
     with pytest.raises(UserError, match="2 segments missing"):
         tool("evaluate")(
             ["--predictions", str(short), "--annotations", str(run.parent / "validation.csv")]
@@ -210,14 +216,51 @@ def test_a_users_mistake_is_one_line_and_status_2(run: Path, root: Path) -> None
 
 def test_fusing_files(run: Path, tool: Callable[[str], Main]) -> None:
     other = run / "other.pkl"
-    write_predictions(other, *(log_scores(np.full((6, k), 1 / k)) for k in (97, 300)), IDS)
+    uniform = [log_scores(np.full((6, k), 1 / k)) for k in (97, 300)]
+    write_predictions(other, verb_noun(*uniform, IDS))
     arguments = ["--predictions", str(run / "predictions.pkl"), str(other), "--weights", "1", "3"]
     out = run / "fused.pkl"
     tool("fuse_predictions")([*arguments, "--out", str(out)])
     expected = log_softmax(_scores(15)[0] / 4)
-    np.testing.assert_allclose(read_predictions(out).verb_output, expected, atol=1e-4)
+    np.testing.assert_allclose(read_predictions(out).scores["verb"], expected, atol=1e-4)
     with pytest.raises(UserError, match="--force"):
         tool("fuse_predictions")([*arguments, "--out", str(out)])
+
+
+def test_predictions_of_other_heads_are_fused_but_not_scored(
+    run: Path, tool: Callable[[str], Main]
+) -> None:
+    path, out = run / "action.pkl", run / "fused.pkl"
+    write_predictions(path, Predictions({"action": np.zeros((6, 9))}, np.array(IDS)))
+    tool("fuse_predictions")(["--predictions", str(path), str(path), "--out", str(out)])
+    np.testing.assert_allclose(read_predictions(out).scores["action"], np.log(1 / 9), atol=1e-6)
+    listed = ["--annotations", str(run.parent / "validation.csv")]
+    problem = r"heads action \(9 classes\), but .* needs single-label heads verb and noun"
+    with pytest.raises(UserError, match=f"action.pkl has the {problem}"):
+        tool("evaluate")(["--predictions", str(path), *listed])
+    with pytest.raises(UserError, match=problem):
+        tool("make_submission")(
+            [
+                *("--predictions", str(path), "--annotations", str(run.parent / "test.csv")),
+                *("--out", str(run / "s.zip"), "--sls-pt", "2", "--sls-tl", "3", "--sls-td", "4"),
+            ]
+        )
+
+
+def test_summarize_shows_the_main_values_of_any_heads(
+    tmp_path: Path, tool: Callable[[str], Main], capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = np.random.default_rng(0)
+    heads = [HeadSpec(name, 3, False) for name in ("verb", "noun", "hand")]
+    for name in ("one", "two"):
+        scores = [draw.standard_normal((20, 3)) for _ in heads]
+        labels = [draw.integers(0, 3, 20) for _ in heads]
+        content = recognition_results(heads, scores, labels, resamples=5)
+        write_json(tmp_path / name / "results.json", content)
+    tool("summarize")([str(tmp_path / "one"), str(tmp_path / "two")])
+    printed = capsys.readouterr().out
+    shown = [f"{head.name}_top{k}" for head in heads for k in (1, 5)]
+    assert printed.splitlines()[0] == f"| run | {' | '.join([*shown, 'all_top1'])} |"
 
 
 def test_a_submission_is_written_and_checked(
@@ -266,7 +309,7 @@ def test_summarize_prints_the_runs(
 def two_runs(run: Path, tool: Callable[[str], Main]) -> list[str]:
     """The run and one of uncertain scores, evaluated, with the config of a test run."""
     other = run.parent / "other"
-    write_predictions(other / "predictions.pkl", *_scores(1), IDS)
+    write_predictions(other / "predictions.pkl", verb_noun(*_scores(1), IDS))
     for folder in (run, other):
         arguments = ["--predictions", str(folder / "predictions.pkl")]
         tool("evaluate")([*arguments, "--annotations", str(run.parent / "validation.csv")])

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slowfast.config.heads import HeadSpec
 from slowfast.evaluation.predictions import (
     Predictions,
+    for_epic,
     fuse,
     read_predictions,
     select,
@@ -18,6 +20,7 @@ from slowfast.evaluation.predictions import (
 )
 from slowfast.evaluation.scores import are_probabilities, log_scores, log_softmax
 from slowfast.utils.errors import UserError
+from tests.evaluation.verb_noun import verb_noun
 
 IDS = ["P01_11_0", "P01_11_1", "P18_07_10"]
 
@@ -25,13 +28,7 @@ IDS = ["P01_11_0", "P01_11_1", "P18_07_10"]
 def _predictions(seed: int = 0, ids: list[str] = IDS) -> Predictions:
     generator = np.random.default_rng(seed)
     verb, noun = (log_softmax(generator.standard_normal((len(ids), k))) for k in (4, 6))
-    return Predictions(verb.astype(np.float32), noun.astype(np.float32), np.array(ids))
-
-
-def _write(path: Path, predictions: Predictions) -> Path:
-    return write_predictions(
-        path, predictions.verb_output, predictions.noun_output, predictions.narration_id.tolist()
-    )
+    return verb_noun(verb.astype(np.float32), noun.astype(np.float32), ids)
 
 
 def test_scores_are_bounded_logarithms() -> None:
@@ -42,26 +39,27 @@ def test_scores_are_bounded_logarithms() -> None:
 
 def test_probabilities_are_told_from_their_logarithms() -> None:
     predictions = _predictions()
-    assert not are_probabilities(predictions.verb_output)
-    assert are_probabilities(np.exp(predictions.verb_output))
+    assert not are_probabilities(predictions.scores["verb"])
+    assert are_probabilities(np.exp(predictions.scores["verb"]))
 
 
 def test_a_plain_unpickler_reads_what_the_scorer_needs(tmp_path: Path) -> None:
     written = _predictions()
-    path = _write(tmp_path / "run" / "predictions.pkl", written)
+    path = write_predictions(tmp_path / "run" / "predictions.pkl", written)
     content = pickle.loads(path.read_bytes())
     assert list(content) == ["verb_output", "noun_output", "narration_id"]
-    for name in ("verb_output", "noun_output"):
-        assert type(content[name]) is np.ndarray
-        assert content[name].dtype == np.float32
-        np.testing.assert_array_equal(content[name], getattr(written, name))
+    for head, scores in written.scores.items():
+        array = content[f"{head}_output"]
+        assert type(array) is np.ndarray
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, scores)
     assert content["narration_id"].dtype.kind == "U"
     assert content["narration_id"].tolist() == IDS
     assert [p.name for p in path.parent.iterdir()] == ["predictions.pkl"]
 
 
 def test_the_file_names_only_what_every_version_of_numpy_has(tmp_path: Path) -> None:
-    path = _write(tmp_path / "predictions.pkl", _predictions())
+    path = write_predictions(tmp_path / "predictions.pkl", _predictions())
     operations = [(op, arg) for op, arg, _ in pickletools.genops(path.read_bytes())]
     names = {arg for op, arg in operations if op.name == "GLOBAL"}
     assert names == {"numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"}
@@ -70,9 +68,9 @@ def test_the_file_names_only_what_every_version_of_numpy_has(tmp_path: Path) -> 
 
 def test_a_file_is_read_back(tmp_path: Path) -> None:
     written = _predictions()
-    read = read_predictions(_write(tmp_path / "predictions.pkl", written))
-    np.testing.assert_array_equal(read.verb_output, written.verb_output)
-    np.testing.assert_array_equal(read.noun_output, written.noun_output)
+    read = read_predictions(write_predictions(tmp_path / "predictions.pkl", written))
+    np.testing.assert_array_equal(read.scores["verb"], written.scores["verb"])
+    np.testing.assert_array_equal(read.scores["noun"], written.scores["noun"])
     assert read.narration_id.tolist() == IDS
 
 
@@ -80,12 +78,12 @@ def test_a_list_of_segments_is_read(tmp_path: Path) -> None:
     written = _predictions()
     rows = [
         {"verb_output": v, "noun_output": n, "narration_id": i}
-        for v, n, i in zip(written.verb_output, written.noun_output, IDS, strict=True)
+        for v, n, i in zip(*written.scores.values(), IDS, strict=True)
     ]
     path = tmp_path / "rows.pkl"
     path.write_bytes(pickle.dumps(rows))
     read = read_predictions(path)
-    np.testing.assert_array_equal(read.noun_output, written.noun_output)
+    np.testing.assert_array_equal(read.scores["noun"], written.scores["noun"])
     assert read.narration_id.tolist() == IDS
 
 
@@ -101,7 +99,8 @@ def test_a_list_of_segments_is_read(tmp_path: Path) -> None:
 )
 def test_wrong_content_is_one_line(tmp_path: Path, change: dict, message: str) -> None:
     good = _predictions()
-    content = {name: getattr(good, name) for name in ("verb_output", "noun_output", "narration_id")}
+    content = {f"{head}_output": scores for head, scores in good.scores.items()}
+    content["narration_id"] = good.narration_id
     path = tmp_path / "wrong.pkl"
     path.write_bytes(pickle.dumps({**content, **change}))
     with pytest.raises(UserError, match=message) as caught:
@@ -140,17 +139,17 @@ def test_a_file_cannot_run_code(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-def test_nothing_is_left_of_a_refused_write(tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_refusedwrite_predictions(tmp_path: Path) -> None:
     bad = _predictions()
     with pytest.raises(ValueError, match="repeated"):
-        write_predictions(tmp_path / "p.pkl", bad.verb_output, bad.noun_output, ["a", "a", "b"])
+        write_predictions(tmp_path / "p.pkl", verb_noun(*bad.scores.values(), ["a", "a", "b"]))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_segments_are_selected_in_the_order_of_the_list() -> None:
     predictions = _predictions()
     chosen = select(predictions, IDS[::-1], "file")
-    np.testing.assert_array_equal(chosen.verb_output, predictions.verb_output[::-1])
+    np.testing.assert_array_equal(chosen.scores["verb"], predictions.scores["verb"][::-1])
     assert chosen.narration_id.tolist() == IDS[::-1]
 
 
@@ -162,25 +161,73 @@ def test_missing_and_unknown_segments_are_counted() -> None:
 def test_fusing_is_the_weighted_mean_of_log_probabilities() -> None:
     first, second = _predictions(1), _predictions(2)
     fused = fuse([first, second], [3, 1])
-    mean = (3 * first.verb_output.astype(float) + second.verb_output) / 4
-    np.testing.assert_allclose(fused.verb_output, log_softmax(mean), atol=1e-6)
+    mean = (3 * first.scores["verb"].astype(float) + second.scores["verb"]) / 4
+    np.testing.assert_allclose(fused.scores["verb"], log_softmax(mean), atol=1e-6)
     alone = fuse([first])
-    np.testing.assert_allclose(alone.noun_output, first.noun_output, atol=1e-6)
+    np.testing.assert_allclose(alone.scores["noun"], first.scores["noun"], atol=1e-6)
+
+
+def test_heads_of_any_name_are_written_read_and_fused(tmp_path: Path) -> None:
+    draw = np.random.default_rng(6)
+    parts = [
+        Predictions(
+            {
+                "action": log_scores(draw.dirichlet(np.ones(9), 3)),
+                "object": log_scores(draw.random((3, 157))),
+            },
+            np.array(IDS),
+            frozenset({"object"}),
+        )
+        for _ in range(2)
+    ]
+    path = write_predictions(tmp_path / "p.pkl", parts[0])
+    content = pickle.loads(path.read_bytes())
+    assert set(content) == {"action_output", "object_output", "narration_id", "multi_label"}
+    read = read_predictions(path)
+    assert read.heads == (HeadSpec("action", 9, False), HeadSpec("object", 157, True))
+    fused = fuse([read, select(parts[1], IDS[::-1], "file")], [1, 1])
+    assert fused.heads == read.heads
+    for name, classes in (("action", log_softmax), ("object", np.asarray)):
+        mean = (parts[0].scores[name].astype(float) + parts[1].scores[name]) / 2
+        np.testing.assert_allclose(fused.scores[name], classes(mean), atol=1e-6)
+
+
+def test_files_of_other_heads_do_not_fuse() -> None:
+    action = Predictions({"action": np.zeros((3, 4))}, np.array(IDS))
+    with pytest.raises(UserError, match=r"part 2 has the heads action \(4 classes\)"):
+        fuse([_predictions(), action])
+    turned = Predictions(dict(reversed(_predictions().scores.items())), np.array(IDS))
+    assert fuse([_predictions(), turned]).scores.keys() == {"verb", "noun"}
+
+
+@pytest.mark.parametrize("multi_label", [True, False])
+def test_the_epic_protocol_needs_verb_and_noun(multi_label: bool) -> None:
+    scores = {"noun": np.zeros((3, 4)), "verb": np.ones((3, 5)), "hand": np.zeros((3, 2))}
+    if multi_label:
+        predictions = Predictions(scores, np.array(IDS), frozenset({"verb", "noun"}))
+    else:
+        assert list(for_epic(Predictions(scores, np.array(IDS)), "p.pkl").scores) == [
+            "verb",
+            "noun",
+        ]
+        predictions = Predictions({"noun": scores["noun"]}, np.array(IDS))
+    with pytest.raises(UserError, match=r"^p\.pkl has the heads noun .*needs single-label heads"):
+        for_epic(predictions, "p.pkl")
 
 
 def test_fusing_goes_by_segment_not_by_row() -> None:
     first, second = _predictions(1), _predictions(2)
     turned = select(second, IDS[::-1], "file")
     np.testing.assert_array_equal(
-        fuse([first, turned]).noun_output, fuse([first, second]).noun_output
+        fuse([first, turned]).scores["noun"], fuse([first, second]).scores["noun"]
     )
 
 
 def test_logits_are_fused_like_their_log_probabilities() -> None:
     first, second = _predictions(1), _predictions(2)
-    logits = Predictions(second.verb_output + 50, second.noun_output - 7, second.narration_id)
+    logits = verb_noun(second.scores["verb"] + 50, second.scores["noun"] - 7, IDS)
     np.testing.assert_allclose(
-        fuse([first, logits]).verb_output, fuse([first, second]).verb_output, atol=1e-5
+        fuse([first, logits]).scores["verb"], fuse([first, second]).scores["verb"], atol=1e-5
     )
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slowfast.config.heads import HeadSpec
 from slowfast.evaluation.epic import (
+    EpicProtocol,
     ManyShot,
     Subsets,
     many_shot,
@@ -16,13 +18,16 @@ from slowfast.evaluation.epic import (
     read_many_shot,
     read_subsets,
 )
-from slowfast.evaluation.results import multilabel_results, read_results, recognition_results
+from slowfast.evaluation.results import read_results, recognition_results
 from slowfast.evaluation.tables import format_table
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_json
+from tests.evaluation.verb_noun import verb_noun_heads
 
 N = 120
 RNG = np.random.default_rng(21)
+HEADS = verb_noun_heads(8, 10)
+MULTI_LABEL = tuple(head._replace(multi_label=True) for head in HEADS)
 VERBS, NOUNS = RNG.integers(0, 6, N), RNG.integers(0, 9, N)
 SCORES = [RNG.standard_normal((N, 8)), RNG.standard_normal((N, 10))]
 SCORES[0][np.arange(N), VERBS] += 1.5
@@ -64,15 +69,8 @@ def _naive_official() -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def results() -> dict:
-    return recognition_results(
-        SCORES,
-        [VERBS, NOUNS],
-        participants=PARTICIPANTS,
-        subsets=SUBSETS,
-        many_shot=MANY_SHOT,
-        scorer_compat=True,
-        resamples=100,
-    )
+    protocol = EpicProtocol(PARTICIPANTS, SUBSETS, MANY_SHOT, scorer_compat=True)
+    return recognition_results(HEADS, SCORES, [VERBS, NOUNS], protocol, resamples=100)
 
 
 def test_official_values_equal_naive_loops(results: dict) -> None:
@@ -152,22 +150,25 @@ def test_many_shot_classes_of_epic_55(real: Path) -> None:
 def test_unlabelled_segments_are_counted_and_left_out() -> None:
     verbs = VERBS.copy()
     verbs[:20] = -1
-    partly = recognition_results(SCORES, [verbs, NOUNS], participants=PARTICIPANTS, resamples=5)
-    rest = recognition_results([s[20:] for s in SCORES], [VERBS[20:], NOUNS[20:]], resamples=5)
+    protocol = EpicProtocol(PARTICIPANTS, SUBSETS)
+    partly = recognition_results(HEADS, SCORES, [verbs, NOUNS], protocol, resamples=5)
+    protocol = EpicProtocol(PARTICIPANTS[20:], SUBSETS)
+    labels = [VERBS[20:], NOUNS[20:]]
+    rest = recognition_results(HEADS, [s[20:] for s in SCORES], labels, protocol, resamples=5)
     assert (partly["num_segments"], partly["num_unlabelled"]) == (N, 20)
     assert partly["official"] == rest["official"]
-    none = recognition_results(SCORES, [np.full(N, -1), np.full(N, -1)])
+    none = recognition_results(HEADS, SCORES, [np.full(N, -1), np.full(N, -1)])
     assert "verb_top1" not in none
     assert format_table(none) == f"{N} segments, {N} of them without labels"
 
 
 def test_a_label_beyond_the_head_is_refused() -> None:
     with pytest.raises(UserError, match="verb label 8 is beyond the 8 verb classes"):
-        recognition_results(SCORES, [np.full(N, 8), NOUNS])
+        recognition_results(HEADS, SCORES, [np.full(N, 8), NOUNS])
 
 
 def test_one_head_has_no_actions() -> None:
-    results = recognition_results(SCORES[:1], [VERBS], heads=("class",), resamples=5)
+    results = recognition_results([HeadSpec("class", 8, False)], SCORES[:1], [VERBS], resamples=5)
     assert "official" not in results
     assert results["class_top1"] == pytest.approx(100 * np.mean(SCORES[0].argmax(1) == VERBS))
     assert "class" in format_table(results)
@@ -176,9 +177,11 @@ def test_one_head_has_no_actions() -> None:
 def test_multilabel_results() -> None:
     targets = [RNG.random((N, 8)) < 0.3, RNG.random((N, 10)) < 0.1]
     perfect = [t.astype(float) for t in targets]
-    results = multilabel_results(perfect, targets, resamples=20)
+    results = recognition_results(MULTI_LABEL, perfect, targets, resamples=20)
     assert results["verb_mAP"] == results["noun_mAP"] == results["mAP"] == 100.0
-    constant = multilabel_results([np.zeros((N, 8)), np.zeros((N, 10))], targets, resamples=20)
+    constant = recognition_results(
+        MULTI_LABEL, [np.zeros((N, 8)), np.zeros((N, 10))], targets, resamples=20
+    )
     for head in ("verb", "noun"):
         assert constant[f"{head}_mAP"] == pytest.approx(constant[f"chance_{head}_mAP"])
     table = format_table(results)
@@ -205,7 +208,9 @@ def test_published_numbers_stand_beside_a_test_of_that_size() -> None:
 
 def test_a_value_that_no_segment_has_is_a_dash(tmp_path: Path) -> None:
     nothing = ManyShot(np.array([50]), np.array([60]), np.array([[50, 60]]))
-    results = recognition_results(SCORES, [VERBS, NOUNS], many_shot=nothing, resamples=3)
+    results = recognition_results(
+        HEADS, SCORES, [VERBS, NOUNS], EpicProtocol(many_shot=nothing), resamples=3
+    )
     write_json(tmp_path / "results.json", results)
     for content in (results, read_results(tmp_path / "results.json")):
         lines = format_table(content).splitlines()

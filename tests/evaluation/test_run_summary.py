@@ -15,6 +15,7 @@ from slowfast.evaluation.results import recognition_results
 from slowfast.evaluation.summary import compare, format_summary, load_run
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_json
+from tests.evaluation.verb_noun import verb_noun, verb_noun_heads
 
 
 def _run(folder: Path, name: str, verb: float, num_segments: int = 100) -> Path:
@@ -95,9 +96,10 @@ def _predicted(folder: Path, name: str, hits: np.ndarray, verbs: np.ndarray) -> 
     noun[:, 0] = 1
     path = folder / name
     ids = [f"P01_01_{i}" for i in range(NUM_PAIRED)]
-    write_predictions(path / "predictions.pkl", verb, noun, ids)
+    write_predictions(path / "predictions.pkl", verb_noun(verb, noun, ids))
     labels = [verbs, np.zeros(NUM_PAIRED, int)]
-    write_json(path / "results.json", recognition_results([verb, noun], labels, resamples=200))
+    results = recognition_results(verb_noun_heads(4, 2), [verb, noun], labels, resamples=200)
+    write_json(path / "results.json", results)
     return path
 
 
@@ -105,7 +107,7 @@ def _predicted(folder: Path, name: str, hits: np.ndarray, verbs: np.ndarray) -> 
 def labelled(tmp_path: Path) -> LabelledList:
     verbs = np.random.default_rng(1).integers(0, 4, NUM_PAIRED)
     ids = [f"P01_01_{i}" for i in range(NUM_PAIRED)]
-    return LabelledList(tmp_path, ids, [verbs.tolist(), [0] * NUM_PAIRED], ["P01"] * NUM_PAIRED)
+    return LabelledList(tmp_path, ids, [verbs.tolist(), [0] * NUM_PAIRED])
 
 
 def test_a_small_difference_on_the_same_segments_is_no_noise(

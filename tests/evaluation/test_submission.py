@@ -19,6 +19,7 @@ from slowfast.evaluation.submission import (
     write_submission,
 )
 from slowfast.utils.errors import UserError
+from tests.evaluation.verb_noun import verb_noun
 
 IDS = ["P01_14_0", "P36_101_12"]
 LEVELS = SupervisionLevels(2, 3, 5)
@@ -28,7 +29,7 @@ def _predictions(num_verbs: int = 97) -> Predictions:
     generator = np.random.default_rng(5)
     verb = np.maximum(generator.normal(-8, 9, (2, num_verbs)), -30).astype(np.float32)
     noun = np.maximum(generator.normal(-8, 9, (2, 300)), -30).astype(np.float32)
-    return Predictions(verb, noun, np.array(IDS))
+    return verb_noun(verb, noun, IDS)
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def test_an_independent_reading_finds_every_score(submission: Path) -> None:
     predictions = _predictions()
     for row, name in enumerate(IDS):
         assert sorted(results[name]) == ["noun", "verb"]
-        for kind, scores in (("verb", predictions.verb_output), ("noun", predictions.noun_output)):
+        for kind, scores in predictions.scores.items():
             values = results[name][kind]
             assert list(values) == [str(i) for i in range(scores.shape[1])]
             read = np.array(list(values.values()), dtype=np.float32)
@@ -104,8 +105,13 @@ def test_an_existing_file_is_kept_unless_forced(submission: Path) -> None:
 
 def test_predictions_that_cannot_be_submitted_leave_no_file(tmp_path: Path) -> None:
     infinite = _predictions()
-    infinite.verb_output[0, 0] = -np.inf
-    for predictions, message in ((_predictions(96), "96 verb"), (infinite, "infinite")):
+    infinite.scores["verb"][0, 0] = -np.inf
+    action = Predictions({"action": np.zeros((2, 9))}, np.array(IDS))
+    for predictions, message in (
+        (_predictions(96), "96 verb"),
+        (infinite, "infinite"),
+        (action, r"heads action \(9 classes\), but .* needs single-label heads verb and noun"),
+    ):
         with pytest.raises(UserError, match=message):
             write_submission(tmp_path / "s.zip", predictions, LEVELS)
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slowfast.datasets.sources.epic_annotations import ID_COLUMN_100, read_segments, read_table
 from slowfast.datasets.types import Segment
-from slowfast.evaluation.epic import read_many_shot, read_subsets
+from slowfast.evaluation.epic import EpicProtocol, read_many_shot, read_subsets
 from slowfast.evaluation.paired import LabelledList
 from slowfast.utils.errors import UserError
 
@@ -32,14 +32,16 @@ def read_labelled_list(
         path=path,
         ids=[s.segment_id for s in segments],
         labels=[[s.labels[head][0] for s in segments] for head in (0, 1)],
-        participants=[s.participant_id for s in segments],
-        subsets=read_subsets(
-            folder if epic_100 else None,
-            tail_verbs=tail_verbs,
-            tail_nouns=tail_nouns,
-            unseen=unseen,
+        protocol=EpicProtocol(
+            participants=[s.participant_id for s in segments],
+            subsets=read_subsets(
+                folder if epic_100 else None,
+                tail_verbs=tail_verbs,
+                tail_nouns=tail_nouns,
+                unseen=unseen,
+            ),
+            many_shot=None if epic_100 else read_many_shot(folder, training),
         ),
-        many_shot=None if epic_100 else read_many_shot(folder, training),
     )
 
 

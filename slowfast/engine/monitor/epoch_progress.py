@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from slowfast.config.heads import HeadSpec
+from slowfast.engine.monitor.collected import CollectedScores
 from slowfast.engine.monitor.meters import TensorSums
 from slowfast.engine.step.finite import FiniteWatch
-from slowfast.engine.validation import TopKCounts
 from slowfast.utils import distributed
 
 
 class EpochProgress:
-    """Where in which epoch the next step is, and the sums behind the next log lines.
+    """Where in which epoch the next step is, and what the next log lines are computed from.
 
     epoch: zero-based. iteration: finished steps of it.
-    window, watch: since the last log line. whole: before it, in this epoch. counts: in this epoch.
+    window, watch: since the last log line. whole: before it, in this epoch. scores: in this epoch.
     """
 
-    def __init__(self, epoch: int) -> None:
+    def __init__(self, epoch: int, heads: Sequence[HeadSpec]) -> None:
         self.epoch = epoch
         self.iteration = 0
         self.window = TensorSums()
         self.whole = TensorSums()
-        self.counts = TopKCounts()
+        # A model gives logits in training.
+        self.scores = CollectedScores(heads, logits=True)
         self.watch = FiniteWatch()
 
     def close_window(self) -> None:
@@ -32,14 +35,14 @@ class EpochProgress:
         self.window = TensorSums()
 
     def gathered_state(self) -> dict[str, Any]:
-        """For a checkpoint inside the epoch; called on every rank."""
+        """For a checkpoint inside the epoch, on rank 0; called on every rank."""
         return {
             "iteration": self.iteration,
-            "ranks": distributed.gather_objects(
+            "ranks": distributed.gather_to_main(
                 {
                     "window": self.window.state_dict(),
                     "whole": self.whole.state_dict(),
-                    "counts": self.counts.state_dict(),
+                    "scores": self.scores.state_dict(),
                     "watch": self.watch.state_dict(),
                 }
             ),
@@ -58,4 +61,4 @@ class EpochProgress:
             self.window.add_state(part["window"], device, counted)
             self.whole.add_state(part["whole"], device, counted)
             if counted:
-                self.counts.add_state(part["counts"], device)
+                self.scores.add_state(part["scores"])

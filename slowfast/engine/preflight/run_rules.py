@@ -12,6 +12,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config.heads import HeadSpec, heads_of
 from slowfast.datasets.registry import JOINED_REGISTRY, SOURCE_REGISTRY
+from slowfast.evaluation.metric_names import best_metric
 from slowfast.models.registry import MODEL_REGISTRY, ModelSpec, model_spec
 from slowfast.utils.errors import UserError
 
@@ -215,6 +216,12 @@ def _loss_fits(cfg: CfgNode, spec: ModelSpec) -> str | None:
     )
 
 
+def _best_metric(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    if cfg.TRAIN.ENABLE:
+        best_metric(spec.heads(cfg), cfg.TRAIN.BEST_METRIC)
+    return None
+
+
 _RULES: tuple[Rule, ...] = (
     _something_to_do,
     _resumable,
@@ -227,4 +234,5 @@ _RULES: tuple[Rule, ...] = (
     _prompts,
     _suml_enabled,
     _loss_fits,
+    _best_metric,
 )

@@ -31,7 +31,7 @@ from slowfast.engine.testing import shards
 from slowfast.engine.testing.fingerprint import Key, rounding_key, view_key
 from slowfast.engine.testing.segment_loop import run_segments
 from slowfast.engine.testing.shards import Record
-from slowfast.engine.testing.view_scoring import SegmentScores, ViewScores
+from slowfast.engine.testing.view_scoring import SegmentScores, ViewJoin, ViewScores
 from slowfast.models.recognizer import Recognizer
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
@@ -114,10 +114,9 @@ class FeatureSet:
     def scores(
         self,
         classify: Callable[[Tensor], list[Tensor]],
+        join: ViewJoin,
         *,
         chunk_views: int,
-        method: str,
-        logits: bool,
         device: torch.device,
     ) -> list[SegmentScores]:
         """What `SegmentScorer` gives for every segment, by the recogniser's head.
@@ -126,14 +125,14 @@ class FeatureSet:
         """
         scored: dict[int, SegmentScores] = {}
         for index, record in shards.read_records(self._paths):
-            joined = ViewScores(method, logits=logits)
+            joined = ViewScores(join)
             for start in range(0, len(record["views"]), chunk_views):
                 part = slice(start, start + chunk_views)
                 features = torch.from_numpy(record["views"][part]).to(device)
                 with torch.no_grad():
                     scores = [head.cpu() for head in classify(features[:, None])]
                 joined.add(scores, record["weights"][part].tolist())
-            labels = [record[name] for name in sorted(record) if name.startswith("labels")]
+            labels = [record[f"labels{task}"] for task in range(len(join.heads))]
             scored[index] = joined.result(labels)
         return [scored[index] for index in range(len(self.segments))]
 

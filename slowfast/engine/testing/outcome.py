@@ -1,21 +1,24 @@
-"""What a test leaves behind: predictions, results, and a table in the log."""
+"""Output of a test: predictions, results, scalars, and a table in the log."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from slowfast.config.heads import HeadSpec
 from slowfast.datasets.types import Segment
+from slowfast.engine.monitor.tensorboard import ScalarWriter
 from slowfast.engine.testing.view_scoring import SegmentScores
-from slowfast.evaluation.epic import read_many_shot, read_subsets
-from slowfast.evaluation.predictions import write_predictions
-from slowfast.evaluation.results import ACTION_HEADS, multilabel_results, recognition_results
-from slowfast.evaluation.scores import log_scores
+from slowfast.evaluation.epic import EpicProtocol, Subsets, read_many_shot, read_subsets
+from slowfast.evaluation.predictions import Predictions, write_predictions
+from slowfast.evaluation.results import recognition_results
+from slowfast.evaluation.scores import log_scores, metric_scores
 from slowfast.evaluation.tables import format_table
 from slowfast.utils.files import write_json
 from slowfast.utils.logging import log_json_stats
@@ -24,53 +27,64 @@ logger = logging.getLogger(__name__)
 
 
 def write_outcome(
-    cfg: CfgNode, segments: Sequence[Segment], scored: Sequence[SegmentScores]
+    cfg: CfgNode,
+    heads: Sequence[HeadSpec],
+    segments: Sequence[Segment],
+    scored: Sequence[SegmentScores],
 ) -> None:
     """Write TEST.SAVE_PREDICT_PATH and `results.json` below OUTPUT_DIR and log the table.
 
     scored: the scores of each segment, in the order of `segments`.
     """
     folder = Path(cfg.OUTPUT_DIR)
-    joined = _stacked([scores.joined for scores in scored])
-    labels = _stacked([scores.labels for scores in scored])
-    if labels[0].ndim == 2:
-        results = multilabel_results(joined, labels, ACTION_HEADS[: len(joined)])
-    else:
-        if cfg.TEST.SAVE_PREDICT_PATH and len(joined) == 2:
-            _write_predictions(folder / cfg.TEST.SAVE_PREDICT_PATH, segments, scored)
-        results = _recognition(cfg, segments, joined, labels)
+    if cfg.TEST.SAVE_PREDICT_PATH:
+        path = folder / cfg.TEST.SAVE_PREDICT_PATH
+        write_predictions(path, _predictions(heads, segments, scored))
+        logger.info("predictions in %s", path)
+    scores = [
+        metric_scores(joined, logits=cfg.TEST.NO_ACT, multi_label=head.multi_label)
+        for head, joined in zip(heads, _stacked([s.joined for s in scored]), strict=True)
+    ]
+    labels = _stacked([s.labels for s in scored])
+    protocol = replace(epic_protocol(cfg, segments), scorer_compat=cfg.TEST.SCORER_COMPAT)
+    results = recognition_results(heads, scores, labels, protocol)
     path = write_json(folder / "results.json", results)
-    flat = {name: value for name, value in results.items() if isinstance(value, (int, float))}
-    log_json_stats(logger, {"_type": "test_final", **flat})
+    _log_values(cfg, results)
     logger.info("results in %s\n%s", path, format_table(results))
 
 
-def _recognition(
-    cfg: CfgNode,
-    segments: Sequence[Segment],
-    joined: Sequence[np.ndarray],
-    labels: Sequence[np.ndarray],
-) -> dict[str, Any]:
-    scores = joined if cfg.TEST.NO_ACT else [log_scores(probabilities) for probabilities in joined]
-    heads = ACTION_HEADS if len(joined) == 2 else tuple(f"head{i}" for i in range(len(joined)))
+def epic_protocol(cfg: CfgNode, segments: Sequence[Segment]) -> EpicProtocol:
+    """The tables below DATA.PATH_TO_DATA_DIR that the EPIC-KITCHENS protocol reads."""
     annotations = Path(cfg.DATA.PATH_TO_DATA_DIR)
-    return recognition_results(
-        scores,
-        labels,
-        heads,
+    return EpicProtocol(
         participants=[segment.participant_id for segment in segments],
-        subsets=read_subsets(annotations) if cfg.DATA.EPIC_100 else None,
+        subsets=read_subsets(annotations) if cfg.DATA.EPIC_100 else Subsets(),
         many_shot=None if cfg.DATA.EPIC_100 else read_many_shot(annotations),
-        scorer_compat=cfg.TEST.SCORER_COMPAT,
     )
 
 
-def _write_predictions(
-    path: Path, segments: Sequence[Segment], scored: Sequence[SegmentScores]
-) -> None:
-    verb, noun = (log_scores(p) for p in _stacked([scores.probabilities for scores in scored]))
-    write_predictions(path, verb, noun, [segment.segment_id for segment in segments])
-    logger.info("predictions in %s", path)
+def _log_values(cfg: CfgNode, results: Mapping[str, Any]) -> None:
+    """The main values and ours, as a line of the log and in TensorBoard."""
+    values = {
+        name: value
+        for name, value in {**results, **results.get("ours", {})}.items()
+        if isinstance(value, (int, float))
+    }
+    log_json_stats(logger, {"_type": "test_final", **values})
+    scalars = ScalarWriter(cfg)
+    scalars.add("test", values, 0)
+    scalars.close()
+
+
+def _predictions(
+    heads: Sequence[HeadSpec], segments: Sequence[Segment], scored: Sequence[SegmentScores]
+) -> Predictions:
+    averaged = _stacked([scores.probabilities for scores in scored])
+    return Predictions(
+        {head.name: log_scores(p) for head, p in zip(heads, averaged, strict=True)},
+        np.array([segment.segment_id for segment in segments], dtype=np.str_),
+        frozenset(head.name for head in heads if head.multi_label),
+    )
 
 
 def _stacked(rows: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from slowfast.config.heads import HeadSpec
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.types import SegmentViews
 from slowfast.engine.step.precision import set_precision
@@ -33,6 +35,9 @@ def ready_for_test(model: nn.Module, cfg: CfgNode, device: torch.device) -> nn.M
     return model
 
 
+_FIELDS = ("joined", "probabilities", "labels")
+
+
 @dataclass
 class SegmentScores:
     """Scores of one segment, per head float64 (K,).
@@ -47,39 +52,51 @@ class SegmentScores:
     probabilities: list[NDArray[np.float64]]
     labels: list[NDArray]
 
-    def record(self) -> dict[str, NDArray]:
-        """As one flat record of arrays; `from_record` turns it back."""
+    def record(self, heads: Sequence[HeadSpec]) -> dict[str, NDArray]:
+        """As one flat record of arrays by the names of the heads; `from_record` turns it back."""
         return {
-            f"{name}{head}": array
-            for name in ("joined", "probabilities", "labels")
-            for head, array in enumerate(getattr(self, name))
+            f"{field}_{head.name}": array
+            for field in _FIELDS
+            for head, array in zip(heads, getattr(self, field), strict=True)
         }
 
     @classmethod
-    def from_record(cls, record: Mapping[str, NDArray]) -> SegmentScores:
-        heads = range(len(record) // 3)
-        joined, probabilities, labels = (
-            [record[f"{name}{head}"] for head in heads]
-            for name in ("joined", "probabilities", "labels")
-        )
-        return cls(joined, probabilities, labels)
+    def from_record(cls, record: Mapping[str, NDArray], heads: Sequence[HeadSpec]) -> SegmentScores:
+        """Raises: KeyError where the record is of other heads."""
+        return cls(*([record[f"{field}_{head.name}"] for head in heads] for field in _FIELDS))
+
+
+class ViewJoin(NamedTuple):
+    """How the scores of the views of a segment are joined.
+
+    method: `sum` (the mean over views) or `max`. logits: the model returns logits.
+    """
+
+    heads: tuple[HeadSpec, ...]
+    method: str
+    logits: bool
+
+    def probabilities(self, scores: Sequence[Tensor]) -> list[Tensor]:
+        """Of scores (V, K) per head."""
+        if not self.logits:
+            return list(scores)
+        return [
+            s.sigmoid() if head.multi_label else s.softmax(1)
+            for head, s in zip(self.heads, scores, strict=True)
+        ]
 
 
 class ViewScores:
-    """Joins the scores of the views of one segment, chunk by chunk.
+    """Joins the scores of the views of one segment, chunk by chunk."""
 
-    method: `sum` (the mean over views) or `max`. logits: the scores are logits.
-    """
-
-    def __init__(self, method: str, *, logits: bool) -> None:
-        self._joined, self._averaged = ViewEnsemble(method), ViewEnsemble("sum")
-        self._logits = logits
+    def __init__(self, join: ViewJoin) -> None:
+        self._join = join
+        self._joined, self._averaged = ViewEnsemble(join.method), ViewEnsemble("sum")
 
     def add(self, scores: Sequence[Tensor], weights: Sequence[int]) -> None:
         """scores: (V, K) per head. weights: how many views each of the V stands for."""
         self._joined.add(0, scores, weights)
-        probabilities = [s.softmax(1) for s in scores] if self._logits else scores
-        self._averaged.add(0, probabilities, weights)
+        self._averaged.add(0, self._join.probabilities(scores), weights)
 
     def result(self, labels: Sequence[NDArray]) -> SegmentScores:
         return SegmentScores(self._joined.pop(0), self._averaged.pop(0), list(labels))
@@ -90,30 +107,26 @@ class SegmentScorer:
 
     chunk_views: views in one forward pass; a chunk never mixes segments, so a score does not
         depend on which process computed it.
-    method: `sum` (the mean over views) or `max`.
-    logits: the model returns logits.
     """
 
     def __init__(
         self,
         model: nn.Module,
         transform: DeviceTransform,
+        join: ViewJoin,
         *,
         chunk_views: int,
-        method: str,
-        logits: bool,
         device: torch.device,
     ) -> None:
         self.chunk_views = chunk_views
         self._model = model
         self._transform = transform
-        self._method = method
-        self._logits = logits
+        self._join = join
         self._device = device
 
     @torch.no_grad()
     def __call__(self, segment: SegmentViews) -> SegmentScores:
-        joined = ViewScores(self._method, logits=self._logits)
+        joined = ViewScores(self._join)
         segment = segment.to(self._device)
         starts = range(0, len(segment.views), self.chunk_views)
         chunks: list[list[Tensor]] = [

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from numpy.typing import NDArray
 from slowfast.config.heads import ego_heads
 from slowfast.datasets.registry import build_source
 from slowfast.datasets.types import Segment
-from slowfast.evaluation.epic import read_many_shot, read_subsets
+from slowfast.engine.testing.outcome import epic_protocol
 from slowfast.evaluation.results import recognition_results
+from slowfast.models.registry import model_spec
 from slowfast.semantics.build import Encode, encode_narrations
 from slowfast.utils.errors import UserError
 
@@ -71,13 +71,10 @@ def zero_shot_results(
 ) -> dict[str, Any]:
     """As `recognition_results`; scores are cosines over SUML.TEMPERATURE. projected: (n, D)."""
     scores = [projected @ vectors.T / cfg.SUML.TEMPERATURE for vectors in classes.vectors]
-    labels = [[s.labels[head][0] if s.labels[head] else -1 for s in segments] for head in (0, 1)]
-    folder = Path(cfg.DATA.PATH_TO_DATA_DIR)
-    results = recognition_results(
-        scores,
-        labels,
-        participants=[segment.participant_id for segment in segments],
-        subsets=read_subsets(folder) if cfg.DATA.EPIC_100 else None,
-        many_shot=None if cfg.DATA.EPIC_100 else read_many_shot(folder),
-    )
+    heads = model_spec(cfg).heads(cfg)
+    labels = [
+        [s.labels[task][0] if s.labels[task] else -1 for s in segments]
+        for task in range(len(heads))
+    ]
+    results = recognition_results(heads, scores, labels, epic_protocol(cfg, segments))
     return {"task": "zero_shot", **results}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from slowfast.datasets.sources.epic_annotations import read_segments
 from slowfast.datasets.types import Segment
 from slowfast.evaluation.epic import KINDS, rank_segments
-from slowfast.evaluation.predictions import read_predictions, select
+from slowfast.evaluation.predictions import for_epic, read_predictions, select
 from slowfast.lab.ablation.plan import Arm, Plan
 from slowfast.lab.ablation.runs import Run, read_record
 from slowfast.utils.errors import UserError
@@ -97,9 +97,10 @@ def _arm_outcomes(
 def _hits(run: Run, segments: Sequence[Segment]) -> dict[str, NDArray[np.bool_]]:
     path = run.folder / run.arm.cfg.TEST.SAVE_PREDICT_PATH
     ids = [segment.segment_id for segment in segments]
-    predictions = select(read_predictions(path), ids, str(path))
+    predictions = select(for_epic(read_predictions(path), str(path)), ids, str(path))
     verbs, nouns = zip(*(_combination(segment) for segment in segments), strict=True)
-    ranks = rank_segments(predictions.verb_output, predictions.noun_output, verbs, nouns)
+    verb, noun = predictions.scores.values()
+    ranks = rank_segments(verb, noun, verbs, nouns)
     return {kind: getattr(ranks, kind) < 1 for kind in KINDS}
 
 

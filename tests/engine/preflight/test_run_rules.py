@@ -108,6 +108,11 @@ EXO = ["TRAIN.DATASET", "lemma", "MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_
             [*SUML, "TEST.ZERO_SHOT.VERB_PROMPTS", "['something']"],
             "TEST.ZERO_SHOT.VERB_PROMPTS is ['something']; give sentences with {}",
         ),
+        (
+            [*EXO, "TEST.DATASET", "lemma", "TRAIN.BEST_METRIC", "verb_top1"],
+            "TRAIN.BEST_METRIC verb_top1 is not a validation metric of this model; choose one of"
+            " mAP, verb_mAP, noun_mAP",
+        ),
     ],
 )
 def test_run_that_does_not_fit_loads_but_may_not_start(

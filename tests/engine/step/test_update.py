@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from slowfast.config.heads import ego_heads
+from slowfast.engine.monitor.collected import CollectedScores
 from slowfast.engine.monitor.meters import TensorSums
 from slowfast.engine.step import batches as chunks
 from slowfast.engine.step.finite import FiniteWatch
 from slowfast.engine.step.update import Update, UpdateOptions
-from slowfast.engine.validation import TopKCounts
 from slowfast.lab.benchmark.timing import count_waits
 from tests.engine.tiny_updates import (
     assert_same_gradients,
@@ -224,13 +225,14 @@ def test_no_step_waits_for_the_device(options):
     cfg = update_cfg(BN__NORM_TYPE="batchnorm", SOLVER__FUSED="always", **options)
     cfg.MODEL.DROPOUT_RATE = 0.5
     update = make_update(cfg, double=False)
-    sums, counts, watch = TensorSums(), TopKCounts(), FiniteWatch()
+    sums, watch = TensorSums(), FiniteWatch()
+    scores = CollectedScores(ego_heads(cfg), logits=True)
 
     def one(iteration: int) -> None:
         batch = batch_of(6, iteration, double=False)
         output, finite = update(batch, 0, iteration)
         sums.add({"loss": output.total, **output.losses, **output.counts}, finite)
-        counts.add(output.logits, output.labels, finite)
+        scores.add(output.logits, output.labels, finite)
         watch.add(0, iteration, output, finite)
 
     one(0)

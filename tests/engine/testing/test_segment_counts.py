@@ -84,8 +84,9 @@ def test_scores_of_four_processes_are_the_same(outputs: tuple[Path, Path, list[d
     assert sorted(index for part in seen for index in part) == list(range(len(SEGMENTS)))
     four = one.parent / "four"
     first, second = (read_predictions(folder / "predictions.pkl") for folder in (one, four))
-    for name in ("narration_id", "verb_output", "noun_output"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    np.testing.assert_array_equal(first.narration_id, second.narration_id)
+    for head in ("verb", "noun"):
+        np.testing.assert_array_equal(first.scores[head], second.scores[head])
     name = RESULTS["recognition"]
     assert (one / name).read_bytes() == (four / name).read_bytes()
 
@@ -101,7 +102,7 @@ def test_predictions_and_features_are_the_same(outputs: tuple[Path, Path, list[d
     first, second = (read_predictions(folder / "predictions.pkl") for folder in (one, two))
     names = [f"{video}_{number}" for number, (video, *_) in enumerate(SEGMENTS)]
     assert first.narration_id.tolist() == second.narration_id.tolist() == names
-    np.testing.assert_array_equal(first.verb_output, second.verb_output)
+    np.testing.assert_array_equal(first.scores["verb"], second.scores["verb"])
     for view, count in (("ego", len(SEGMENTS)), ("exo", NUM_EXO)):
         records = []
         for folder in (one, two):

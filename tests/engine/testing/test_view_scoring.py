@@ -7,7 +7,8 @@ from torch import nn
 
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.types import SegmentViews, View
-from slowfast.engine.testing.view_scoring import SegmentScorer
+from slowfast.engine.testing.view_scoring import SegmentScorer, SegmentScores, ViewJoin
+from tests.evaluation.verb_noun import verb_noun_heads
 
 SIZE = 6
 
@@ -43,9 +44,8 @@ def scorer(activated: bool, chunk_views: int, method: str) -> SegmentScorer:
     return SegmentScorer(
         Model(activated),
         DeviceTransform((0.45,) * 3, (0.225,) * 3, "bgr", 2),
+        ViewJoin(verb_noun_heads(4, 5), method, logits=not activated),
         chunk_views=chunk_views,
-        method=method,
-        logits=not activated,
         device=torch.device("cpu"),
     )
 
@@ -70,6 +70,35 @@ def test_chunks_equal_single_views(segment, chunk_views, method, join):
     for ours, views in zip(scored.probabilities, one_by_one(segment, True), strict=True):
         np.testing.assert_allclose(ours, views.mean(axis=0), atol=1e-6)
     assert [int(label) for label in scored.labels] == [1, 2]
+
+
+def test_classes_of_a_multi_label_head_are_independent(segment):
+    heads = tuple(head._replace(multi_label=True) for head in verb_noun_heads(4, 5))
+    of_logits = SegmentScorer(
+        Model(False),
+        DeviceTransform((0.45,) * 3, (0.225,) * 3, "bgr", 2),
+        ViewJoin(heads, "sum", logits=True),
+        chunk_views=2,
+        device=torch.device("cpu"),
+    )
+    scored = of_logits(segment)
+    for ours, views in zip(scored.probabilities, one_by_one(segment, False), strict=True):
+        np.testing.assert_allclose(ours, (1 / (1 + np.exp(-views))).mean(axis=0), atol=1e-6)
+
+
+def test_a_record_knows_its_heads(segment):
+    scored = scorer(True, 2, "sum")(segment)
+    heads = verb_noun_heads(4, 5)
+    record = scored.record(heads)
+    assert len(record) == 6
+    back = SegmentScores.from_record(record, heads)
+    for field in ("joined", "probabilities", "labels"):
+        for one, other in zip(getattr(back, field), getattr(scored, field), strict=True):
+            np.testing.assert_array_equal(one, other)
+    with pytest.raises(KeyError, match="joined_hand"):
+        SegmentScores.from_record(record, [heads[0], heads[1]._replace(name="hand")])
+    with pytest.raises(ValueError, match="zip"):
+        scored.record(heads[:1])
 
 
 def test_logits_are_joined_as_logits_and_averaged_as_probabilities(segment):

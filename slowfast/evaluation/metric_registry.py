@@ -1,0 +1,69 @@
+"""Metrics of classification heads, by name.
+
+A metric is one function in a file of `evaluation/head_metrics`, registered under its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from slowfast.evaluation.metrics import Statistic
+from slowfast.utils.registry import Registry
+
+Labels = Literal["single", "multi"]
+Joint = Literal["none", "best", "ranking"]
+FunctionT = TypeVar("FunctionT", bound=Callable[[Any], Statistic])
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric; fields as the arguments of `register_metric`."""
+
+    name: str
+    statistic: Callable[[Any], Statistic]
+    labels: Labels
+    joint: Joint
+    chance: Callable[[Any], float] | None
+    lower_is_better: bool
+    title: str
+
+
+METRICS: Registry[Metric] = Registry(
+    "metric", "TRAIN.BEST_METRIC", package="slowfast.evaluation.head_metrics"
+)
+
+
+def register_metric(
+    name: str,
+    *,
+    labels: Labels,
+    joint: Joint = "none",
+    chance: Callable[[Any], float] | None = None,
+    lower_is_better: bool = False,
+    title: str = "",
+) -> Callable[[FunctionT], FunctionT]:
+    """Register a function that takes `HeadAnswers` and returns a statistic in percent.
+
+    labels: the kind of heads it is for.
+    joint: what it needs of the joint answer of several heads, which it gets as `Answers`. `best`:
+        the best answer alone. `ranking`: `in_top(k)` with k above 1, which only a test of the
+        heads verb and noun computes. `none`: it is not for the joint answer.
+    chance: takes the same answers and returns what a constant answer scores. A metric that has it
+        is among the main values of results.json, any other under `ours`.
+    lower_is_better: as TRAIN.BEST_METRIC, its lowest value counts.
+    title: its heading in the table of a test; empty: its name.
+    """
+
+    def register(statistic: FunctionT) -> FunctionT:
+        metric = Metric(name, statistic, labels, joint, chance, lower_is_better, title or name)
+        METRICS.add(name, metric)
+        return statistic
+
+    return register
+
+
+def all_metrics() -> list[Metric]:
+    """The registered metrics, in the order in which their values are written."""
+    return [METRICS.get(name) for name in METRICS]
