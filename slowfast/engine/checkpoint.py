@@ -36,6 +36,7 @@ from slowfast.models.ego_exo import EgoExoSlowFast
 from slowfast.models.published_names import EXO_HEAD, published_state_dict
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, input_path, local_path
 
 __all__ = [
     "LoadReport",
@@ -170,21 +171,21 @@ class _Source(NamedTuple):
     state: dict[str, Tensor]
 
 
-def load_test_weights(model: nn.Module, path: str | Path, cfg: CfgNode) -> LoadReport:
+def load_test_weights(model: nn.Module, path: InputPath, cfg: CfgNode) -> LoadReport:
     """Load all weights that a test needs; what else the file holds is reported and ignored.
 
     Type and head of the file are those of the section (TEST, TRAIN) that names it.
 
     Raises: UserError where a weight is missing or of another shape.
     """
-    path = Path(path)
+    path = input_path(path)
     section = "TEST"
     if _named(cfg.TRAIN, path) and not _named(cfg.TEST, path):
         section = "TRAIN"
     node, head, checkpoint_type = cfg[section], "", "pytorch"
     if _named(node, path):
         head, checkpoint_type = node.CHECKPOINT_HEAD, node.CHECKPOINT_TYPE
-    content = load_checkpoint_file(path, checkpoint_type)
+    content = load_checkpoint_file(path, checkpoint_type, key=f"{section}.CHECKPOINT_FILE_PATH")
     state = content["model_state"]
     if cfg.TEST.EMA and "average" in content.get("update", {}):
         state = content["update"]["average"]
@@ -194,8 +195,8 @@ def load_test_weights(model: nn.Module, path: str | Path, cfg: CfgNode) -> LoadR
     return match_weights(str(path), state, targets, head, need=Need.ALL, section=section).copy()
 
 
-def _named(section: CfgNode, path: Path) -> bool:
-    return bool(section.CHECKPOINT_FILE_PATH) and Path(section.CHECKPOINT_FILE_PATH) == path
+def _named(section: CfgNode, path: InputPath) -> bool:
+    return bool(section.CHECKPOINT_FILE_PATH) and input_path(section.CHECKPOINT_FILE_PATH) == path
 
 
 def _of_one_view(state: dict[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -257,8 +258,9 @@ def _train_source(cfg: CfgNode) -> _Source | None:
 def _exo_source(cfg: CfgNode, train: _Source | None) -> _Source | None:
     path = cfg.EXO.CHECKPOINT_FILE_PATH
     if path:
-        kind = "caffe2" if Path(path).suffix == ".pkl" else "pytorch"
-        state = load_checkpoint_file(path, kind, key="EXO.CHECKPOINT_FILE_PATH")["model_state"]
+        key = "EXO.CHECKPOINT_FILE_PATH"
+        kind = "caffe2" if local_path(path, key).suffix == ".pkl" else "pytorch"
+        state = load_checkpoint_file(path, kind, key=key)["model_state"]
         logger.info("exo half: from EXO.CHECKPOINT_FILE_PATH %s", path)
         return _Source(path, state)
     if train is None:

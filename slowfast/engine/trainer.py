@@ -44,6 +44,7 @@ from slowfast.tasks.build import build_task
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
 from slowfast.utils.logging import log_json_stats
+from slowfast.utils.paths import local_path
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +186,9 @@ def _goes_on_from(cfg: CfgNode) -> Path | None:
             "ones and may be resumed from later; set another OUTPUT_DIR",
             cfg.OUTPUT_DIR,
         )
-    return newest or (Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.RESUME else None)
+    if newest or not cfg.TRAIN.RESUME:
+        return newest
+    return local_path(cfg.TRAIN.CHECKPOINT_FILE_PATH, "TRAIN.CHECKPOINT_FILE_PATH")
 
 
 def _build_update(cfg: CfgNode, device: torch.device, with_initial_weights: bool) -> Update:

@@ -21,12 +21,13 @@ from slowfast.engine.checkpoints.weight_names import (
 from slowfast.models.published_names import EXO_HEAD
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_atomically
+from slowfast.utils.paths import InputPath, local_path
 
 _SUFFIXES = (".pyth", ".safetensors")
 
 
 def convert_checkpoint(
-    source: Path,
+    source: InputPath,
     target: Path,
     *,
     checkpoint_type: str = "pytorch",
@@ -45,6 +46,7 @@ def convert_checkpoint(
     """
     if target.suffix not in _SUFFIXES:
         raise UserError(f"{target}: the new file must end in {' or '.join(_SUFFIXES)}")
+    source = local_path(source, "IN")
     content = load_checkpoint_file(source, checkpoint_type, key="its path")
     state: Mapping[str, Tensor] = content["model_state"]
     kept = {name: value for name, value in state.items() if is_ego(name) or not ego_only}

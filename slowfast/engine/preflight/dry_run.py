@@ -28,6 +28,7 @@ from slowfast.models.build import build_model
 from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_task
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import input_path, local_path
 
 # A step on the CPU that takes more operations than this is not run.
 _CPU_FLOPS = 3e11
@@ -65,7 +66,7 @@ def dry_run(cfg: CfgNode) -> DryRun:
     """Builds everything that the config asks for and makes one step on synthetic data.
 
     One process does it for all; the step is left out where the device, its memory or a reasonable
-    time is not there. Nothing is written.
+    time is not there. Nothing is written, except copies of inputs that are URLs.
     """
     report, processes = DryRun(), _processes(cfg)
     cfg = cfg.clone()
@@ -210,8 +211,8 @@ def _start(report: DryRun, cfg: CfgNode) -> None:
     if holder := lock_in(cfg.OUTPUT_DIR):
         report.say("start", f"refused while {holder}, trains into {cfg.OUTPUT_DIR}")
     newest = newest_checkpoint(cfg) if cfg.TRAIN.AUTO_RESUME else None
-    given = Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.CHECKPOINT_FILE_PATH else None
-    resumed = newest or (given if cfg.TRAIN.RESUME else None)
+    given = cfg.TRAIN.CHECKPOINT_FILE_PATH
+    resumed = newest or (input_path(given) if cfg.TRAIN.RESUME else None)
     if resumed is not None:
         content = load_checkpoint_file(resumed, key="TRAIN.CHECKPOINT_FILE_PATH")
         check_resumable(content.get("cfg", ""), cfg, resumed)
@@ -223,13 +224,13 @@ def _start(report: DryRun, cfg: CfgNode) -> None:
         ("TRAIN.CHECKPOINT_FILE_PATH", cfg.TRAIN.CHECKPOINT_FILE_PATH),
         ("EXO.CHECKPOINT_FILE_PATH", cfg.EXO.CHECKPOINT_FILE_PATH),
     ):
-        if path and not Path(path).is_file():
+        if path and not local_path(path, key).is_file():
             raise UserError(f"{key} {path} is no file; correct the path")
         if path:
             section = cfg[key.split(".")[0]]
             load_checkpoint_file(path, section.get("CHECKPOINT_TYPE", "pytorch"), key=key)
             report.say("start", f"weights of {key} {path}")
-    if given is None:
+    if not given:
         report.say("start", "random weights (TRAIN.CHECKPOINT_FILE_PATH is empty)")
 
 
@@ -243,11 +244,13 @@ def _files(report: DryRun, cfg: CfgNode) -> None:
         report.say("tested", f"the {which} checkpoint of this training")
         return
     path = checkpoint_to_test(cfg, None)
-    if not path.is_file() and not cfg.TEST.CHECKPOINT_FILE_PATH:
+    section = "TEST" if cfg.TEST.CHECKPOINT_FILE_PATH else "TRAIN"
+    key = f"{section}.CHECKPOINT_FILE_PATH"
+    is_file = local_path(path, key).is_file()
+    if not is_file and section == "TRAIN":
         raise UserError(f"the checkpoint to test {path} is no file; correct the path")
-    if path.is_file():
-        section = cfg.TEST if cfg.TEST.CHECKPOINT_FILE_PATH else cfg.TRAIN
-        load_checkpoint_file(path, section.CHECKPOINT_TYPE)
+    if is_file:
+        load_checkpoint_file(path, cfg[section].CHECKPOINT_TYPE, key=key)
     report.say("tested", str(path))
 
 

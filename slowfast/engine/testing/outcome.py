@@ -53,7 +53,7 @@ def _recognition(
 ) -> dict[str, Any]:
     scores = joined if cfg.TEST.NO_ACT else [log_scores(probabilities) for probabilities in joined]
     heads = ACTION_HEADS if len(joined) == 2 else tuple(f"head{i}" for i in range(len(joined)))
-    annotations = Path(cfg.DATA.PATH_TO_DATA_DIR)
+    annotations = cfg.DATA.PATH_TO_DATA_DIR
     return recognition_results(
         scores,
         labels,

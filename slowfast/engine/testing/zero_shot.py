@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,7 @@ def zero_shot_results(
     """As `recognition_results`; scores are cosines over SUML.TEMPERATURE. projected: (n, D)."""
     scores = [projected @ vectors.T / cfg.SUML.TEMPERATURE for vectors in classes.vectors]
     labels = [[s.labels[head][0] if s.labels[head] else -1 for s in segments] for head in (0, 1)]
-    folder = Path(cfg.DATA.PATH_TO_DATA_DIR)
+    folder = cfg.DATA.PATH_TO_DATA_DIR
     results = recognition_results(
         scores,
         labels,

@@ -14,6 +14,7 @@ from fvcore.common.config import CfgNode
 
 import slowfast
 from slowfast.lab.ablation.plan import CHECKPOINT_OF
+from slowfast.utils.paths import join, local_path
 
 PARTS = ("code", "config", "data")
 # No run imports it; the sample that a part of it makes is data.
@@ -54,7 +55,8 @@ def code_hash(package: Path | None = None) -> str:
 def data_files(cfg: CfgNode) -> list[Path]:
     """The files that tell one data set from another: lists, annotations, pair table, weights.
 
-    Frames are not read; a rendered sample is known by its marker.
+    Frames are not read; a rendered sample is known by its marker. Of annotations in the folder of a
+    URL, which cannot be listed, the config's hash has the address.
     """
     lists = []
     uses_exo = cfg.SUML.ENABLE
@@ -65,16 +67,23 @@ def data_files(cfg: CfgNode) -> list[Path]:
         if dataset == cfg.EXO.DATASET:
             uses_exo = True
         elif dataset:
-            lists += [Path(cfg.DATA.PATH_TO_DATA_DIR) / name for name in names]
-    files = {*lists, *_markers(Path(cfg.DATA.PATH_TO_DATA_DIR))}
+            lists += [join(cfg.DATA.PATH_TO_DATA_DIR, name) for name in names]
+    files = {
+        *(local_path(path, "DATA.PATH_TO_DATA_DIR") for path in lists),
+        *_markers(Path(cfg.DATA.PATH_TO_DATA_DIR)),
+    }
     if uses_exo:
         root = Path(cfg.EXO.PATH_TO_DATA_DIR)
         files |= {path for path in (root / "annotations").rglob("*") if path.is_file()}
         files |= {*_markers(root)}
     if cfg.SUML.ENABLE:
-        files |= {Path(cfg.SUML.PAIRS.FILE)}
+        files |= {local_path(cfg.SUML.PAIRS.FILE, "SUML.PAIRS.FILE")}
     weights = (cfg.TRAIN.CHECKPOINT_FILE_PATH, cfg.EXO.CHECKPOINT_FILE_PATH)
-    files |= {Path(name) for name in weights if name and not CHECKPOINT_OF.search(name)}
+    files |= {
+        local_path(name, "*.CHECKPOINT_FILE_PATH")
+        for name in weights
+        if name and not CHECKPOINT_OF.search(name)
+    }
     return sorted(files)
 
 

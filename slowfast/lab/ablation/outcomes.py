@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from fvcore.common.config import CfgNode
@@ -20,6 +19,7 @@ from slowfast.evaluation.predictions import read_predictions, select
 from slowfast.lab.ablation.plan import Arm, Plan
 from slowfast.lab.ablation.runs import Run, read_record
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, join
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Outcomes:
 def read_outcomes(plan: Plan, runs: Sequence[Run]) -> Outcomes:
     """Raises: UserError where no run that tests is finished, or a file does not fit the list."""
     base = plan.arm(plan.compare_to).cfg
-    annotations = Path(base.DATA.PATH_TO_DATA_DIR)
-    segments = _labelled(annotations / base.TEST.DATA_LIST, base)
-    trained = _labelled(annotations / base.TRAIN.TRAIN_DATA_LIST, base)
+    annotations = base.DATA.PATH_TO_DATA_DIR
+    segments = _labelled(join(annotations, base.TEST.DATA_LIST), base)
+    trained = _labelled(join(annotations, base.TRAIN.TRAIN_DATA_LIST), base)
     combinations = {_combination(segment) for segment in trained}
     seen = np.array([_combination(segment) in combinations for segment in segments])
     subsets = {"all": np.ones(len(segments), dtype=bool)}
@@ -89,7 +89,7 @@ def _is_finished(run: Run) -> bool:
     return record is not None and record.finished
 
 
-def _labelled(path: Path, cfg: CfgNode) -> list[Segment]:
+def _labelled(path: InputPath, cfg: CfgNode) -> list[Segment]:
     return read_segments(
         path,
         epic_100=cfg.DATA.EPIC_100,

@@ -9,6 +9,7 @@ from slowfast.config import load_config
 from slowfast.lab.ablation.fingerprint import NOT_IN_A_RUN, code_hash, data_files, fingerprint
 from slowfast.lab.ablation.plan import read_plan
 from tests.commands import SUML_TINY, environment
+from tests.file_server import running_server
 
 
 @pytest.fixture
@@ -72,3 +73,17 @@ def test_data_files_of_a_joined_training(tmp_path):
     found = {path.name for path in data_files(load_config(SUML_TINY, overrides))}
     lists = {"EPIC_100_train.csv", "EPIC_100_validation.csv"}
     assert found == lists | {"sample.json", "all_train.json", "pairs.npz", "exo.pyth"}
+
+
+def test_data_files_by_url(tmp_path, monkeypatch):
+    monkeypatch.setenv("SUML_CACHE", str(tmp_path))
+    with running_server() as server:
+        pairs, exo = server.add("/pairs.npz", b"p"), server.add("/exo.pyth", b"x")
+        for name in ("EPIC_100_train.csv", "EPIC_100_validation.csv"):
+            server.add(f"/epic/{name}", b"l")
+        overrides = ("DATA.PATH_TO_DATA_DIR", f"{server.base}/epic", "SUML.PAIRS.FILE", pairs)
+        overrides += ("EXO.CHECKPOINT_FILE_PATH", exo, "EXO.PATH_TO_DATA_DIR", str(tmp_path / "x"))
+        files = data_files(load_config(SUML_TINY, overrides))
+    contents = {path.name: path.read_text() for path in files}
+    lists = {"EPIC_100_train.csv": "l", "EPIC_100_validation.csv": "l"}
+    assert contents == {**lists, "pairs.npz": "p", "exo.pyth": "x"}
