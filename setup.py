@@ -13,6 +13,9 @@ setup(
         "torch>=2.10",
         "numpy>=1.26",
         "pandas>=2.0",
+        # What pandas writes Markdown and LaTeX tables with.
+        "tabulate>=0.9",
+        "jinja2>=3.1",
         "fvcore>=0.1.5",
         "yacs>=0.1.8",
         "iopath>=0.1.10",

@@ -1,26 +1,26 @@
 #!/usr/bin/env python3
 """Run an ablation and compare its arms: `tools/ablate.py configs/ablation/NAME.yaml`.
 
-Every arm runs with every seed, as a run of its own below --out. Started again after an
-interruption, it goes on where it was and skips what is finished; at the end it writes table.md,
-table.tex, table.csv, table.json, figure.png and figure.svg.
+Every arm runs with every seed, as a run of its own below --out. The same command resumes after an
+interruption and skips what is finished. At the end it writes table.md, table.tex, table.csv,
+table.json, figure.png and figure.svg.
 """
 
 import argparse
 import os
 import signal
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
 from slowfast.lab.ablation.ablate import ablate
 from slowfast.lab.ablation.plan import read_plan
-from slowfast.lab.ablation.progress import LogDisplay, terminal_display
+from slowfast.lab.ablation.runner import Machine
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
 from slowfast.utils.logging import setup_logging
+from slowfast.utils.progress import open_display
 
 RUN_NET = Path(__file__).resolve().parent / "run_net.py"
 
@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="default: runs/ablation/NAME")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument(
-        "--fresh", action="store_true", help="run anew what other code, config or data has made"
+        "--fresh", action="store_true", help="rerun what ran with another code, config or data"
     )
     parser.add_argument(
         "--table-only", action="store_true", help="compare what is finished; run nothing"
@@ -49,15 +49,17 @@ def main() -> int:
     # An end by `kill` ends the children too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     plan = read_plan(args.plan)
-    with terminal_display() if sys.stderr.isatty() else nullcontext(LogDisplay()) as display:
+    with open_display() as display:
         result = ablate(
             plan,
             args.out or Path("runs/ablation") / args.plan.stem,
             [sys.executable, str(RUN_NET), "--cfg", str(plan.base)],
             display,
-            jobs=args.jobs,
-            threads=len(os.sched_getaffinity(0)),
-            gpus=torch.cuda.device_count() if torch.cuda.is_available() else 0,
+            Machine(
+                args.jobs,
+                threads=len(os.sched_getaffinity(0)),
+                gpus=torch.cuda.device_count() if torch.cuda.is_available() else 0,
+            ),
             fresh=args.fresh,
             table_only=args.table_only,
         )

@@ -14,7 +14,6 @@ from torch import nn
 from slowfast.datasets.build import VideoDataset, build_dataset
 from slowfast.engine.checkpoint import load_test_weights, newest_checkpoint
 from slowfast.engine.testing import shards
-from slowfast.engine.testing.evaluated_model import ready_for_test
 from slowfast.engine.testing.feature_tasks import (
     Finish,
     feature_datasets,
@@ -25,7 +24,7 @@ from slowfast.engine.testing.features import features_folder, kept_features
 from slowfast.engine.testing.fingerprint import Key, rounding_key, view_key, weights_digest
 from slowfast.engine.testing.outcome import write_outcome
 from slowfast.engine.testing.segment_loop import run_segments
-from slowfast.engine.testing.view_scoring import SegmentScorer, SegmentScores
+from slowfast.engine.testing.view_scoring import SegmentScorer, SegmentScores, ready_for_test
 from slowfast.models.build import build_test_model
 from slowfast.models.recognizer import Recognizer
 from slowfast.models.registry import model_spec

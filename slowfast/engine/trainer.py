@@ -27,15 +27,14 @@ from slowfast.engine.checkpoints.names import BEST, numbered_checkpoints
 from slowfast.engine.checkpoints.writer import CheckpointWriter
 from slowfast.engine.monitor.epoch_progress import EpochProgress
 from slowfast.engine.monitor.meters import StepClock
-from slowfast.engine.monitor.progress_bar import progress_line
 from slowfast.engine.monitor.tensorboard import ScalarWriter
 from slowfast.engine.processes.setup import write_config
 from slowfast.engine.processes.signals import Interrupted, StopRequests, exit_status
 from slowfast.engine.solver import build_optimizer, lr_at_epoch, set_lr
+from slowfast.engine.step.batches import DeviceCopies
 from slowfast.engine.step.nonfinite import NonFiniteSteps
 from slowfast.engine.step.precise_bn import update_batch_norm
 from slowfast.engine.step.precision import set_precision
-from slowfast.engine.step.transfer import DeviceCopies
 from slowfast.engine.step.update import Update, update_options
 from slowfast.engine.validation import validate
 from slowfast.models.build import build_model
@@ -45,6 +44,7 @@ from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
 from slowfast.utils.logging import log_json_stats
 from slowfast.utils.paths import local_path
+from slowfast.utils.progress import progress_line
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from slowfast.datasets.loading.loader import BatchLoader
-from slowfast.engine.monitor.progress_bar import progress_line
 from slowfast.evaluation.metrics import mean_average_precision
 from slowfast.tasks.base import Task
 from slowfast.utils import distributed
+from slowfast.utils.progress import progress_line
 
 HEADS = ("verb", "noun")
 

@@ -36,11 +36,6 @@ class Recognizer(nn.Module):
         """
         self._autocast_to = dtype
 
-    @property
-    def published_head(self) -> str:
-        """The head's module name in published checkpoints (`headepic100`)."""
-        return self.published_layers[0].split(".")[0]
-
     def windows(self, clip: list[Tensor]) -> Tensor:
         """Pooled features (N, L, F), before dropout; L is 1 unless the head pools windows."""
         with self._autocast(clip[0].device):

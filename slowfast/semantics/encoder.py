@@ -10,7 +10,6 @@ import importlib.util
 import logging
 import os
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -26,6 +25,7 @@ from slowfast.datasets.pairing.narrations import (
     read_vectors,
 )
 from slowfast.utils.errors import UserError
+from slowfast.utils.progress import progress_line
 
 logger = logging.getLogger(__name__)
 
@@ -197,7 +197,9 @@ def _fill(
     logger.info("encoding %d narrations with %s into %s", len(texts), encoder, path)
     # Texts of like length share a batch with little padding.
     ordered = sorted(texts, key=lambda text: (len(text), text))
-    with _progress(len(ordered)) as advance:
+    with progress_line(
+        "encoding narrations", len(ordered), "narrations", "encoded %d of %d narrations"
+    ) as line:
         for start in range(0, len(ordered), _CHUNK_TEXTS):
             chunk = ordered[start : start + _CHUNK_TEXTS]
             # Another process may have written some of them meanwhile.
@@ -207,7 +209,7 @@ def _fill(
                 rows = [(text, v.tobytes()) for text, v in zip(left, vectors, strict=True)]
                 with connection:
                     connection.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?)", rows)
-            advance(len(chunk))
+            line.advance(len(chunk))
 
 
 def _normalised(vectors: np.ndarray, count: int, encoder: str, width: int) -> np.ndarray:
@@ -224,29 +226,3 @@ def _normalised(vectors: np.ndarray, count: int, encoder: str, width: int) -> np
     if not np.isfinite(norms).all() or not norms.all():
         raise ValueError(f"encoder {encoder} gave a vector that cannot be normalised")
     return (exact / norms).astype(VECTOR_TYPE)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], object]]:
-    """A progress bar on a terminal; elsewhere a log line per chunk."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        columns = (
-            *Progress.get_default_columns()[:-1],
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task("encoding narrations", total=total)
-            yield lambda count: bar.advance(task, count)
-        return
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        logger.info("encoded %d of %d narrations", done, total)
-
-    yield advance

@@ -51,11 +51,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
 def write_json(path: Path | str, content: Mapping[str, Any]) -> Path:
     """Write `content` as indented JSON; what is not a number becomes null."""
     path = Path(path)
-    text = json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_text(path, json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
     return path
 
 

@@ -8,7 +8,7 @@ import time
 import torch
 
 from slowfast.config import get_cfg
-from slowfast.engine.processes.launch import Place
+from slowfast.engine.processes.launch import ProcessInfo
 from slowfast.engine.processes.setup import prepared
 from slowfast.utils import distributed
 from slowfast.utils.cli import run_command
@@ -23,8 +23,8 @@ def join_and_reduce(rank: int, world_size: int, port: int, output: str, hangs: b
     # The imports take longer in one process than in another.
     print("ready", flush=True)
     sys.stdin.readline()
-    place = Place(rank, rank, world_size, f"tcp://localhost:{port}", torch.device("cpu"))
-    with prepared(cfg, place):
+    process = ProcessInfo(rank, rank, world_size, f"tcp://localhost:{port}", torch.device("cpu"))
+    with prepared(cfg, process):
         distributed.begin_host_max(rank)()
         sys.stderr.write("together\n")
         if hangs:

@@ -1,4 +1,4 @@
-"""The part of a launcher's store that belongs to one start, with threads for processes."""
+"""The part of a launcher's store that belongs to one start, with threads as processes."""
 
 import threading
 import time
@@ -6,11 +6,11 @@ import time
 import pytest
 from torch.distributed import HashStore
 
-from slowfast.engine.processes.restarts import Absent, store_of_this_start
+from slowfast.engine.processes.rendezvous import Absent, store_of_this_start
 
 
 def start(store, ranks, world_size, timeout_sec=20.0):
-    """What each rank of one start gets: its store, or whom it missed."""
+    """The result of each rank of one start: its store, or the ranks it missed."""
     results = {}
 
     def enter(rank):

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -150,25 +151,32 @@ def test_the_table_against_a_hand_computation(home):
         ]
         return 100 * sum(hits) / len(hits)
 
+    values = pd.DataFrame(table["values"]).query("kind == 'verb'")
+    found = values.set_index(["arm", "reference", "subset"])
     for subset, names in (("all", set(rows)), ("unseen", unseen)):
         by_seed = {arm: [verb_top1(arm, seed, names) for seed in SEEDS] for arm in ARMS}
-        for arm, values in by_seed.items():
-            mean = table["arms"][arm]["means"][subset]["verb"]
-            assert mean["value"] == pytest.approx(np.mean(values))
-            assert mean["deviation"] == pytest.approx(np.std(values, ddof=1))
-            assert table["arms"][arm]["by_seed"][subset]["verb"] == pytest.approx(values)
-        (gain,) = [
-            d
-            for d in table["differences"]
-            if (d["arm"], d["reference"], d["subset"]) == ("text", "ego", subset)
-        ]
+        for arm, tops in by_seed.items():
+            mean = found.loc[arm, "", subset]
+            assert mean.value == pytest.approx(np.mean(tops))
+            assert mean.deviation == pytest.approx(np.std(tops, ddof=1))
+            assert values_by_seed(table, arm, subset, "verb") == pytest.approx(tops)
+        gain = found.loc["text", "ego", subset]
         expected = np.mean(by_seed["text"]) - np.mean(by_seed["ego"])
-        assert gain["verb"]["value"] == pytest.approx(expected)
-        assert gain["verb"]["low"] <= expected <= gain["verb"]["high"]
+        assert gain.value == pytest.approx(expected)
+        assert gain.low <= expected <= gain.high
     # Equal weights give equal predictions.
-    equal = [d["verb"] for d in table["differences"] if d["reference"] == "text"]
-    assert equal
-    assert all((d["value"], d["low"], d["high"]) == (0, 0, 0) for d in equal)
+    equal = values[values.reference == "text"]
+    assert len(equal) == 3
+    assert (equal[["value", "low", "high"]] == 0).all(axis=None)
+
+
+def values_by_seed(table, arm: str, subset: str, kind: str) -> list[float]:
+    found = {
+        row["seed"]: row["value"]
+        for row in table["by_seed"]
+        if (row["arm"], row["subset"], row["kind"]) == (arm, subset, kind)
+    }
+    return [found[seed] for seed in SEEDS]
 
 
 def test_results_agree_with_those_of_the_runs(home):
@@ -180,7 +188,7 @@ def test_results_agree_with_those_of_the_runs(home):
                 for seed in SEEDS
             ]
             expected = [value[f"{kind}_top1"] for value in values]
-            assert table["arms"][arm]["by_seed"]["all"][kind] == pytest.approx(expected)
+            assert values_by_seed(table, arm, "all", kind) == pytest.approx(expected)
 
 
 def test_finished_runs_are_skipped_and_others_not_mixed_in(home):

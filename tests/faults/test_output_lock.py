@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import signal
@@ -9,10 +11,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from slowfast.engine.processes import lock_holder
 from slowfast.engine.processes import output_lock as module
 from slowfast.engine.processes.output_lock import LOCK_NAME, OutputLock, output_lock
 from slowfast.utils.errors import UserError
@@ -207,11 +212,99 @@ def test_it_beats(tmp_path: Path, short_waits: None) -> None:
     assert int(after.splitlines()[1]) > int(before.splitlines()[1])
 
 
-@pytest.mark.parametrize("text", ["", "{}\n", '{"host": "no'])
+def record(**changed: object) -> str:
+    """First line of a lock file of this process, with some fields changed."""
+    return json.dumps({**asdict(lock_holder.this_process()), **changed}) + "\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}\n", '{"host": "no', "[" * 100_000),
+        *(record(token=token) for token in ("a/b", "a\0b", "../up", "", "a" * 300, 7)),
+        *(record(pid=pid) for pid in (-1, 0, 2**31, 1.5, "1", None)),
+        record(host="two\nlines"),
+    ],
+    ids=range(17),
+)
 def test_a_damaged_lock_is_taken_over(tmp_path: Path, short_waits: None, text: str) -> None:
     (tmp_path / LOCK_NAME).write_text(text)
     with output_lock(tmp_path):
         assert content(tmp_path)["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+def link_to(target: str) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(target)
+
+
+@pytest.mark.parametrize("name", [LOCK_NAME, f"{LOCK_NAME}.b5"], ids=["lock", "claim"])
+@pytest.mark.parametrize(
+    "put", [link_to("nowhere"), link_to("/dev/zero"), link_to("file"), os.mkfifo, os.mkdir]
+)
+def test_a_lock_that_is_not_a_regular_file_is_an_error_at_once(
+    tmp_path: Path, short_waits: None, put: Callable[[Path], None], name: str
+) -> None:
+    """Not a wait without end, neither for a pipe's other end nor for a link's target."""
+    if name != LOCK_NAME:
+        write_foreign(tmp_path)
+    (tmp_path / "file").touch()
+    put(tmp_path / name)
+    with (
+        pytest.raises(UserError, match=rf"{name} is not a regular file .*; remove it$"),
+        output_lock(tmp_path),
+    ):
+        pass
+    left = {LOCK_NAME, name, "file"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
+def test_the_attempts_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a path that exists for one call and not for the next."""
+    monkeypatch.setattr(module, "_create", lambda path, holder: None)
+    with (
+        pytest.raises(UserError, match="could not be taken in 1000 attempts"),
+        output_lock(tmp_path),
+    ):
+        pass
+
+
+def test_a_lock_that_is_being_written_is_respected(tmp_path: Path) -> None:
+    """It is empty for a moment; the refusal names its holder all the same."""
+    path = tmp_path / LOCK_NAME
+    path.touch()
+    writer = threading.Timer(0.3, path.write_text, [record(pid=1, host="node7", machine="node7")])
+    writer.start()
+    with pytest.raises(UserError, match="process 1 on node7"), output_lock(tmp_path):
+        pass
+    writer.join()
+    assert content(tmp_path)["host"] == "node7"
+
+
+def test_a_full_disk_leaves_no_lock_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk(io.FileIO):
+        def write(self, content: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "FileIO", FullDisk)
+    with pytest.raises(OSError, match="No space left"), output_lock(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_the_system_hides_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As /proc does with hidepid, and kill for another user's process."""
+
+    def forbid(pid: int, signum: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    (tmp_path / LOCK_NAME).write_text(record(started="1"))
+    monkeypatch.setattr(lock_holder, "_start_of", lambda pid: "")
+    monkeypatch.setattr(os, "kill", forbid)
+    with pytest.raises(UserError, match=f"process {os.getpid()} on"), output_lock(tmp_path):
+        pass
 
 
 def test_a_holder_notices_that_it_was_taken_for_dead(tmp_path: Path, short_waits: None) -> None:

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from slowfast.config import get_cfg
-from slowfast.engine.processes.launch import Place
+from slowfast.engine.processes.launch import ProcessInfo
 from slowfast.engine.processes.output_lock import LOCK_NAME, output_lock
 from slowfast.engine.processes.setup import prepared
 from slowfast.utils.errors import UserError
 from tests.commands import EGO_TINY, launch_tool
 
-ALONE = Place(0, 0, 1, None, torch.device("cpu"))
+ALONE = ProcessInfo(0, 0, 1, None, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("failure", [None, ZeroDivisionError, SystemExit])

@@ -13,7 +13,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from slowfast.config import load_config
-from slowfast.engine.processes.launch import Place
+from slowfast.engine.processes.launch import ProcessInfo
 from slowfast.engine.run import run
 from slowfast.engine.step.update import Update
 from slowfast.utils.logging import JSON_PREFIX
@@ -39,7 +39,7 @@ def run_here(cfg: CfgNode) -> int:
     """The training in this process; its exit status."""
     torch.set_num_threads(1)
     try:
-        run(cfg, Place(0, 0, 1, None, torch.device("cpu")))
+        run(cfg, ProcessInfo(0, 0, 1, None, torch.device("cpu")))
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0

@@ -7,8 +7,8 @@ import torch
 
 from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
 from slowfast.engine.solver import build_optimizer
+from slowfast.engine.step.batches import DeviceCopies
 from slowfast.engine.step.precision import set_precision
-from slowfast.engine.step.transfer import DeviceCopies
 from slowfast.engine.step.update import Update, update_options
 from slowfast.models.build import build_model
 from slowfast.tasks.build import build_task

@@ -103,8 +103,9 @@ def test_ego_and_exo_halves_are_told_apart(make_model):
 
 
 def test_the_head_knows_its_published_name(make_model):
-    assert make_model("MultiTaskSlowFast", TASK="epic55").published_head == "headepic55"
-    assert make_model("ExoSlowFast").published_head == "readout"
+    for name, head in (("MultiTaskSlowFast", "headepic55"), ("ExoSlowFast", "readout")):
+        layers = make_model(name, TASK="epic55").published_layers
+        assert layers == (f"{head}.projections.0", f"{head}.projections.1")
 
 
 def test_other_models_keep_their_own_names():

@@ -158,7 +158,7 @@ def test_several_processes_at_once(tmp_path: Path) -> None:
     texts = [f"text {number}" for number in range(120)]
     table = NarrationTable.load(tmp_path, "fake", WIDTH, texts)
     alone = fill(tmp_path / "alone", texts, make_fake)
-    np.testing.assert_array_equal(table.lookup(texts).numpy(), alone)
+    np.testing.assert_array_equal(table.vectors[table.rows(texts)].numpy(), alone)
 
 
 def test_another_process_writes_the_same_texts_first(tmp_path: Path) -> None:
@@ -258,4 +258,4 @@ def test_real_encoder_from_a_package(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, own, atol=1e-6)  # padding of the batch differs
     assert found[0] @ found[1] == pytest.approx(0.83, abs=0.01)  # known of this encoder
     table = NarrationTable.load(tmp_path, cfg.SUML.ENCODER, 384, texts)
-    np.testing.assert_array_equal(table.lookup(texts).numpy(), found)
+    np.testing.assert_array_equal(table.vectors[table.rows(texts)].numpy(), found)

@@ -1,1 +1,1 @@
-"""Loader, worker processes, and the way of a batch between processes."""
+"""Loader, worker processes, and the path of a batch between processes."""

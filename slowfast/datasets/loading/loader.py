@@ -29,7 +29,7 @@ from slowfast.utils.seeding import Stream, generator
 
 BatchT = TypeVar("BatchT")
 
-# That a worker lives on after SIGTERM, while the training process still finishes its step.
+# A worker outlives SIGTERM by this time, in which the training process finishes its step.
 _GRACE_SEC = 30
 
 
@@ -37,13 +37,12 @@ class GlobalBatchSampler(Sampler[list[SampleKey]]):
     """This rank's share of every global batch of an epoch.
 
     Global batch b holds positions b*B .. b*B + B-1 of the epoch's order, whatever the number of
-    ranks; rank r takes the r-th of R contiguous parts. A last batch of fewer than B is dealt out
-    in parts as even as they can be; a rank whose part is empty has one batch less.
+    ranks; rank r takes the r-th of R contiguous parts. A last batch of fewer than B is divided as
+    evenly as possible; a rank whose part is empty has one batch less. Starts with epoch 0.
 
     num_samples: segments of the data set.
     shuffle: the order is a permutation drawn from (seed, epoch), else that of the data set.
     drop_last: leave out a last batch of fewer than B.
-    start_batch: the first global batch that is given out.
     """
 
     def __init__(
@@ -52,11 +51,10 @@ class GlobalBatchSampler(Sampler[list[SampleKey]]):
         global_batch_size: int,
         rank: int = 0,
         world_size: int = 1,
+        *,
         seed: int = 0,
-        epoch: int = 0,
         shuffle: bool = True,
         drop_last: bool = True,
-        start_batch: int = 0,
     ) -> None:
         self._num_samples = num_samples
         self._global_batch_size = global_batch_size
@@ -65,10 +63,10 @@ class GlobalBatchSampler(Sampler[list[SampleKey]]):
         self._seed = seed
         self._shuffle = shuffle
         self._drop_last = drop_last
-        self.set_epoch(epoch, start_batch)
+        self.set_epoch(0)
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
-        """Which epoch the next iteration gives out, and from which global batch on."""
+        """Choose the epoch of the next iteration and the global batch that it starts with."""
         self._epoch = epoch
         self._start_batch = start_batch
 
@@ -115,13 +113,13 @@ class GlobalBatchSampler(Sampler[list[SampleKey]]):
 
 @dataclass
 class _Failure:
-    """A user's mistake met in a worker, on its way to the training process."""
+    """A user's mistake in a worker, to be raised in the training process."""
 
     message: str
 
 
 class _Order(NamedTuple):
-    """What a worker is asked for: a batch, and the slot of the ring that it may fill."""
+    """One batch for a worker to load, and the slot of the ring that it may fill."""
 
     keys: list[SampleKey]
     slot: int
@@ -166,7 +164,7 @@ class BatchLoader(Generic[BatchT]):
     """Iterates over the batches of one epoch of this rank.
 
     Iterating raises UserError for a user's mistake in a worker, and for a worker that has died
-    or hangs. With `shared_ring` a batch holds until the next one is asked for, unless it is in
+    or hangs. With `shared_ring` a batch is valid until the next one is taken, unless it is in
     page-locked memory.
     """
 
@@ -181,9 +179,9 @@ class BatchLoader(Generic[BatchT]):
         prefetch_batches: int = 2,
         shared_ring: bool = False,
     ) -> None:
-        """num_workers: processes; 0 loads in this one. timeout_sec: to wait for a batch; 0: for
-        ever. prefetch_batches: that each worker has ready or under way. shared_ring: frames lie
-        in memory that is used again."""
+        """num_workers: processes; 0 loads in this one. timeout_sec: longest wait for a batch; 0: no
+        limit. prefetch_batches: batches of each worker that are ready or in progress.
+        shared_ring: the memory of frames is reused."""
         self.dataset = dataset
         self.sampler = sampler
         self._num_workers = num_workers
@@ -193,7 +191,7 @@ class BatchLoader(Generic[BatchT]):
             _Batches(dataset, self._ring),
             batch_sampler=cast("Any", _Orders(sampler, self._ring.slots if self._ring else 1)),
             num_workers=num_workers,
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             pin_memory=pin_memory,
             timeout=timeout_sec if num_workers else 0,
             worker_init_fn=_start_worker,
@@ -202,11 +200,11 @@ class BatchLoader(Generic[BatchT]):
             # Seeds of workers, which nothing uses: the global generator is left alone.
             generator=torch.Generator(),
         )
-        # Before the workers are sent SIGTERM, which they outlive for a while.
+        # Runs before multiprocessing sends the workers SIGTERM, which they outlive for a while.
         weakref.finalize(self, _end_workers, self._loader)
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
-        """Which epoch the next iteration gives out, and from which global batch on."""
+        """Choose the epoch of the next iteration and the global batch that it starts with."""
         self.sampler.set_epoch(epoch, start_batch)
 
     def __len__(self) -> int:
@@ -232,8 +230,10 @@ class BatchLoader(Generic[BatchT]):
 
     @contextmanager
     def naming_lost_workers(self) -> Iterator[None]:
-        """Around what is done with the batches: torch raises the death of a worker in the main
-        thread, wherever that is. Raises: UserError for it."""
+        """Turn the death of a worker into a UserError; for code that uses batches.
+
+        torch raises it in the main thread, wherever that is at the moment.
+        """
         try:
             yield
         except RuntimeError as error:
@@ -243,7 +243,7 @@ class BatchLoader(Generic[BatchT]):
             raise lost_worker from error
 
     def rebuild(self, epoch: int, batch: int) -> BatchT:
-        """One batch of this rank as it was or will be, loaded in this process."""
+        """One batch of this rank, loaded again in this process."""
         keys = self.sampler.keys(epoch, batch)
         return cast("BatchT", collate([self.dataset[key] for key in keys]))
 
@@ -269,9 +269,9 @@ def build_loader(
     """The loader of a data set's split for one of `world_size` processes.
 
     train: shuffled whole batches. val: every segment once over all ranks. Both give ClipBatch
-    or PairedBatch. test: one SegmentViews after the other, segments dealt out to the ranks.
+    or PairedBatch. test: one SegmentViews at a time, segments divided among the ranks.
 
-    Raises: UserError where the batch does not divide or the data set holds less than one.
+    Raises: UserError if the batch does not divide or the data set has fewer segments than that.
     """
     size = _batch_size(cfg, world_size) if split != "test" else world_size
     num_samples = len(dataset)
@@ -295,13 +295,13 @@ def build_loader(
         num_workers=cfg.DATA_LOADER.NUM_WORKERS,
         timeout_sec=cfg.DATA_LOADER.TIMEOUT,
         pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0 and torch.cuda.is_available(),
-        # All frames of a segment's views are large; one in waiting is enough.
+        # All frames of a segment's views are large; one segment waiting is enough.
         prefetch_batches=1 if split == "test" else 2,
         shared_ring=cfg.DATA_LOADER.SHARED_RING,
     )
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 
@@ -317,15 +317,17 @@ def _batch_size(cfg: CfgNode, world_size: int) -> int:
 
 
 def _log_bad_frames(dataset: Any) -> None:
-    """Tell how many frames the epoch replaced, where the frame store counts them."""
+    """Log how many frames the epoch replaced, if the frame store counts them."""
     for view in clip_datasets(dataset):
         if isinstance(bad_frames := getattr(view.frames, "bad_frames", None), BadFrames):
             bad_frames.log_new()
 
 
 def _start_worker(worker: int) -> None:
-    """One thread per worker, as the workers are the parallelism (torch sees to its own); and
-    signals to the whole process group leave it to the training process to end it, for a while."""
+    """One OpenCV thread per worker, as the workers are the parallelism (torch limits itself).
+
+    Signals to the whole process group leave the worker alive until the training process ends it.
+    """
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -333,7 +335,7 @@ def _start_worker(worker: int) -> None:
 
 
 def _lost_worker(message: str, num_workers: int) -> UserError | None:
-    """What to tell the user where the DataLoader's error means a dead or late worker."""
+    """The user's error if the DataLoader's error means a dead or late worker; else None."""
     reason = " ".join(message.split())
     if "DataLoader timed out" in reason:
         return UserError(

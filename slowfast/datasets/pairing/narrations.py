@@ -122,7 +122,3 @@ class NarrationTable:
                 f"no embedding of the narration {error.args[0]!r}; "
                 "run tools/mine_pairs.py with this config"
             ) from None
-
-    def lookup(self, texts: Sequence[str]) -> Tensor:
-        """Embeddings (n, D) float32 of the texts. Raises: UserError as `rows`."""
-        return self.vectors[torch.from_numpy(self.rows(texts))]

@@ -1,4 +1,4 @@
-"""How a run's processes come to be: a launcher's environment, or processes started here."""
+"""Launch of a run's processes: a launcher has started them, or they are started here."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from slowfast.utils.errors import UserError
 
 
 @dataclass(frozen=True)
-class Place:
-    """One process of a run.
+class ProcessInfo:
+    """Rank, device and rendezvous address of one process of a run.
 
-    init_method: rendezvous address for processes that were started here; None where a launcher
-        has set the environment.
+    init_method: rendezvous address of processes that were started here; None where a launcher has
+        set the environment.
     """
 
     rank: int
@@ -41,8 +41,10 @@ class Place:
         return self.init_method is None and "WORLD_SIZE" in os.environ
 
 
-def run_processes(cfg: CfgNode, main: Callable[[CfgNode, Place], None], init_method: str) -> None:
-    """Call `main(cfg, place)` in every process of the run that belongs to this machine.
+def run_processes(
+    cfg: CfgNode, main: Callable[[CfgNode, ProcessInfo], None], init_method: str
+) -> None:
+    """Call `main(cfg, process)` in every process of the run that belongs to this machine.
 
     Under torchrun or torch.distributed.launch this process is one of WORLD_SIZE already. Without
     a launcher, NUM_GPUS > 1 (or NUM_SHARDS > 1) starts NUM_GPUS processes here.
@@ -50,19 +52,19 @@ def run_processes(cfg: CfgNode, main: Callable[[CfgNode, Place], None], init_met
     init_method: `tcp://host:port` of shard 0; "auto" picks a free port of this machine.
     """
     if "WORLD_SIZE" in os.environ and "RANK" in os.environ:
-        main(cfg, _launched_place(cfg))
+        main(cfg, _launched_process(cfg))
         return
     per_machine = max(cfg.NUM_GPUS, 1)
     _check_devices(cfg, per_machine)
     if per_machine * cfg.NUM_SHARDS == 1:
-        main(cfg, Place(0, 0, 1, None, _device(cfg, 0)))
+        main(cfg, ProcessInfo(0, 0, 1, None, _device(cfg, 0)))
         return
     address = _rendezvous(cfg, init_method)
     os.environ["LOCAL_WORLD_SIZE"] = str(per_machine)
     if per_machine == 1:
-        main(cfg, Place(cfg.SHARD_ID, 0, cfg.NUM_SHARDS, address, _device(cfg, 0)))
+        main(cfg, ProcessInfo(cfg.SHARD_ID, 0, cfg.NUM_SHARDS, address, _device(cfg, 0)))
         return
-    # The children hold back signals until they can obey them.
+    # Blocked in the children too, which unblock them once their handlers are set.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     context = start_processes(
         _child, args=(cfg.dump(), main, address), nprocs=per_machine, join=False
@@ -70,7 +72,7 @@ def run_processes(cfg: CfgNode, main: Callable[[CfgNode, Place], None], init_met
     _join(context)
 
 
-def _launched_place(cfg: CfgNode) -> Place:
+def _launched_process(cfg: CfgNode) -> ProcessInfo:
     world_size = int(os.environ["WORLD_SIZE"])
     if cfg.NUM_GPUS > 0 and world_size > 1 and "LOCAL_RANK" not in os.environ:
         raise UserError(
@@ -79,11 +81,13 @@ def _launched_place(cfg: CfgNode) -> Place:
         )
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     _check_devices(cfg, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    return Place(int(os.environ["RANK"]), local_rank, world_size, None, _device(cfg, local_rank))
+    return ProcessInfo(
+        int(os.environ["RANK"]), local_rank, world_size, None, _device(cfg, local_rank)
+    )
 
 
 def _check_devices(cfg: CfgNode, processes_here: int) -> None:
-    """GPUs that are asked for must be there; a CPU run asks with NUM_GPUS 0."""
+    """Raise UserError unless this machine has the requested GPUs; NUM_GPUS 0 requests none."""
     if cfg.NUM_GPUS == 0:
         return
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -110,7 +114,9 @@ def _rendezvous(cfg: CfgNode, init_method: str) -> str:
         return f"tcp://localhost:{probe.getsockname()[1]}"
 
 
-def _child(local_rank: int, dump: str, main: Callable[[CfgNode, Place], None], init: str) -> None:
+def _child(
+    local_rank: int, dump: str, main: Callable[[CfgNode, ProcessInfo], None], init: str
+) -> None:
     from slowfast.utils.cli import run_command
 
     os.environ["LOCAL_RANK"] = str(local_rank)
@@ -119,26 +125,26 @@ def _child(local_rank: int, dump: str, main: Callable[[CfgNode, Place], None], i
     per_machine = max(cfg.NUM_GPUS, 1)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // per_machine))
-    place = Place(
+    process = ProcessInfo(
         rank=cfg.SHARD_ID * per_machine + local_rank,
         local_rank=local_rank,
         world_size=per_machine * cfg.NUM_SHARDS,
         init_method=init,
         device=_device(cfg, local_rank),
     )
-    run_command(lambda: main(cfg, place))
+    run_command(lambda: main(cfg, process))
 
 
 def _join(context: ProcessContext) -> None:
-    """Wait for the children and hand signals on to them; a child's status ends this process."""
+    """Wait for the children and forward signals to them; exit with the status of one that fails."""
 
-    def hand_on(signum: int, frame: FrameType | None) -> None:
+    def forward(signum: int, frame: FrameType | None) -> None:
         for process in context.processes:
             if process.is_alive():
                 os.kill(process.pid, signum)
 
     for signum in SIGNALS:
-        signal.signal(signum, hand_on)
+        signal.signal(signum, forward)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         while not context.join():

@@ -1,67 +1,46 @@
-"""One training per OUTPUT_DIR: a lock file that names its holder and shows that it lives.
+"""Lock of an output folder: a file that names its holder and shows that the holder is alive.
 
-The holder writes a running number into the file every few seconds. Whether it still lives is found
-out without comparing clocks of two machines: on the holder's machine by its process, elsewhere by
-watching whether the number moves. Files are only ever made by `link`, which one of several wins,
-and only removed by who holds a claim on exactly this file, so that of two that find the same lock
-stale one cannot remove the new lock of the other.
+The holder increases a count in the file every few seconds. A holder on this machine is alive while
+its process runs, one on another machine while the count changes, so no two clocks are compared.
+Files are created exclusively and need nothing else of the file system: no kernel locks, which many
+network file systems keep to one machine, and no links or exchanging renames, which they may lack.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import socket
+import stat
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 
+from slowfast.engine.processes.lock_holder import Holder, decode, this_process
 from slowfast.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 LOCK_NAME = ".training.lock"
-# Seconds between two beats, and without one until a holder on another machine counts as dead.
+# Between two beats, and without one until a holder on another machine counts as dead.
 BEAT_SEC = 5.0
 STALE_SEC = 60.0
-# What a Linux kernel calls processes that have ended and are not yet forgotten.
-_ENDED = ("Z", "X")
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who made a lock file.
-
-    machine: tells process numbers of two machines, boots or containers apart.
-    started: of the process, in the machine's own ticks: process numbers are used again.
-    since: for people; never compared.
-    token: of this file alone.
-    """
-
-    host: str
-    machine: str
-    pid: int
-    started: str
-    since: str
-    token: str
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}, since {self.since}"
+# A lock that is taken and released again this often is no ordinary race.
+_ATTEMPTS = 1000
+_MOST_BYTES = 4096
 
 
 @contextmanager
 def output_lock(folder: str | Path) -> Iterator[OutputLock]:
-    """Hold the lock of an output folder, which is made where it is not there.
+    """Hold the lock of an output folder, which is created if it does not exist.
 
-    A lock whose holder has ended is taken over: at once on the holder's machine, after STALE_SEC
-    without a beat elsewhere. A process that is killed leaves such a lock behind.
+    The lock of a process that was killed stays behind. It is taken over at once on the same
+    machine, elsewhere after STALE_SEC without a beat.
 
-    Raises: UserError where another training holds it; OSError where the folder cannot be written.
+    Raises: UserError if another training holds the lock or it is not a regular file; OSError if
+    the folder cannot be written.
     """
     lock = OutputLock(Path(folder) / LOCK_NAME)
     lock.take()
@@ -72,61 +51,71 @@ def output_lock(folder: str | Path) -> Iterator[OutputLock]:
 
 
 def lock_in(folder: str | Path) -> str:
-    """Who made the lock of a folder, which may have ended since; empty: none can be read."""
+    """Description of the holder of a folder's lock, dead or alive; empty without a readable lock.
+
+    Raises: UserError if the lock is not a regular file.
+    """
     try:
-        text = _text(Path(folder) / LOCK_NAME)
+        text = _read(Path(folder) / LOCK_NAME)
     except OSError:
         return ""
-    return "" if text is None else _named(text)
+    return "" if text is None else _described(text)
 
 
 class OutputLock:
-    """The lock file `path`, once taken; `output_lock` is the way to it."""
+    """The lock file `path` once it is taken; use it through `output_lock`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.holder = _this_process()
-        self._file = -1
+        self.holder = this_process()
+        self._file: FileIO | None = None
         self._beats = 0
         self._lost = ""
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat_on, name="output-lock", daemon=True)
+        self._thread = threading.Thread(target=self._keep_beating, name="output-lock", daemon=True)
 
     def take(self) -> None:
-        """Make the file, in place of a stale one too. Raises: UserError, OSError."""
+        """Create the file, in place of a stale one if need be. Raises: UserError, OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        while not _make(self.path, self.holder):
-            text = _text(self.path)
+        for _ in range(_ATTEMPTS):
+            self._file = _create(self.path, self.holder)
+            if self._file is not None:
+                self._thread.start()
+                return
+            text = _read(self.path)
             if text is None:
                 continue
             if not _is_stale(self.path, text):
                 raise UserError(
-                    f"OUTPUT_DIR {self.path.parent} belongs to another training, {_named(text)}; "
-                    "wait for its end, stop it, or set another OUTPUT_DIR"
+                    f"OUTPUT_DIR {self.path.parent} belongs to another training, "
+                    f"{_described(_read(self.path) or text)}; wait for its end, stop it, or set "
+                    "another OUTPUT_DIR"
                 )
             if _remove(self.path, text):
-                logger.warning("%s: taken over from %s, which has ended", self.path, _named(text))
-        self._file = os.open(self.path, os.O_WRONLY)
-        self._thread.start()
+                logger.warning("%s: taken over from %s, which ended", self.path, _described(text))
+        raise UserError(
+            f"the lock {self.path} could not be taken in {_ATTEMPTS} attempts; stop the other "
+            "trainings in this folder, or set another OUTPUT_DIR"
+        )
 
     def release(self) -> None:
-        """Remove the file, unless another training has taken it over."""
-        if os.getpid() != self.holder.pid:
+        """Remove the file, unless another training has taken the lock over."""
+        if os.getpid() != self.holder.pid or self._file is None:
             return
         self._ended.set()
         self._thread.join(BEAT_SEC)
         if not self._thread.is_alive():
-            # Else it hangs in the file system, and may still write to what it has open.
-            os.close(self._file)
-        text = _text(self.path)
-        if text is not None and _token(text) == self.holder.token:
-            with suppress(OSError):
+            # Otherwise the thread hangs in the file system and may still write.
+            self._file.close()
+        with suppress(OSError, UserError):
+            text = _read(self.path)
+            if text is not None and _token(text) == self.holder.token:
                 _remove(self.path, text)
 
     def check(self) -> None:
-        """Raises: UserError where another training has taken the lock over in the meantime.
+        """Raise UserError if another training has taken the lock over.
 
-        That happens to a process that was stopped for longer than STALE_SEC and then went on.
+        That happens to a process that was suspended for longer than STALE_SEC.
         """
         if self._lost:
             raise UserError(
@@ -134,172 +123,110 @@ class OutputLock:
                 f"{self._lost}, while this one gave no sign of life; resume in another OUTPUT_DIR"
             )
 
-    def _beat_on(self) -> None:
-        while not self._ended.wait(BEAT_SEC):
+    def _keep_beating(self) -> None:
+        while not self._lost and not self._ended.wait(BEAT_SEC):
             try:
                 self._beat()
-            except OSError as error:
-                logger.warning("%s: no beat written (%s)", self.path, error.strerror or error)
+            except (OSError, UserError) as error:
+                logger.warning("%s: no beat written (%s)", self.path, error)
 
     def _beat(self) -> None:
-        """Count on in the file, in place: a file that has become another's is not touched."""
-        text = _text(self.path)
-        if self._ended.is_set():
+        """Increase the count, in the open file: one that replaced it is not touched."""
+        text = _read(self.path)
+        if self._ended.is_set() or self._file is None:
             return
-        if text is None and _make(self.path, self.holder):
-            os.close(self._file)
-            self._file = os.open(self.path, os.O_WRONLY)
-        elif text is not None and _token(text) != self.holder.token:
-            self._lost = _named(text)
-            self._ended.set()
+        if text is None:
+            # Somebody deleted it.
+            self._file = _create(self.path, self.holder) or self._file
+        elif _token(text) != self.holder.token:
+            self._lost = _described(text)
             logger.error("%s: taken over by %s", self.path, self._lost)
             return
         self._beats += 1
-        os.pwrite(self._file, _beat_line(self._beats), len(_first_line(self.holder)))
-        os.fsync(self._file)
+        self._file.seek(0)
+        self._file.write(_content(self.holder, self._beats))
+        os.fsync(self._file.fileno())
 
 
-def _this_process() -> Holder:
-    host = socket.gethostname()
-    boot = _system_text("/proc/sys/kernel/random/boot_id")
-    return Holder(
-        host=host,
-        machine=f"{host} {boot} {_process_space()}",
-        pid=os.getpid(),
-        started=_started(os.getpid()) or "",
-        since=time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        token=uuid.uuid4().hex,
-    )
+def _content(holder: Holder, beats: int) -> bytes:
+    """The holder and the count; the length never changes."""
+    return holder.encode() + b"%020d\n" % beats
 
 
-def _process_space() -> str:
-    """Containers of one machine number their processes each for itself."""
+def _create(path: Path, holder: Holder) -> FileIO | None:
+    """Create and open a lock file; None if the path exists."""
     try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
-def _system_text(path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> str | None:
-    """When a process of this machine started, "" where that is not told, None if it has ended."""
-    try:
-        # The name of the program, in brackets, may hold anything; 22 fields in all, from 1.
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if state in _ENDED else fields[18]
-    except OSError:
-        pass
-    if Path("/proc/self/stat").exists():
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return ""
-
-
-def _first_line(holder: Holder) -> bytes:
-    return json.dumps(asdict(holder)).encode() + b"\n"
-
-
-def _beat_line(beats: int) -> bytes:
-    """Of one length, so that it is overwritten in place."""
-    return b"%020d\n" % beats
-
-
-def _make(path: Path, holder: Holder) -> bool:
-    """Make a lock file with its content, or False where there is one."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    content = _first_line(holder) + _beat_line(0)
-    try:
-        temporary.write_bytes(content)
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        except OSError:
-            return _make_without_links(path, content)
-        return True
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _make_without_links(path: Path, content: bytes) -> bool:
-    """For file systems without hard links: there is a moment in which the file is empty."""
-    try:
-        with path.open("xb") as file:
-            file.write(content)
+        file = FileIO(path, "x")
     except FileExistsError:
-        return False
-    return True
-
-
-def _text(path: Path) -> str | None:
-    """The content of a lock file, None if there is none."""
+        return None
     try:
-        return path.read_text(errors="replace")
+        file.write(_content(holder, 0))
+    except OSError:
+        file.close()
+        path.unlink(missing_ok=True)
+        raise
+    return file
+
+
+def _read(path: Path) -> str | None:
+    """Content of a lock file, None if it does not exist.
+
+    Raises: UserError if it is not a regular file.
+    """
+    try:
+        # Opening a pipe would block, and a device may have no end.
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise UserError(f"{path} is not a regular file but a link, pipe or device; remove it")
+        with path.open("rb") as file:
+            return file.read(_MOST_BYTES).decode(errors="replace")
     except FileNotFoundError:
         return None
 
 
-def _holder(text: str) -> Holder | None:
-    """None for a file that was cut short."""
-    try:
-        return Holder(**json.loads(text.partition("\n")[0]))
-    except (ValueError, TypeError):
-        return None
-
-
-def _named(text: str) -> str:
-    return str(_holder(text) or "whose lock file cannot be read")
+def _described(text: str) -> str:
+    return str(decode(text) or "a process that its lock file does not name")
 
 
 def _token(text: str) -> str:
-    holder = _holder(text)
+    holder = decode(text)
     return holder.token if holder else "unreadable"
 
 
 def _is_stale(path: Path, text: str) -> bool:
     """Whether the holder of the lock file `path`, which had the content `text`, has ended."""
-    holder, here = _holder(text), _this_process()
-    if holder is not None and holder.machine == here.machine:
-        return _started(holder.pid) != holder.started
-    logger.warning("%s: is %s alive? Watching for %.0f s", path, _named(text), STALE_SEC)
+    holder = decode(text)
+    if holder is not None and holder.is_on_this_machine():
+        return not holder.is_running()
+    logger.warning("%s: is %s alive? Watching for %.0f s", path, _described(text), STALE_SEC)
     end = time.monotonic() + STALE_SEC
     while time.monotonic() < end:
         time.sleep(min(1.0, STALE_SEC / 10))
-        if _text(path) != text:
+        if _read(path) != text:
             return False
     return True
 
 
 def _remove(path: Path, text: str) -> bool:
-    """Remove a lock file if it still is the one that had the content `text`.
+    """Remove a lock file if its content is still `text`; False if it is not, or not yet possible.
 
-    Who removes it holds a claim, a lock file of its own that is named after the one to remove.
+    Needs a claim, which is a lock file named after the one to remove: of two processes that find a
+    lock stale, the slower one must not remove the new lock of the other.
     """
-    claim, holder = path.with_name(f"{LOCK_NAME}.{_token(text)}"), _this_process()
-    while not _make(claim, holder):
-        other = _text(claim)
-        if other is None:
-            return False
-        if not _is_stale(claim, other):
+    claim, holder = path.with_name(f"{LOCK_NAME}.{_token(text)}"), this_process()
+    file = _create(claim, holder)
+    if file is None:
+        other = _read(claim)
+        if other is not None and _is_stale(claim, other):
+            _remove(claim, other)
+        else:
             time.sleep(0.01)
-            return False
-        _remove(claim, other)
+        return False
+    file.close()
     try:
-        if _text(path) != text:
+        if _read(path) != text:
             return False
         path.unlink()
         return True
     finally:
-        if _token(_text(claim) or "") == holder.token:
+        if _token(_read(claim) or "") == holder.token:
             claim.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from fvcore.common.config import CfgNode
 
 from slowfast.config import log_notes
-from slowfast.engine.processes.launch import Place
+from slowfast.engine.processes.launch import ProcessInfo
 from slowfast.engine.processes.output_lock import output_lock
 from slowfast.engine.processes.rendezvous import Meeting, cannot_meet, meet
 from slowfast.utils import distributed
@@ -34,7 +34,7 @@ _GAVE_UP_WAITING = ("Timed out waiting", "wait timeout after")
 
 
 @contextmanager
-def prepared(cfg: CfgNode, place: Place) -> Iterator[Callable[[], None]]:
+def prepared(cfg: CfgNode, process: ProcessInfo) -> Iterator[Callable[[], None]]:
     """Device, process group, log and seeds of one process; in training, the lock of OUTPUT_DIR.
 
     Yields what raises UserError once another training has taken the lock over.
@@ -42,17 +42,17 @@ def prepared(cfg: CfgNode, place: Place) -> Iterator[Callable[[], None]]:
     The group is taken down after success only: after a failure of one process, taking it down
     would wait for the others (nccl).
     """
-    if place.device.type == "cuda":
-        torch.cuda.set_device(place.device)
+    if process.device.type == "cuda":
+        torch.cuda.set_device(process.device)
         # fp32 means fp32: convolutions would use TF32 otherwise.
         torch.backends.cudnn.allow_tf32 = False
-    meeting = _join_group(cfg, place) if place.world_size > 1 else None
+    meeting = _join_group(cfg, process) if process.world_size > 1 else None
     try:
         with _lock_output(cfg) if cfg.TRAIN.ENABLE else nullcontext(_unlocked) as check_lock:
             _open_output(cfg)
             torch.manual_seed(cfg.RNG_SEED)
             np.random.seed(cfg.RNG_SEED % 2**32)
-            _log_environment(cfg, place)
+            _log_environment(cfg, process)
             log_notes(cfg)
             yield check_lock
     except RuntimeError as error:
@@ -71,14 +71,14 @@ def prepared(cfg: CfgNode, place: Place) -> Iterator[Callable[[], None]]:
         dist.destroy_process_group()
 
 
-def _join_group(cfg: CfgNode, place: Place) -> Meeting:
-    meeting = meet(place, cfg.DISTRIBUTED.TIMEOUT)
+def _join_group(cfg: CfgNode, process: ProcessInfo) -> Meeting:
+    meeting = meet(process, cfg.DISTRIBUTED.TIMEOUT)
     try:
         distributed.join_group(
-            meeting.store, place.rank, place.world_size, meeting.timeout, place.device
+            meeting.store, process.rank, process.world_size, meeting.timeout, process.device
         )
     except (RuntimeError, ValueError) as error:
-        raise UserError(cannot_meet(place, str(error).splitlines()[0])) from error
+        raise UserError(cannot_meet(process, str(error).splitlines()[0])) from error
     return meeting
 
 
@@ -126,18 +126,18 @@ def _not_writable(cfg: CfgNode, error: OSError) -> str:
     return f"OUTPUT_DIR {cfg.OUTPUT_DIR} cannot be written: {error.strerror}; set another"
 
 
-def _log_environment(cfg: CfgNode, place: Place) -> None:
+def _log_environment(cfg: CfgNode, process: ProcessInfo) -> None:
     logger.info(
         "python %s, torch %s, %s; %d process(es), started by %s",
         platform.python_version(),
         torch.__version__,
-        torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else "cpu",
-        place.world_size,
-        "a launcher" if place.launched else "this command",
+        torch.cuda.get_device_name(process.device) if process.device.type == "cuda" else "cpu",
+        process.world_size,
+        "a launcher" if process.launched else "this command",
     )
-    if place.launched and cfg.NUM_GPUS not in (0, place.world_size):
+    if process.launched and cfg.NUM_GPUS not in (0, process.world_size):
         logger.info(
             "NUM_GPUS %d is not obeyed: the launcher started %d processes",
             cfg.NUM_GPUS,
-            place.world_size,
+            process.world_size,
         )

@@ -1,7 +1,4 @@
-"""A batch in parts, and what a task made of the parts as if of the whole.
-
-Legend: N rows of a part.
-"""
+"""Batches in a step: copied to the device, split into parts, and the parts' results joined."""
 
 from __future__ import annotations
 
@@ -15,8 +12,34 @@ from torch import Tensor
 from slowfast.tasks.base import StepOutput
 
 
+class DeviceCopies:
+    """Copies batches to a device on a separate stream, which overlaps with compute.
+
+    The overlap needs pinned memory. Use one object for a whole training: memory is reused on the
+    stream that it was first allocated for.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def __call__(self, batch: Any) -> Any:
+        """`batch` on the device, ready for the current stream."""
+        if self._stream is None:
+            return batch.to(self._device)
+        with torch.cuda.stream(self._stream):
+            moved = batch.to(self._device)
+        current = torch.cuda.current_stream(self._device)
+        current.wait_stream(self._stream)
+        for tensor in tensors(moved):
+            if tensor.is_cuda:
+                # Its memory is not reused before the current stream is done with it.
+                tensor.record_stream(current)
+        return moved
+
+
 def split(batch: Any, parts: int) -> list[Any]:
-    """A batch (a dataclass whose tensors all have a row per clip) as up to `parts` smaller ones."""
+    """Split a batch, a dataclass of tensors with a row per clip, into at most `parts` batches."""
     rows = len(next(tensors(batch)))
     size = -(-rows // parts)
     return [_rows(batch, slice(start, start + size)) for start in range(0, rows, size)]
@@ -46,7 +69,7 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 
 def joined(outputs: Sequence[Any], join: Callable[[list[Tensor]], Tensor] = torch.cat) -> Any:
-    """Outputs of a model (tensors in lists and named tuples) as one, tensor by tensor."""
+    """Join outputs of a model (tensors in lists and named tuples), tensor by tensor."""
     first = outputs[0]
     if isinstance(first, Tensor):
         return join(list(outputs))
@@ -57,7 +80,10 @@ def joined(outputs: Sequence[Any], join: Callable[[list[Tensor]], Tensor] = torc
 
 
 def merged(steps: Sequence[StepOutput], shares: Sequence[float]) -> StepOutput:
-    """Of the parts of a batch, each with its share of the clips: means of scalars, all rows."""
+    """Merge the steps of a batch's parts: scalars are means weighted by `shares`, rows are joined.
+
+    shares: fraction of the batch's clips in each part.
+    """
 
     def mean(values: Sequence[Tensor]) -> Tensor:
         return torch.stack([v.detach() * w for v, w in zip(values, shares, strict=True)]).sum(0)

@@ -14,7 +14,6 @@ from slowfast.datasets.build import VideoDataset, build_dataset
 from slowfast.datasets.registry import JOINED_REGISTRY
 from slowfast.engine.checkpoint import load_test_weights
 from slowfast.engine.testing.cross_view import cross_view_results, read_cross_view_labels
-from slowfast.engine.testing.evaluated_model import ready_for_test
 from slowfast.engine.testing.features import (
     FeatureSet,
     TestedView,
@@ -23,6 +22,7 @@ from slowfast.engine.testing.features import (
 )
 from slowfast.engine.testing.fingerprint import weights_digest
 from slowfast.engine.testing.retrieval import read_retrieval_lists, retrieval_results
+from slowfast.engine.testing.view_scoring import ready_for_test
 from slowfast.engine.testing.zero_shot import encode_class_names, zero_shot_results
 from slowfast.evaluation.tables import format_task
 from slowfast.models.build import build_model, build_test_model

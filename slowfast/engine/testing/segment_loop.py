@@ -12,11 +12,11 @@ from slowfast.datasets.build import VideoDataset
 from slowfast.datasets.loading.loader import build_loader
 from slowfast.datasets.selection import Selection
 from slowfast.datasets.types import SegmentViews
-from slowfast.engine.monitor.progress_bar import progress_line
 from slowfast.engine.testing import shards
 from slowfast.engine.testing.fingerprint import Key
 from slowfast.engine.testing.shards import Found, Record, ShardWriter
 from slowfast.utils import distributed
+from slowfast.utils.progress import progress_line
 
 logger = logging.getLogger(__name__)
 

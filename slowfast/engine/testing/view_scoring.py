@@ -1,18 +1,36 @@
-"""Scores of one segment: its views in chunks through the model, joined in float64."""
+"""Scores of a test segment: the model prepared for it, views in chunks, joined in float64."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.types import SegmentViews
+from slowfast.engine.step.precision import set_precision
 from slowfast.evaluation.ensemble import ViewEnsemble
+from slowfast.models.norms import fold_batch_norms
+
+logger = logging.getLogger(__name__)
+
+
+def ready_for_test(model: nn.Module, cfg: CfgNode, device: torch.device) -> nn.Module:
+    """Put the model on its device, in eval mode, TEST.FOLD_BN and TEST.PRECISION.
+
+    Call after loading the weights: folded batch norms take none.
+    """
+    model.to(device).eval()
+    if cfg.TEST.FOLD_BN:
+        logger.info("%d batch norms folded into convolutions", fold_batch_norms(model))
+    set_precision(model, cfg.TEST.PRECISION, device)
+    return model
 
 
 @dataclass

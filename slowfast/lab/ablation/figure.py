@@ -16,28 +16,27 @@ def draw_figure(comparison: Comparison, out: Path) -> list[Path]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    plan = comparison.plan
-    pairs = [pair for pair in plan.comparisons if pair in comparison.differences["all"]]
+    gains = comparison.values[comparison.values.reference != ""]
+    pairs = list(dict.fromkeys(zip(gains.arm, gains.reference, strict=True)))
     figure = Figure(figsize=(10, 1.6 + 0.55 * max(len(pairs), 1)), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(KINDS), sharey=True)
+    middle = (len(comparison.sizes) - 1) / 2
     for panel, kind in zip(panels, KINDS, strict=True):
         panel.axvline(0, color="#999999", linewidth=1)
-        for number, subset in enumerate(comparison.sizes):
-            gains = [comparison.differences[subset][pair][kind] for pair in pairs]
-            middle = (len(comparison.sizes) - 1) / 2
+        for number, (subset, size) in enumerate(comparison.sizes.items()):
+            # In the order of `pairs`, which every subset has.
+            shown = gains[(gains.subset == subset) & (gains.kind == kind)]
+            below, above = shown.value - shown.low, shown.high - shown.value
             panel.errorbar(
-                [gain.value for gain in gains],
+                shown.value,
                 [row + _SPREAD * (number - middle) for row in range(len(pairs))],
-                xerr=[
-                    [max(gain.value - gain.low, 0) for gain in gains],
-                    [max(gain.high - gain.value, 0) for gain in gains],
-                ],
+                xerr=[below.clip(lower=0), above.clip(lower=0)],
                 fmt="o",
                 markersize=4,
                 linewidth=1.5,
                 color=_COLOURS[subset],
-                label=f"{subset} ({comparison.sizes[subset]} segments)",
+                label=f"{subset} ({size} segments)",
             )
         panel.set_title(f"{kind} top-1")
         panel.set_xlabel("difference, points")
@@ -49,9 +48,9 @@ def draw_figure(comparison: Comparison, out: Path) -> list[Path]:
     panels[0].set_ylim(max(len(pairs), 1) - 0.5, -0.5)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    seeds = sorted({m["verb"].seeds for m in comparison.means["all"].values()})
+    seeds = sorted(set(comparison.means.seeds))
     figure.suptitle(
-        f"{plan.path.stem}: paired differences, 95 % intervals over "
+        f"{comparison.plan.path.stem}: paired differences, 95 % intervals over "
         f"{' or '.join(map(str, seeds))} seeds and the segments"
     )
     paths = [out / "figure.png", out / "figure.svg"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -14,12 +15,18 @@ from fvcore.common.config import CfgNode
 
 import slowfast
 from slowfast.lab.ablation.plan import CHECKPOINT_OF
+from slowfast.models.registry import model_spec
 from slowfast.utils.paths import join, local_path
 
 PARTS = ("code", "config", "data")
 # No run imports it; the sample that a part of it makes is data.
 NOT_IN_A_RUN = ("lab",)
 _SAMPLE_MARKER = "sample.json"
+# Frames are too many to read; their lists and annotations tell data sets apart.
+_FRAMES = (
+    *(".jpg", ".jpeg", ".png", ".mp4", ".avi", ".mkv", ".mov", ".webm"),
+    *(".tar", ".zip", ".gz"),
+)
 
 Fingerprint = dict[str, str]
 
@@ -58,24 +65,18 @@ def data_files(cfg: CfgNode) -> list[Path]:
     Frames are not read; a rendered sample is known by its marker. Of annotations in the folder of a
     URL, which cannot be listed, the config's hash has the address.
     """
-    lists = []
-    uses_exo = cfg.SUML.ENABLE
-    for dataset, names in (
-        (cfg.TRAIN.DATASET, (cfg.TRAIN.TRAIN_DATA_LIST, cfg.TRAIN.VAL_DATA_LIST)),
-        (cfg.TEST.DATASET if cfg.TEST.ENABLE else "", (cfg.TEST.DATA_LIST,)),
-    ):
-        if dataset == cfg.EXO.DATASET:
-            uses_exo = True
-        elif dataset:
-            lists += [join(cfg.DATA.PATH_TO_DATA_DIR, name) for name in names]
-    files = {
-        *(local_path(path, "DATA.PATH_TO_DATA_DIR") for path in lists),
-        *_markers(Path(cfg.DATA.PATH_TO_DATA_DIR)),
-    }
-    if uses_exo:
+    files = set()
+    views = model_spec(cfg).views
+    if "ego" in views:
+        folder = cfg.DATA.PATH_TO_DATA_DIR
+        lists = {cfg.TRAIN.TRAIN_DATA_LIST, cfg.TRAIN.VAL_DATA_LIST}
+        lists |= {cfg.TEST.DATA_LIST} if cfg.TEST.ENABLE else set()
+        paths = [join(folder, name) for name in lists if name]
+        files |= {local_path(path, "DATA.PATH_TO_DATA_DIR") for path in paths}
+        files |= {*_markers(Path(folder))}
+    if "exo" in views:
         root = Path(cfg.EXO.PATH_TO_DATA_DIR)
-        files |= {path for path in (root / "annotations").rglob("*") if path.is_file()}
-        files |= {*_markers(root)}
+        files |= {*_annotations(root), *_markers(root)}
     if cfg.SUML.ENABLE:
         files |= {local_path(cfg.SUML.PAIRS.FILE, "SUML.PAIRS.FILE")}
     weights = (cfg.TRAIN.CHECKPOINT_FILE_PATH, cfg.EXO.CHECKPOINT_FILE_PATH)
@@ -92,8 +93,19 @@ def difference(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]
     return [part for part in PARTS if found.get(part) != wanted[part]]
 
 
+@lru_cache(maxsize=64)
+def _annotations(root: Path) -> tuple[Path, ...]:
+    """All files below a folder except frames; searched once, as there may be a million frames."""
+    return tuple(
+        Path(folder, name)
+        for folder, _, names in os.walk(root)
+        for name in names
+        if not name.lower().endswith(_FRAMES)
+    )
+
+
 def _markers(folder: Path) -> list[Path]:
-    """The marker of the rendered sample that the folder lies in."""
+    """The marker of the rendered sample that the folder is part of."""
     return [
         parent / _SAMPLE_MARKER
         for parent in (folder, *folder.parents)

@@ -8,8 +8,8 @@ import logging
 from pathlib import Path
 
 from slowfast.lab.ablation.plan import PartList, Plan
-from slowfast.lab.ablation.text_files import write_text
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_text
 from slowfast.utils.paths import input_path
 
 logger = logging.getLogger(__name__)

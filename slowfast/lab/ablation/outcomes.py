@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
 from slowfast.datasets.sources.epic_annotations import read_segments
@@ -19,7 +19,7 @@ from slowfast.evaluation.predictions import read_predictions, select
 from slowfast.lab.ablation.plan import Arm, Plan
 from slowfast.lab.ablation.runs import Run, read_record
 from slowfast.utils.errors import UserError
-from slowfast.utils.paths import InputPath, join
+from slowfast.utils.paths import join
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,31 @@ class Outcomes:
     subsets: dict[str, NDArray[np.bool_]]
 
 
-def read_outcomes(plan: Plan, runs: Sequence[Run]) -> Outcomes:
-    """Raises: UserError where no run that tests is finished, or a file does not fit the list."""
+class Labels(NamedTuple):
+    """Segments of the test list, and of the training list of the base arm."""
+
+    tested: list[Segment]
+    trained: list[Segment]
+
+
+def read_labels(plan: Plan) -> Labels:
+    """Raises: UserError for a list that is missing or has no labels."""
     base = plan.arm(plan.compare_to).cfg
-    annotations = base.DATA.PATH_TO_DATA_DIR
-    segments = _labelled(join(annotations, base.TEST.DATA_LIST), base)
-    trained = _labelled(join(annotations, base.TRAIN.TRAIN_DATA_LIST), base)
+    tested, trained = (
+        read_segments(
+            join(base.DATA.PATH_TO_DATA_DIR, name),
+            epic_100=base.DATA.EPIC_100,
+            num_classes=base.MODEL.NUM_CLASSES_LIST,
+            labelled=True,
+        )
+        for name in (base.TEST.DATA_LIST, base.TRAIN.TRAIN_DATA_LIST)
+    )
+    return Labels(tested, trained)
+
+
+def read_outcomes(plan: Plan, runs: Sequence[Run]) -> Outcomes:
+    """Raises: UserError if no run that tests is finished, or a file does not fit the list."""
+    segments, trained = read_labels(plan)
     combinations = {_combination(segment) for segment in trained}
     seen = np.array([_combination(segment) in combinations for segment in segments])
     subsets = {"all": np.ones(len(segments), dtype=bool)}
@@ -87,15 +106,6 @@ def _hits(run: Run, segments: Sequence[Segment]) -> dict[str, NDArray[np.bool_]]
 def _is_finished(run: Run) -> bool:
     record = read_record(run.folder)
     return record is not None and record.finished
-
-
-def _labelled(path: InputPath, cfg: CfgNode) -> list[Segment]:
-    return read_segments(
-        path,
-        epic_100=cfg.DATA.EPIC_100,
-        num_classes=cfg.MODEL.NUM_CLASSES_LIST,
-        labelled=True,
-    )
 
 
 def _combination(segment: Segment) -> tuple[int, int]:

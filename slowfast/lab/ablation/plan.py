@@ -14,6 +14,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config import load_config
 from slowfast.engine.preflight.run_rules import validate_run
+from slowfast.models.registry import model_spec
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import InputPath, join
 
@@ -183,11 +184,26 @@ def _check_arms(plan: Plan) -> None:
             "set one TEST.DATA_LIST and DATA.PATH_TO_DATA_DIR for all"
         )
     for arm in plan.scored:
-        if arm.cfg.TEST.DATASET != "epickitchen" or not arm.cfg.TEST.SAVE_PREDICT_PATH:
+        if reason := _without_predictions(arm.cfg):
             raise UserError(
-                f"arms.{arm.name} leaves no predictions to compare; set TEST.DATASET epickitchen "
-                "and a TEST.SAVE_PREDICT_PATH, or TEST.ENABLE False"
+                f"arms.{arm.name} leaves no predictions to compare: {reason}, or set "
+                "TEST.ENABLE False"
             )
+
+
+def _without_predictions(cfg: CfgNode) -> str:
+    """Why a test writes no predictions file, and the fix; empty if it writes one."""
+    if not cfg.TEST.SAVE_PREDICT_PATH:
+        return "TEST.SAVE_PREDICT_PATH is empty; name a file"
+    if cfg.TEST.TASK != "recognition":
+        return f"TEST.TASK is {cfg.TEST.TASK}; set it to recognition"
+    heads = model_spec(cfg).heads(cfg)
+    if len(heads) != 2 or any(head.multi_label for head in heads):
+        return (
+            f"MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME} with MODEL.LOSS_FUNC {cfg.MODEL.LOSS_FUNC} "
+            "does not predict one verb and one noun per segment; choose another model"
+        )
+    return ""
 
 
 def _part_list(name: Any, content: Any) -> PartList:

@@ -1,86 +1,15 @@
-"""What the user sees while runs go on: lines of progress bars on a terminal, else log lines."""
+"""Progress of an ablation: the trained share of a run, and the expected end of all runs."""
 
 from __future__ import annotations
 
 import json
-import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from slowfast.utils.logging import JSON_PREFIX
 
-logger = logging.getLogger(__name__)
-
 _TAIL_BYTES = 20_000
-
-
-@dataclass(frozen=True)
-class Running:
-    """name: of the run. share: of its training that is done, 0 to 1."""
-
-    name: str
-    share: float
-
-
-class Display(Protocol):
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        ...
-
-    def show(self, done: int, total: int, running: Sequence[Running], left_sec: float) -> None:
-        """The state at this moment; left_sec: expected time to the end, NaN while unknown."""
-        ...
-
-
-class LogDisplay:
-    """Only the lines that stay."""
-
-    def say(self, text: str) -> None:
-        logger.info("%s", text)
-
-    def show(self, done: int, total: int, running: Sequence[Running], left_sec: float) -> None:
-        pass
-
-
-@contextmanager
-def terminal_display() -> Iterator[Display]:
-    """A bar of runs with the expected end, and below it a bar for each run that goes on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn
-
-    console = Console(stderr=True)
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(24),
-        TextColumn("{task.percentage:>3.0f} %  {task.fields[text]}"),
-    ]
-    with Progress(*columns, console=console, transient=True) as progress:
-        whole = progress.add_task("ablation", total=1.0, text="")
-        lines: list[TaskID] = []
-
-        class _Terminal:
-            def say(self, text: str) -> None:
-                console.print(text, highlight=False, markup=False)
-
-            def show(
-                self, done: int, total: int, running: Sequence[Running], left_sec: float
-            ) -> None:
-                text = f"{done}/{total} runs, {expected_end(left_sec)}"
-                share = (done + sum(run.share for run in running)) / max(total, 1)
-                progress.update(whole, completed=share, text=text)
-                while len(lines) < len(running):
-                    lines.append(progress.add_task("", total=1.0, text=""))
-                for number, line in enumerate(lines):
-                    if visible := number < len(running):
-                        run = running[number]
-                        progress.update(line, description=f"  {run.name}", completed=run.share)
-                    progress.update(line, visible=visible)
-
-        yield _Terminal()
 
 
 def expected_end(left_sec: float) -> str:

@@ -1,105 +1,85 @@
-"""The comparison of the arms, and its Markdown, LaTeX, CSV and JSON."""
+"""The comparison of the arms as one table of values, and the files that show it."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
+import pandas as pd
 
 from slowfast.evaluation.epic import KINDS
 from slowfast.evaluation.tables import MISSING
 from slowfast.lab.ablation.fingerprint import PARTS
-from slowfast.lab.ablation.outcomes import ArmOutcome, Outcomes
+from slowfast.lab.ablation.outcomes import Outcomes
 from slowfast.lab.ablation.plan import Plan
 from slowfast.lab.ablation.runs import Run
-from slowfast.lab.ablation.statistics import (
-    RESAMPLES,
-    Difference,
-    Mean,
-    mean_over_seeds,
-    paired_difference,
-)
-from slowfast.lab.ablation.text_files import write_text
-from slowfast.utils.files import write_json
+from slowfast.lab.ablation.statistics import RESAMPLES, mean_over_seeds, paired_difference
+from slowfast.utils.files import write_json, write_text
 
 ESTIMATOR = (
     "top-1 in percent, mean ± standard deviation over seeds; differences are paired by seed and "
     "segment, with 95 % intervals over seeds and segments (both resampled, "
     f"{RESAMPLES} times)"
 )
-
 _COLUMNS = (
     *("arm", "reference", "subset", "segments", "kind", "seeds"),
     *("value", "deviation", "low", "high"),
 )
-
-
-@dataclass(frozen=True)
-class _Style:
-    """How signs are written; `bold` has a place {} for the text."""
-
-    plus_minus: str
-    minus: str
-    bold: str
-
-
-_MARKDOWN = _Style("±", "-", "**{}**")
-_LATEX = _Style(r"$\pm$", "$-$", r"\textbf{{{}}}")
+_TITLES = {"all": "All", "seen": "Seen combinations", "unseen": "Unseen combinations"}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """means[subset][arm][kind]; differences[subset][(arm, reference)][kind].
+    """All arms on all subsets.
 
+    values: one row per arm, reference, subset and kind. With an empty reference it is the mean of
+        the arm (value, deviation), else its difference to the reference (value, low, high).
     sizes: segments of each subset. best: the arm with the highest mean of verb and noun.
     """
 
     plan: Plan
+    values: pd.DataFrame
     sizes: dict[str, int]
-    means: dict[str, dict[str, dict[str, Mean]]]
-    differences: dict[str, dict[tuple[str, str], dict[str, Difference]]]
     best: str
+
+    @property
+    def means(self) -> pd.DataFrame:
+        return self.values[self.values.reference == ""]
 
 
 def compare(plan: Plan, outcomes: Outcomes, resamples: int = RESAMPLES) -> Comparison:
     """All arms on all subsets; a difference is over the seeds that both arms have."""
-    means: dict[str, dict[str, dict[str, Mean]]] = {}
-    differences: dict[str, dict[tuple[str, str], dict[str, Difference]]] = {}
-    for subset, mask in outcomes.subsets.items():
-        means[subset] = {
-            name: {kind: mean_over_seeds(arm.hits[kind][:, mask]) for kind in KINDS}
-            for name, arm in outcomes.arms.items()
-        }
-        differences[subset] = {}
-        for pair in plan.comparisons:
-            if rows := _common_rows(outcomes, *pair):
-                arm, reference = (outcomes.arms[name].hits for name in pair)
-                differences[subset][pair] = {
-                    kind: paired_difference(
-                        arm[kind][rows[0]][:, mask], reference[kind][rows[1]][:, mask], resamples
-                    )
-                    for kind in KINDS
-                }
-    whole = means["all"]
-    best = max(whole, key=lambda name: whole[name]["verb"].value + whole[name]["noun"].value)
+    values = pd.DataFrame(_rows(plan, outcomes, resamples), columns=_COLUMNS)
+    whole = values[(values.subset == "all") & (values.reference == "")]
+    summed = whole[whole.kind.isin(["verb", "noun"])].groupby("arm", sort=False).value.sum()
     sizes = {name: int(mask.sum()) for name, mask in outcomes.subsets.items()}
-    return Comparison(plan, sizes, means, differences, best)
+    return Comparison(plan, values, sizes, str(summed.idxmax()))
 
 
-def _common_rows(outcomes: Outcomes, arm: str, reference: str) -> tuple[list[int], ...] | None:
-    """Rows of the seeds that both arms have, in one order; None where there is none."""
-    found: list[ArmOutcome] = [
-        outcomes.arms[name] for name in (arm, reference) if name in outcomes.arms
-    ]
-    common = sorted({*found[0].seeds} & {*found[1].seeds}) if len(found) == 2 else []
-    if not common:
-        return None
-    return tuple([outcome.seeds.index(seed) for seed in common] for outcome in found)
+def _rows(plan: Plan, outcomes: Outcomes, resamples: int) -> Iterator[dict[str, Any]]:
+    """The rows of `Comparison.values`."""
+    arms = outcomes.arms
+    for subset, mask in outcomes.subsets.items():
+        common = {"subset": subset, "segments": int(mask.sum())}
+        for name, arm in arms.items():
+            for kind in KINDS:
+                mean = mean_over_seeds(arm.hits[kind][:, mask])
+                yield {"arm": name, "reference": "", **common, "kind": kind, **asdict(mean)}
+        for name, reference in plan.comparisons:
+            if name not in arms or reference not in arms:
+                continue
+            seeds = [arms[name].seeds, arms[reference].seeds]
+            shared = sorted({*seeds[0]} & {*seeds[1]})
+            rows = [[own.index(seed) for seed in shared] for own in seeds]
+            for kind in KINDS if shared else ():
+                gain = paired_difference(
+                    arms[name].hits[kind][rows[0]][:, mask],
+                    arms[reference].hits[kind][rows[1]][:, mask],
+                    resamples,
+                )
+                yield {"arm": name, "reference": reference, **common, "kind": kind, **asdict(gain)}
 
 
 def write_report(
@@ -117,82 +97,112 @@ def write_report(
     return [*(out / name for name in texts), written]
 
 
+class _Style(NamedTuple):
+    """How signs are written. bold: has a place {} for the text. escaped: signs of names."""
+
+    plus_minus: str
+    minus: str
+    bold: str
+    escaped: str = ""
+
+    def name(self, text: str) -> str:
+        for sign in self.escaped:
+            text = text.replace(sign, rf"\{sign}")
+        return text
+
+    def cell(self, row: Any) -> str:
+        """A row of `Comparison.values` as text."""
+        if not row.reference:
+            deviation = MISSING if pd.isna(row.deviation) else f"{row.deviation:.1f}"
+            return f"{row.value:.1f} {self.plus_minus} {deviation}"
+        text = f"{row.value:+.1f} [{row.low:+.1f}, {row.high:+.1f}]".replace("-", self.minus)
+        return self.bold.format(text) if row.low > 0 or row.high < 0 else text
+
+
+_MARKDOWN = _Style("±", "-", "**{}**")
+_LATEX = _Style(r"$\pm$", "$-$", r"\textbf{{{}}}", "&%#_")
+
+
+def _tables(comparison: Comparison, style: _Style) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The arms with their differences to the base, and the further comparisons, as text."""
+    plan, base = comparison.plan, comparison.plan.compare_to
+    seeds = {str(row.arm): row.seeds for row in comparison.means.itertuples()}
+    cells = {
+        (row.subset, row.arm, row.reference, row.kind): style.cell(row)
+        for row in comparison.values.itertuples()
+    }
+    arms = [
+        {
+            "segments": subset,
+            "arm": style.name(arm),
+            "": style.name(plan.arm(arm).about),
+            "seeds": seeds[arm],
+        }
+        | {
+            style.name(column): cells.get((subset, arm, reference, kind), "")
+            for kind in KINDS
+            for column, reference in ((kind, ""), (f"{kind} - {base}", base))
+        }
+        for subset in comparison.sizes
+        for arm in seeds
+    ]
+    further = [
+        {"difference": style.name(f"{arm} - {reference}"), "segments": subset}
+        | {kind: cells[subset, arm, reference, kind] for kind in KINDS}
+        for arm, reference in plan.also_compare
+        for subset in comparison.sizes
+        if (subset, arm, reference, KINDS[0]) in cells
+    ]
+    return pd.DataFrame(arms), pd.DataFrame(further)
+
+
 def markdown(comparison: Comparison, runs: Sequence[Run]) -> str:
     """One table per subset, one of the further comparisons, and what was run."""
     plan = comparison.plan
+    arms, further = _tables(comparison, _MARKDOWN)
     parts = [f"# {plan.path.stem}: {plan.about}".rstrip(": "), _legend(comparison)]
     for subset, size in comparison.sizes.items():
-        parts.append(f"## {_title(subset)}: {size} segments")
-        heads = [f"{kind} | {kind} - {plan.compare_to}" for kind in KINDS]
-        lines = [
-            "| arm | | seeds | " + " | ".join(heads) + " |",
-            "|---|---|---:|" + "---:|" * (2 * len(KINDS)),
-        ]
-        for name, means in comparison.means[subset].items():
-            gains = comparison.differences[subset].get((name, plan.compare_to), {})
-            cells = [name, plan.arm(name).about, str(means["verb"].seeds)]
-            for kind in KINDS:
-                cells += [_mean(means[kind], _MARKDOWN), _difference(gains.get(kind), _MARKDOWN)]
-            lines.append("| " + " | ".join(cells) + " |")
-        parts.append("\n".join(lines))
-    if further := _further(comparison, _MARKDOWN):
-        lines = [
-            "| difference | segments | " + " | ".join(KINDS) + " |",
-            "|---|---|---:|---:|---:|",
-        ]
-        lines += ["| " + " | ".join(row) + " |" for row in further]
-        parts += ["## Further comparisons", "\n".join(lines)]
+        table = arms[arms.segments == subset].drop(columns="segments")
+        parts += [f"## {_TITLES[subset]}: {size} segments", _to_markdown(table)]
+    if len(further):
+        parts += ["## Further comparisons", _to_markdown(further)]
     parts.append(f"Highest mean of verb and noun over all segments: {comparison.best}.")
     parts.append("; ".join(f"{part} {' '.join(found)}" for part, found in _made_with(runs).items()))
     return "\n\n".join(parts) + "\n"
 
 
+def _to_markdown(table: pd.DataFrame) -> str:
+    align = ["left", "left", *["right"] * (len(table.columns) - 2)]
+    # Without disable_numparse, tabulate would reformat the numbers among the texts.
+    return str(table.to_markdown(index=False, disable_numparse=True, colalign=align))
+
+
 def latex(comparison: Comparison) -> str:
-    """A tabular of all subsets; needs no package."""
-    plan = comparison.plan
-    columns = "llr" + "rr" * len(KINDS)
-    lines = [f"% {_legend(comparison)}", rf"\begin{{tabular}}{{{columns}}}", r"\hline"]
-    heads = [f"{kind} & $\\Delta$ {kind}" for kind in KINDS]
-    lines.append(" & ".join(["arm", "", "seeds", *heads]) + r" \\ \hline")
-    for subset, size in comparison.sizes.items():
-        title = rf"\emph{{{_title(subset)}, {size} segments}}"
-        lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{{title}}} \\")
-        for name, means in comparison.means[subset].items():
-            gains = comparison.differences[subset].get((name, plan.compare_to), {})
-            cells = [_escaped(name), _escaped(plan.arm(name).about), str(means["verb"].seeds)]
-            for kind in KINDS:
-                cells += [_mean(means[kind], _LATEX), _difference(gains.get(kind), _LATEX)]
-            lines.append(" & ".join(cells) + r" \\")
-        for row in (row for row in _further(comparison, _LATEX) if row[1] == subset):
-            cells = [_escaped(row[0]), "", ""]
-            for text in row[2:]:
-                cells += ["", text]
-            lines.append(" & ".join(cells) + r" \\")
-        lines.append(r"\hline")
-    return "\n".join([*lines, r"\end{tabular}"]) + "\n"
+    """A tabular of the arms on all subsets, and one of the further comparisons."""
+    sizes = ", ".join(f"{subset} {size}" for subset, size in comparison.sizes.items())
+    parts = [f"% {_legend(comparison)}\n% Segments: {sizes}. Needs the package booktabs.\n"]
+    for table, names in zip(_tables(comparison, _LATEX), (3, 2), strict=True):
+        if len(table):
+            align = "l" * names + "r" * (len(table.columns) - names)
+            parts.append(table.to_latex(index=False, column_format=align))
+    return "\n".join(parts)
 
 
 def csv_rows(comparison: Comparison) -> str:
-    """One line per value: arm, reference (empty for a mean), subset, kind."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(_COLUMNS)
-    for subset, size in comparison.sizes.items():
-        for arm, means in comparison.means[subset].items():
-            for kind, mean in means.items():
-                deviation = "" if mean.deviation != mean.deviation else f"{mean.deviation:.4f}"
-                values = [f"{mean.value:.4f}", deviation, "", ""]
-                rows.writerow([arm, "", subset, size, kind, mean.seeds, *values])
-        for (arm, reference), gains in comparison.differences[subset].items():
-            for kind, gain in gains.items():
-                values = [f"{gain.value:.4f}", "", f"{gain.low:.4f}", f"{gain.high:.4f}"]
-                rows.writerow([arm, reference, subset, size, kind, gain.seeds, *values])
-    return text.getvalue()
+    """`Comparison.values`."""
+    return str(comparison.values.to_csv(index=False, float_format="%.4f"))
 
 
 def as_json(comparison: Comparison, outcomes: Outcomes, runs: Sequence[Run]) -> dict[str, Any]:
     """Everything, and what each seed reached."""
     plan = comparison.plan
+    by_seed = [
+        {"arm": name, "seed": seed, "subset": subset, "kind": kind, "value": 100 * hits.mean()}
+        for name, arm in outcomes.arms.items()
+        for subset, mask in outcomes.subsets.items()
+        for kind in KINDS
+        for seed, hits in zip(arm.seeds, arm.hits[kind][:, mask], strict=True)
+    ]
     return {
         "plan": str(plan.path),
         "about": plan.about,
@@ -202,31 +212,12 @@ def as_json(comparison: Comparison, outcomes: Outcomes, runs: Sequence[Run]) -> 
         "segments": comparison.sizes,
         "made_with": _made_with(runs),
         "arms": {
-            name: {
-                "about": plan.arm(name).about,
-                "overrides": list(plan.arm(name).overrides),
-                "seeds": list(arm.seeds),
-                "means": {s: _dicts(comparison.means[s][name]) for s in comparison.sizes},
-                "by_seed": {
-                    subset: {
-                        kind: (100 * arm.hits[kind][:, mask].mean(axis=1)).tolist()
-                        for kind in KINDS
-                    }
-                    for subset, mask in outcomes.subsets.items()
-                },
-            }
-            for name, arm in outcomes.arms.items()
+            name: {"about": plan.arm(name).about, "overrides": list(plan.arm(name).overrides)}
+            for name in outcomes.arms
         },
-        "differences": [
-            {"arm": arm, "reference": reference, "subset": subset, **_dicts(gains)}
-            for subset, pairs in comparison.differences.items()
-            for (arm, reference), gains in pairs.items()
-        ],
+        "values": comparison.values.to_dict("records"),
+        "by_seed": by_seed,
     }
-
-
-def _dicts(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {kind: asdict(value) for kind, value in values.items()}
 
 
 def _made_with(runs: Sequence[Run]) -> dict[str, list[str]]:
@@ -236,43 +227,11 @@ def _made_with(runs: Sequence[Run]) -> dict[str, list[str]]:
     return {part: found for part, found in parts.items() if part != "config"}
 
 
-def _further(comparison: Comparison, style: _Style) -> list[list[str]]:
-    """Rows (arm - reference, subset, one difference per kind) beside those to the base."""
-    return [
-        [f"{arm} - {reference}", subset, *(_difference(gains[kind], style) for kind in KINDS)]
-        for (arm, reference) in comparison.plan.also_compare
-        for subset, pairs in comparison.differences.items()
-        if (gains := pairs.get((arm, reference)))
-    ]
-
-
 def _legend(comparison: Comparison) -> str:
-    counts = [means["verb"].seeds for means in comparison.means["all"].values()]
-    alone = " With one seed the interval is over segments alone." if min(counts) == 1 else ""
+    one_seed = comparison.means.seeds.min() == 1
+    alone = " With one seed the interval is over segments alone." if one_seed else ""
     return (
         f"{ESTIMATOR[0].upper()}{ESTIMATOR[1:]}; bold: the interval excludes zero.{alone} "
         f"Differences are to {comparison.plan.compare_to}. Unseen: verb-noun combinations without "
         "a segment in ego training."
     )
-
-
-def _title(subset: str) -> str:
-    return {"all": "All", "seen": "Seen combinations", "unseen": "Unseen combinations"}[subset]
-
-
-def _mean(mean: Mean, style: _Style) -> str:
-    deviation = MISSING if np.isnan(mean.deviation) else f"{mean.deviation:.1f}"
-    return f"{mean.value:.1f} {style.plus_minus} {deviation}"
-
-
-def _difference(gain: Difference | None, style: _Style) -> str:
-    if gain is None:
-        return ""
-    text = f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]".replace("-", style.minus)
-    return style.bold.format(text) if gain.excludes_zero else text
-
-
-def _escaped(text: str) -> str:
-    for sign in "&%#_":
-        text = text.replace(sign, rf"\{sign}")
-    return text

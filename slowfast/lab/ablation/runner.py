@@ -13,11 +13,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from slowfast.lab.ablation.fingerprint import code_hash
-from slowfast.lab.ablation.progress import Display, Running, expected_end, time_left, trained_share
+from slowfast.lab.ablation.progress import expected_end, time_left, trained_share
 from slowfast.lab.ablation.runs import Record, Run, read_record
 from slowfast.utils.errors import UserError
+from slowfast.utils.progress import Bar, Display
 
 logger = logging.getLogger(__name__)
 
@@ -65,10 +67,32 @@ def locked(out: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-class Runner:
-    """command: words that start a run, before `KEY VALUE ...`.
+class Machine(NamedTuple):
+    """jobs: runs side by side. threads, gpus: of the machine, shared among them."""
 
-    jobs: runs side by side. threads, gpus: of the machine, shared among them.
+    jobs: int = 1
+    threads: int = 1
+    gpus: int = 0
+
+    def share(self, slot: int) -> dict[str, str]:
+        """Environment of the run in slot 0 to jobs - 1: its threads, and its GPUs if any.
+
+        With fewer GPUs than jobs a GPU is shared.
+        """
+        count = str(max(self.threads // self.jobs, 1))
+        share = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+        if self.gpus and self.jobs > 1:
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+            names = visible.split(",") if visible else [str(n) for n in range(self.gpus)]
+            own = names[slot :: self.jobs] or [names[slot % len(names)]]
+            share["CUDA_VISIBLE_DEVICES"] = ",".join(own)
+        return share
+
+
+class Runner:
+    """Runs what is not finished, `machine.jobs` runs at a time.
+
+    command: words that start a run, before `KEY VALUE ...`.
     lock: descriptor that the children inherit.
     """
 
@@ -78,19 +102,14 @@ class Runner:
         command: Sequence[str],
         code: str,
         display: Display,
-        *,
-        jobs: int,
-        threads: int,
-        gpus: int,
+        machine: Machine,
         lock: int,
     ) -> None:
         self._runs = runs
         self._command = list(command)
         self._code = code
         self._display = display
-        self._jobs = jobs
-        self._threads = threads
-        self._gpus = gpus
+        self._machine = machine
         self._lock = lock
         self._children: list[_Child] = []
         self._finished: set[tuple[str, int]] = set()
@@ -131,7 +150,7 @@ class Runner:
     def _start_ready(self, waiting: deque[Run]) -> None:
         """Fill the free slots with runs whose source is there, in their order."""
         for run in list(waiting):
-            if len(self._children) == self._jobs:
+            if len(self._children) == self._machine.jobs:
                 return
             source = (run.arm.after, run.seed)
             if run.arm.after and source in self._failed:
@@ -146,14 +165,14 @@ class Runner:
         self._check_code()
         record = read_record(run.folder) or Record(run.made_with)
         record.write(run.folder)
-        slot = min(set(range(self._jobs)) - {child.slot for child in self._children})
+        slot = min(set(range(self._machine.jobs)) - {child.slot for child in self._children})
         with (run.folder / CONSOLE).open("ab") as console:
             process = subprocess.Popen(
                 [*self._command, *run.overrides],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
-                env=os.environ | share_of_machine(slot, self._jobs, self._threads, self._gpus),
+                env=os.environ | self._machine.share(slot),
                 pass_fds=[self._lock],
                 # A group of its own: an interruption reaches the runner alone, which ends it.
                 start_new_session=True,
@@ -182,7 +201,7 @@ class Runner:
             )
         else:
             console = run.folder / CONSOLE
-            text = "\n".join(f"    {line}" for line in last_lines(console))
+            text = "\n".join(f"    {line}" for line in _last_lines(console))
             self._display.say(
                 f"{run.name}: failed with status {status}; the end of {console}:\n{text}"
             )
@@ -196,18 +215,18 @@ class Runner:
 
     def _time_left(self, waiting: Sequence[Run]) -> float:
         running = [(c.run.arm.name, c.record.seconds + c.seconds) for c in self._children]
-        return time_left([run.arm.name for run in waiting], running, self._seconds, self._jobs)
+        names = [run.arm.name for run in waiting]
+        return time_left(names, running, self._seconds, self._machine.jobs)
 
     def _show(self, waiting: Sequence[Run]) -> None:
-        running = [
-            Running(
-                c.run.name,
-                trained_share(c.run.folder / "log.txt", c.run.arm.cfg.SOLVER.MAX_EPOCH),
-            )
-            for c in self._children
-        ]
-        done = len(self._finished) + len(self._failed)
-        self._display.show(done, len(self._runs), running, self._time_left(waiting))
+        running = []
+        for run in (child.run for child in self._children):
+            share = trained_share(run.folder / "log.txt", run.arm.cfg.SOLVER.MAX_EPOCH)
+            running.append(Bar(f"  {run.name}", share))
+        done, total = len(self._finished) + len(self._failed), len(self._runs)
+        whole = (done + sum(bar.share for bar in running)) / max(total, 1)
+        text = f"{done}/{total} runs, {expected_end(self._time_left(waiting))}"
+        self._display.show([Bar("ablation", whole, text), *running])
 
     def _stop_children(self) -> None:
         """Let them write a checkpoint and end; a second interruption ends them at once."""
@@ -228,26 +247,11 @@ class Runner:
             self._children.clear()
 
 
-def share_of_machine(slot: int, jobs: int, threads: int, gpus: int) -> dict[str, str]:
-    """Environment of one of `jobs` runs side by side: its threads, and its GPUs where there are.
-
-    With fewer GPUs than jobs a GPU is shared.
-    """
-    count = str(max(threads // jobs, 1))
-    share = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-    if gpus and jobs > 1:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        names = visible.split(",") if visible else [str(number) for number in range(gpus)]
-        own = names[slot::jobs] or [names[slot % len(names)]]
-        share["CUDA_VISIBLE_DEVICES"] = ",".join(own)
-    return share
-
-
-def last_lines(path: Path, count: int = _LAST_LINES) -> list[str]:
+def _last_lines(path: Path) -> list[str]:
     """The last lines of a text file; none where it is missing."""
     if not path.is_file():
         return []
-    return path.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
 
 
 def _key(run: Run) -> tuple[str, int]:

@@ -43,10 +43,6 @@ class Difference:
     high: float
     seeds: int
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
 
 def mean_over_seeds(hits: NDArray[np.bool_]) -> Mean:
     """Of hits (S, n)."""

@@ -1,4 +1,4 @@
-"""The published steps, written out plainly: what the data engine is measured against.
+"""The published steps in plain code, which the data engine is measured against.
 
 Legend: T frames, H W pixels of the decoded frame, S crop side, A frames of the slow pathway.
 """
@@ -19,11 +19,17 @@ from slowfast.datasets.clips.transforms import Placement
 from slowfast.datasets.pairing.pairs import Tier
 
 MEAN, STD = 0.45, 0.225
+# Frames of the fast pathway per frame of the slow one.
+ALPHA = 4
+# Grey levels (0..255) of a normalised difference of 1.
+GREY = 255 * STD
+# Name of the published steps in a table.
+BASELINE = "published steps"
 # The published loader looks for every frame below three roots.
 _OTHER_ROOTS = ("/nonexistent/train_rgb_frames", "/nonexistent/test_rgb_frames")
 
 
-def load_clip(paths: Sequence[str], placement: Placement, alpha: int) -> list[Tensor]:
+def load_clip(paths: Sequence[str], placement: Placement) -> list[Tensor]:
     """[slow (3, A, S, S), fast (3, T, S, S)] float32: every frame whole, in float.
 
     Read, stack, scale to 0..1, normalise, resize, crop, flip, gather the slow pathway.
@@ -39,8 +45,13 @@ def load_clip(paths: Sequence[str], placement: Placement, alpha: int) -> list[Te
     fast = clip[:, :, p.top : p.top + p.size, p.left : p.left + p.size]
     if p.flip:
         fast = fast.flip(-1)
-    slow = torch.index_select(fast, 1, torch.from_numpy(slow_indices(len(paths), alpha)))
+    slow = torch.index_select(fast, 1, torch.from_numpy(slow_indices(len(paths), ALPHA)))
     return [slow, fast.contiguous()]
+
+
+def grey_levels(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference of two normalised clips, in grey levels."""
+    return float((ours - theirs).abs().max()) * GREY
 
 
 def _read(path: str) -> np.ndarray:
@@ -51,7 +62,7 @@ def _read(path: str) -> np.ndarray:
     return np.asarray(cv2.imread(path))
 
 
-# The tiers in the order of the published search: the first that is not empty is taken.
+# In the order of the published search, which takes the first tier that is not empty.
 _TIERS = (Tier.SAME, Tier.SUBSET, Tier.VERB, Tier.NOUN)
 
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from slowfast.engine.step.precision import set_precision
-from slowfast.engine.testing.evaluated_model import ready_for_test
-from slowfast.lab.benchmark.report import Check, Report, Table
-from slowfast.lab.benchmark.timing import interleaved, one_thread
+from slowfast.engine.testing.view_scoring import ready_for_test
+from slowfast.lab.benchmark.report import Check, Report
+from slowfast.lab.benchmark.timing import one_thread
 from slowfast.lab.benchmark.workload import (
     PLAIN,
+    Load,
     Variant,
-    clock_of,
     gflop,
     has_bf16,
-    matrix_product,
-    peak_memory_gib,
-    synchronised,
+    time_variants,
     variants,
 )
 from slowfast.models.build import build_test_model
@@ -58,45 +56,19 @@ def evaluation_benchmark(
     clip = [fast[:, :, :: cfg.SLOWFAST.ALPHA].contiguous(), fast]
     report = Report("eval")
     with one_thread():
-        scorers = {variant.name: _Scorer(variant, cfg, device) for variant in chosen}
-
-        def part(name: str) -> Callable[[], object]:
-            return synchronised(lambda: scorers[name](clip), device)
-
-        scores = {name: scorer(clip) for name, scorer in scorers.items()}
-        report.checks = [
-            Check(
-                f"probabilities, {v.name}",
-                _distance(scores[v.name], scores[PLAIN]),
-                _SCORE_LIMIT[v.precision],
-                "",
-            )
-            for v in chosen
-        ]
-        products = {p: matrix_product(device, p) for p in {v.precision for v in chosen}}
-        timed = {name: part(name) for name in scorers}
-        timed.update({f"matrix product, {p}": work for p, (work, _) in products.items()})
-        seconds = interleaved(timed, rounds, clock_of(device))
-        table = {name: seconds[name] * 1e3 for name in scorers}
-        report.tables.append(Table("test views", "time per forward pass", table, PLAIN))
-        work = gflop(cfg, size, training=False) * views
+        scorers = {v.name: partial(_Scorer(v, cfg, device), clip) for v in chosen}
+        scores = {name: score() for name, score in scorers.items()}
         for v in chosen:
-            rate = products[v.precision][1] / seconds[f"matrix product, {v.precision}"]
-            report.figures[v.name] = {
-                "views/s": views / seconds[v.name],
-                "GFLOP/s": work / seconds[v.name],
-                "matrix product, GFLOP/s": rate,
-                "share of the matrix product's rate": work / seconds[v.name] / rate,
-            }
-            peak = peak_memory_gib(part(v.name), device)
-            if peak is not None:
-                report.figures[v.name]["peak memory, all variants' weights included, GiB"] = peak
-    report.remarks.append(
-        f"R{cfg.RESNET.DEPTH}, {cfg.DATA.NUM_FRAMES} x {size} pixels, {views} views in a pass, "
-        f"{device.type}, {work / views:.1f} GFLOP per view"
-    )
-    if not has_bf16(device):
-        report.remarks.append("bf16 is left out: this processor has no arithmetic for it")
+            distance = _distance(scores[v.name], scores[PLAIN])
+            limit = _SCORE_LIMIT[v.precision]
+            report.checks.append(Check(f"probabilities, {v.name}", distance, limit, ""))
+        load = Load("views", views, gflop(cfg, size, training=False) * views)
+        report.remarks.append(
+            f"R{cfg.RESNET.DEPTH}, {cfg.DATA.NUM_FRAMES} x {size} pixels, {views} views in a pass, "
+            f"{device.type}, {load.gflop / views:.1f} GFLOP per view"
+        )
+        title = ("test views", "time per forward pass")
+        time_variants(report, title, scorers, chosen, load, rounds, device)
     return report
 
 

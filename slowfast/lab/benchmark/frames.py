@@ -1,11 +1,11 @@
-"""JPEG frames for the benchmarks: those of a config, or made ones like EPIC's.
+"""JPEG frames for the benchmarks: those of a config, or synthetic ones like EPIC's.
 
-A made frame has 456x256 pixels, about 18 KB, and the same content on every machine.
+A synthetic frame has 456x256 pixels, about 18 KB, and the same content on every machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,13 @@ from slowfast.config.heads import HeadSpec
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry, Placement
-from slowfast.datasets.frames.image_files import JpegFolder, make_decoder
+from slowfast.datasets.frames.image_files import JpegFolder, make_decoder, read_jpeg
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.from_cfg import segment_dataset
 from slowfast.datasets.registry import build_source
 from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset, TestViews
 from slowfast.datasets.types import FrameStore, SampleKey, Segment
+from slowfast.lab.benchmark.baseline import ALPHA, MEAN, STD
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream, generator
 
@@ -30,14 +31,13 @@ HEIGHT, WIDTH = 256, 456
 VIDEO_FRAMES = 640
 _VIDEO = "P01_01"
 _SEED = 0
+# Names of our two ways to load a clip in a table.
+DEVICE, WORKER = "ours, resize on the device", "ours, resize in the worker"
 
 
 @dataclass(frozen=True)
 class Video:
-    """What a benchmark reads.
-
-    segments: their frames lie in folders of JPEG files.
-    """
+    """Segments for a benchmark to read; their frames are in folders of JPEG files."""
 
     frames: FrameStore
     segments: Sequence[Segment]
@@ -45,13 +45,17 @@ class Video:
     geometry: Geometry
     views: TestViews
 
-    def dataset(self, split: str, resize_on_device: bool = False) -> SegmentDataset:
+    def datasets(self, split: str) -> dict[str, SegmentDataset]:
+        """The data set of DEVICE and that of WORKER."""
+        return {name: self._dataset(split, name == DEVICE) for name in (DEVICE, WORKER)}
+
+    def _dataset(self, split: str, resize_on_device: bool) -> SegmentDataset:
         settings = ClipSettings(
             sampling=self.sampling,
             geometry=self.geometry,
             views=self.views,
             heads=(HeadSpec("verb", 1, False), HeadSpec("noun", 1, False)),
-            transform=DeviceTransform((0.45,) * 3, (0.225,) * 3, "bgr", 4),
+            transform=DeviceTransform((MEAN,) * 3, (STD,) * 3, "bgr", ALPHA),
             seed=_SEED,
             stream=Stream.EGO,
             resize_on_device=resize_on_device,
@@ -59,7 +63,7 @@ class Video:
         return SegmentDataset(self.segments, split, self.frames, settings)
 
     def paths(self, segment: Segment, numbers: Sequence[int]) -> list[str]:
-        """The files of frames `numbers`. Raises: UserError where the video is no folder."""
+        """The files of frames `numbers`. Raises: UserError if the video is not a folder."""
         source = self.frames.open(segment)
         if not isinstance(source, JpegFolder):
             raise UserError(
@@ -78,6 +82,13 @@ class Video:
         rng = generator(_SEED, key.epoch, key.index, Stream.EGO)
         numbers = self.sampling.train(self.segments[key.index], rng)
         return numbers.tolist(), self.geometry.train(height, width, rng)
+
+
+def decode_files(paths: Iterable[str]) -> None:
+    """Decode every file once, all into the same memory: the limit of any loader."""
+    decode, frame = make_decoder("auto"), None
+    for path in dict.fromkeys(paths):
+        frame = read_jpeg(path, "benchmark", decode, buffer=frame)
 
 
 def configured_video(

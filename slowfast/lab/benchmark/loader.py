@@ -1,30 +1,32 @@
-"""Training clips: the published steps, ours, and pure decoding."""
+"""Training clips: the published steps, ours, pure decoding; and what limits a training."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import cycle
+from itertools import count, cycle
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, default_collate
 
 from slowfast.datasets.clips.collate import collate_clips
-from slowfast.datasets.clips.transforms import place_float
+from slowfast.datasets.clips.transforms import Placement, place_float
 from slowfast.datasets.frames.image_files import make_decoder, read_jpeg
 from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
 from slowfast.datasets.loading.shared_ring import SharedRing
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import ClipBatch, SampleKey
 from slowfast.lab.benchmark import baseline
-from slowfast.lab.benchmark.advice import ClipCosts, advice
-from slowfast.lab.benchmark.frames import Video
+from slowfast.lab.benchmark.baseline import BASELINE, grey_levels
+from slowfast.lab.benchmark.frames import DEVICE, WORKER, Video, decode_files
 from slowfast.lab.benchmark.report import Check, Report, Table
 from slowfast.lab.benchmark.timing import (
     core_count,
@@ -33,14 +35,11 @@ from slowfast.lab.benchmark.timing import (
     interleaved_by,
     one_thread,
 )
+from slowfast.lab.benchmark.workload import clock_of, synchronised
 
-ALPHA = 4
-_GREY = 255 * baseline.STD
 _BATCH_CLIPS = 4
 _WORKERS = 2
-# Names of the parts.
-BASELINE, LIMIT = "published steps", "limit: decode alone"
-DEVICE, WORKER = "ours, resize on the device", "ours, resize in the worker"
+LIMIT = "limit: decode alone"
 RING, PLAIN = "ours, shared ring", "ours, fresh shared memory"
 
 
@@ -52,10 +51,12 @@ def loader_benchmark(video: Video, rounds: int, model_clips_per_sec: float | Non
     clips = _Clips(video)
     report = Report("loader", checks=clips.checks())
     with one_thread():
-        report.tables += [_one_core(clips, rounds), _device_step(clips, rounds)]
+        one_core, device = _one_core(clips, rounds), _device_step(clips, rounds)
+    report.tables += [one_core, device]
     if core_count() >= _WORKERS:
         report.tables += _through_workers(clips, rounds)
-    report.remarks = advice(_costs(report.tables, model_clips_per_sec), core_count())
+    costs = _costs(one_core.milliseconds, device.milliseconds, model_clips_per_sec)
+    report.remarks = advice(costs, core_count())
     return report
 
 
@@ -64,68 +65,57 @@ class _Clips:
 
     def __init__(self, video: Video) -> None:
         self.video = video
-        self.ours = {
-            DEVICE: video.dataset("train", resize_on_device=True),
-            WORKER: video.dataset("train"),
-        }
+        self.ours = video.datasets("train")
         self.count = len(video.segments)
-        self._decode = make_decoder("auto")
         self._sizes = [video.frame_size(index) for index in range(self.count)]
 
-    def paths(self, epoch: int, index: int) -> list[str]:
-        numbers, _ = self.video.training_draw(SampleKey(epoch, index), *self._sizes[index])
-        return self.video.paths(self.video.segments[index], numbers)
-
     def published(self, epoch: int, index: int) -> list[Tensor]:
-        _, placement = self.video.training_draw(SampleKey(epoch, index), *self._sizes[index])
-        return baseline.load_clip(self.paths(epoch, index), placement, ALPHA)
+        return baseline.load_clip(*self._draw(epoch, index))
 
-    def decode(self, epoch: int, index: int) -> None:
-        """Decode every file of the clip once, one over the other."""
-        frame = None
-        for path in dict.fromkeys(self.paths(epoch, index)):
-            frame = read_jpeg(path, "benchmark", self._decode, buffer=frame)
+    def decode(self, epoch: int, indices: Sequence[int]) -> None:
+        for index in indices:
+            decode_files(self._draw(epoch, index)[0])
 
     def checks(self) -> list[Check]:
         """Ours against the float pipeline (decoder included), in grey levels."""
-        limits = {DEVICE: 0.005, WORKER: 1.0}
+        limits = {DEVICE: 0.005, WORKER: 1.0, BASELINE: 0.005}
         worst = dict.fromkeys(limits, 0.0)
-        worst_published, size = 0.0, 0
+        size = 0
         for index in range(min(self.count, 3)):
-            expected = self.published(0, index)[1]
-            exact = self._float_pipeline(index)
+            paths, placement = self._draw(0, index)
             height, width = self._sizes[index]
-            _, placement = self.video.training_draw(SampleKey(0, index), height, width)
             if placement.height < height or placement.width < width:
                 # Frames that shrink are resized in the worker, in uint8.
                 limits[DEVICE] = limits[WORKER]
-            worst_published = max(worst_published, _distance(expected, exact))
+            fast = {BASELINE: self.published(0, index)[1]}
             for name, dataset in self.ours.items():
                 clip = dataset.train_clip(SampleKey(0, index))
-                fast = dataset.transform.clips(collate_clips([clip]))[1][0]
-                worst[name] = max(worst[name], _distance(fast, exact))
+                fast[name] = dataset.transform.clips(collate_clips([clip]))[1][0]
                 size = max(size, clip.frames.nbytes)
-        found = [Check(name, worst[name], limits[name], "grey levels") for name in limits]
-        found.append(Check(BASELINE, worst_published, 0.005, "grey levels"))
+            exact = _float_pipeline(paths, placement)
+            worst = {name: max(worst[name], grey_levels(fast[name], exact)) for name in limits}
+        found = [Check(name, worst[name], limit, "grey levels") for name, limit in limits.items()]
         side = self.video.geometry.train_crop + 1
         allowed = self.video.sampling.num_frames * side**2 * 3 / 1e6
         return [*found, Check("size of a clip that leaves the worker", size / 1e6, allowed, "MB")]
 
-    def _float_pipeline(self, index: int) -> Tensor:
-        """The fast pathway (3, T, S, S) by `place_float`, normalised behind the resize."""
-        _, placement = self.video.training_draw(SampleKey(0, index), *self._sizes[index])
-        frames = [read_jpeg(path, "benchmark", self._decode) for path in self.paths(0, index)]
-        placed = place_float(torch.from_numpy(np.stack(frames)), placement).permute(3, 0, 1, 2)
-        return (placed / 255 - baseline.MEAN) / baseline.STD
+    def _draw(self, epoch: int, index: int) -> tuple[list[str], Placement]:
+        """Files and placement of a training clip."""
+        numbers, placement = self.video.training_draw(SampleKey(epoch, index), *self._sizes[index])
+        return self.video.paths(self.video.segments[index], numbers), placement
 
 
-def _distance(ours: Tensor, theirs: Tensor) -> float:
-    return float((ours - theirs).abs().max()) * _GREY
+def _float_pipeline(paths: Sequence[str], placement: Placement) -> Tensor:
+    """The fast pathway (3, T, S, S) by `place_float`, normalised after the resize."""
+    decode = make_decoder("auto")
+    frames = np.stack([read_jpeg(path, "benchmark", decode) for path in paths])
+    placed = place_float(torch.from_numpy(frames), placement).permute(3, 0, 1, 2)
+    return (placed / 255 - baseline.MEAN) / baseline.STD
 
 
 def _one_core(clips: _Clips, rounds: int) -> Table:
     def each(make: Callable[[int, int], object]) -> Callable[[], None]:
-        epochs = iter(range(1 << 30))
+        epochs = count()
 
         def run() -> None:
             epoch = next(epochs)
@@ -136,15 +126,15 @@ def _one_core(clips: _Clips, rounds: int) -> Table:
 
     parts = {
         BASELINE: each(clips.published),
-        DEVICE: each(_into_ring(clips.ours[DEVICE])),
-        WORKER: each(_into_ring(clips.ours[WORKER])),
-        LIMIT: each(clips.decode),
+        **{name: each(_into_ring(dataset)) for name, dataset in clips.ours.items()},
+        LIMIT: each(lambda epoch, index: clips.decode(epoch, [index])),
     }
-    seconds = interleaved(parts, rounds, time.thread_time)
-    milliseconds = {name: value / clips.count * 1e3 for name, value in seconds.items()}
-    return Table(
-        "training clips, one core", "processor time per clip", milliseconds, BASELINE, LIMIT
-    )
+    times = _per_clip(interleaved(parts, rounds, time.thread_time), clips.count)
+    return Table("training clips, one core", "processor time per clip", times, BASELINE, LIMIT)
+
+
+def _per_clip(milliseconds: dict[str, float], clips: int) -> dict[str, float]:
+    return {name: value / clips for name, value in milliseconds.items()}
 
 
 def _into_ring(dataset: SegmentDataset) -> Callable[[int, int], object]:
@@ -158,46 +148,18 @@ def _into_ring(dataset: SegmentDataset) -> Callable[[int, int], object]:
 def _device_step(clips: _Clips, rounds: int) -> Table:
     """The device transform, where it runs: on a GPU with the transfer to it, else on one core."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    batches = {}
-    for name, dataset in clips.ours.items():
-        samples = [dataset.train_clip(SampleKey(0, index % clips.count)) for index in range(4)]
-        batch = collate_clips(samples)
-        batches[name] = batch.pin_memory() if device.type == "cuda" else batch
     parts = {}
-    for name, batch in batches.items():
+    for name, dataset in clips.ours.items():
+        keys = [SampleKey(0, index % clips.count) for index in range(_BATCH_CLIPS)]
+        batch = collate_clips([dataset.train_clip(key) for key in keys])
         moved = batch.to(device)
-        parts[f"transform; {name}"] = _synchronised(device, clips.ours[name].transform.clips, moved)
+        transform = partial(dataset.transform.clips, moved)
+        parts[f"transform; {name}"] = synchronised(transform, device)
         if device.type == "cuda":
-            parts[f"transfer; {name}"] = _synchronised(device, batch.to, device)
-    clock = time.thread_time if device.type == "cpu" else time.perf_counter
-    seconds = interleaved(parts, rounds, clock)
-    milliseconds = {name: value / 4 * 1e3 for name, value in seconds.items()}
-    return Table(f"on the device ({device.type})", "per clip", milliseconds)
-
-
-def _synchronised(
-    device: torch.device, step: Callable[[Any], object], argument: Any
-) -> Callable[[], None]:
-    def run() -> None:
-        step(argument)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    return run
-
-
-class _Made(Dataset[Any]):
-    """Items by a function of the position."""
-
-    def __init__(self, make: Callable[[int, int], Any], count: int) -> None:
-        self._make = make
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: int) -> Any:
-        return self._make(0, index) or 0
+            transfer = partial(batch.pin_memory().to, device)
+            parts[f"transfer; {name}"] = synchronised(transfer, device)
+    times = interleaved(parts, rounds, clock_of(device))
+    return Table(f"on the device ({device.type})", "per clip", _per_clip(times, _BATCH_CLIPS))
 
 
 def _through_workers(clips: _Clips, rounds: int) -> list[Table]:
@@ -207,9 +169,12 @@ def _through_workers(clips: _Clips, rounds: int) -> list[Table]:
         for name, ring in ((RING, True), (PLAIN, False))
     }
     loaders: dict[str, Any] = {
-        BASELINE: _torch_loader(clips.published, clips.count),
+        BASELINE: _torch_loader(
+            lambda batch: default_collate([clips.published(0, index) for index in batch]),
+            clips.count,
+        ),
         **ours,
-        LIMIT: _torch_loader(clips.decode, clips.count, len),
+        LIMIT: _torch_loader(partial(clips.decode, 0), clips.count),
     }
     clocks = {"wall time": time.perf_counter}
     if sys.platform == "linux":
@@ -221,15 +186,10 @@ def _through_workers(clips: _Clips, rounds: int) -> list[Table]:
     )
     for loader in ours.values():
         loader.close()
+    title = f"training clips, {_WORKERS} workers"
     return [
-        Table(
-            f"training clips, {_WORKERS} workers",
-            f"{clock} per clip",
-            {name: value / clips.count * 1e3 for name, value in seconds.items()},
-            BASELINE,
-            LIMIT,
-        )
-        for clock, seconds in zip(clocks, times, strict=True)
+        Table(title, f"{clock} per clip", _per_clip(found, clips.count), BASELINE, LIMIT)
+        for clock, found in zip(clocks, times, strict=True)
     ]
 
 
@@ -238,15 +198,14 @@ def _batch_loader(dataset: SegmentDataset, ring: bool) -> BatchLoader[ClipBatch]
     return BatchLoader(dataset, sampler, num_workers=_WORKERS, shared_ring=ring)
 
 
-def _torch_loader(
-    make: Callable[[int, int], Any], count: int, collate: Callable[[Any], Any] | None = None
-) -> DataLoader[Any]:
+def _torch_loader(load: Callable[[list[int]], object], clips: int) -> DataLoader[Any]:
+    """A plain loader whose workers call `load` with the positions of a batch."""
     return DataLoader(
-        _Made(make, count),
+        range(clips),  # type: ignore[arg-type]
         batch_size=_BATCH_CLIPS,
         num_workers=_WORKERS,
         persistent_workers=True,
-        collate_fn=collate,
+        collate_fn=load,
         worker_init_fn=_one_cv_thread,
     )
 
@@ -260,10 +219,74 @@ def _drain(loader: Any) -> None:
         pass
 
 
-def _costs(tables: list[Table], model_clips_per_sec: float | None) -> ClipCosts:
-    """Of the way that DATA.RESIZE_ON auto takes on this machine."""
+@dataclass(frozen=True)
+class ClipCosts:
+    """Milliseconds per training clip.
+
+    decode: decoding alone, on one core. worker: all work of a worker, decoding included.
+    transfer: to the GPU, None without one. transform: the device's, in addition to the model's
+    time. model: None if it is not known.
+    """
+
+    decode: float
+    worker: float
+    transform: float
+    transfer: float | None = None
+    model: float | None = None
+
+    def rates(self, cores: int) -> dict[str, float]:
+        """Clips per second of the parts that run side by side, workers on `cores` cores."""
+        rates = {"workers": cores * 1e3 / self.worker}
+        if self.transfer is not None:
+            rates["transfer"] = 1e3 / self.transfer
+        if self.model is not None:
+            rates["model"] = 1e3 / (self.model + self.transform)
+        return rates
+
+
+def limited_by(costs: ClipCosts, cores: int) -> str:
+    """The slowest part: decode, workers, transfer or model.
+
+    Workers that are the slowest are limited by decoding where that is most of their work.
+    """
+    rates = costs.rates(cores)
+    slowest = min(rates, key=lambda part: rates[part])
+    if slowest == "workers" and costs.decode > costs.worker / 2:
+        return "decode"
+    return slowest
+
+
+_FIXES = {
+    "decode": "more cores or smaller JPEG files",
+    "workers": "more cores, or DATA.RESIZE_ON device where frames are resized",
+    "transfer": "DATA_LOADER.PIN_MEMORY, or smaller crops",
+    "model": "the GPU is busy all the time",
+}
+
+
+def advice(costs: ClipCosts, cores: int) -> list[str]:
+    """Remarks for the user: the rates, what limits this machine, the cores that one GPU needs."""
+    rates = costs.rates(cores)
+    lines = [f"{part}: {rate:.0f} clips/s" for part, rate in rates.items()]
+    lines[0] += f" on {cores} core(s), {costs.decode / costs.worker:.0%} of it decoding"
+    limit = limited_by(costs, cores)
+    lines.append(f"what limits this machine: {limit} ({_FIXES[limit]})")
+    if costs.model is None:
+        lines.append("give --model-clips-per-sec for the cores that one GPU needs")
+        return lines
+    needed = costs.worker / costs.model
+    lines.append(
+        f"one GPU of {1e3 / costs.model:.4g} clips/s needs {needed:.1f} core(s) for its workers: "
+        f"DATA_LOADER.NUM_WORKERS {math.ceil(needed)}, and a core for its own process"
+    )
+    return lines
+
+
+def _costs(
+    one_core: dict[str, float], device: dict[str, float], model_clips_per_sec: float | None
+) -> ClipCosts:
+    """Costs with DATA.RESIZE_ON auto on this machine, from milliseconds per clip."""
     name = DEVICE if torch.cuda.is_available() else WORKER
-    one_core, device = tables[0].milliseconds, tables[1].milliseconds
     return ClipCosts(
         decode=one_core[LIMIT],
         worker=one_core[name],

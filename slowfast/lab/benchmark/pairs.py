@@ -148,11 +148,10 @@ def pairs_benchmark(
     try:
         with one_thread() if threads == 1 else nullcontext():
             clock = time.thread_time if threads == 1 else time.perf_counter
-            seconds = interleaved(parts, rounds, clock)
+            milliseconds = interleaved(parts, rounds, clock)
             peak = _peak_gib()
     finally:
         torch.set_num_threads(before)
-    milliseconds = {name: value * 1e3 for name, value in seconds.items()}
     if published:
         milliseconds[published] *= len(data.ego) / min(_BASELINE_ROWS, len(data.ego))
     size = (

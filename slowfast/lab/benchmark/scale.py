@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -25,18 +25,19 @@ from slowfast.utils import distributed
 
 
 def scale_benchmark(cfg: CfgNode, clips: int, steps: int, processes: int, cuda: bool) -> Report:
-    """Wall time per step in one process and in `processes` of them, as the config says.
+    """Wall time per step in one process and in `processes` of them.
 
-    Weak: `clips` clips in each process. Strong: that many in all of them, and in the one.
+    Weak scaling: against one process with `clips` clips, as many as each process has. Strong
+    scaling: against one process with the clips of all.
 
     cuda: one GPU per process and nccl; otherwise one thread each and gloo.
     """
     runs = {
-        f"1 process, {clips} clips": (1, clips),
-        f"{processes} processes, {clips} clips each": (processes, clips),
-        f"1 process, {processes * clips} clips": (1, processes * clips),
+        f"1 process, {clips} clips": _Run(1, clips, steps, cuda),
+        f"{processes} processes, {clips} clips each": _Run(processes, clips, steps, cuda),
+        f"1 process, {processes * clips} clips": _Run(1, processes * clips, steps, cuda),
     }
-    seconds = {name: _measure(cfg, *run, steps, cuda) for name, run in runs.items()}
+    seconds = {name: _measure(cfg, run) for name, run in runs.items()}
     one, many, joined = seconds.values()
     names = list(runs)
 
@@ -74,38 +75,46 @@ def traffic(cfg: CfgNode, clips: int, processes: int) -> dict[str, float]:
     return sent
 
 
-def _measure(cfg: CfgNode, processes: int, clips: int, steps: int, cuda: bool) -> float:
+class _Run(NamedTuple):
+    """Steps of `clips` clips in each of `processes` processes."""
+
+    processes: int
+    clips: int
+    steps: int
+    cuda: bool
+
+
+def _measure(cfg: CfgNode, run: _Run) -> float:
+    """Seconds per step."""
     with tempfile.TemporaryDirectory() as folder:
-        args = (processes, folder, cfg, clips, steps, cuda)
-        start_processes(_child, args=args, nprocs=processes, start_method="spawn")
+        args = (run, cfg, folder)
+        start_processes(_child, args=args, nprocs=run.processes, start_method="spawn")
         taken: list[float] = torch.load(Path(folder) / "seconds.pt", weights_only=True)
     return median(taken[1:])
 
 
-def _child(
-    rank: int, processes: int, folder: str, cfg: CfgNode, clips: int, steps: int, cuda: bool
-) -> None:
+def _child(rank: int, run: _Run, cfg: CfgNode, folder: str) -> None:
     torch.set_num_threads(1)
-    device = torch.device("cuda", rank) if cuda else torch.device("cpu")
-    if cuda:
+    device = torch.device("cuda", rank) if run.cuda else torch.device("cpu")
+    if run.cuda:
         torch.cuda.set_device(device)
-    if processes > 1:
+    if run.processes > 1:
         dist.init_process_group(
-            "nccl" if cuda else "gloo",
+            "nccl" if run.cuda else "gloo",
             init_method=f"file://{folder}/rendezvous",
             rank=rank,
-            world_size=processes,
-            device_id=device if cuda else None,
+            world_size=run.processes,
+            device_id=device if run.cuda else None,
         )
-    taken = _steps(cfg, synthetic_batch(cfg, clips, seed=rank), steps, device)
+    taken = _steps(cfg, synthetic_batch(cfg, run.clips, seed=rank), run.steps, device)
     if rank == 0:
         torch.save(taken, Path(folder) / "seconds.pt")
-    if processes > 1:
+    if run.processes > 1:
         dist.destroy_process_group()
 
 
 def _steps(cfg: CfgNode, batch: Any, steps: int, device: torch.device) -> list[float]:
-    """Seconds of each step; one more than `steps`, the first with what is made once."""
+    """Seconds of each step; one more than `steps`, the first with one-time work."""
     torch.manual_seed(0)
     model = build_model(cfg).to(device).train()
     set_precision(model, cfg.TRAIN.PRECISION, device)
@@ -119,27 +128,3 @@ def _steps(cfg: CfgNode, batch: Any, steps: int, device: torch.device) -> list[f
         update(batch, 0, iteration).output.total.item()
         taken.append(time.perf_counter() - start)
     return taken
-
-
-# Gathers of z and d of both halves, and of z, z and similarities for the alignment; the sums of
-# gradients of the four z blocks. Seconds from one process to the next in a ring.
-_COLLECTIVES, _HOP_SEC = 11, 5e-6
-# Part of a step, its backward pass, that sends gradients meanwhile.
-_OVERLAP = 0.5
-
-
-def projected_step_sec(
-    step_sec: float, sent: dict[str, float], processes: int, bytes_per_sec: float
-) -> float:
-    """Time of a step in `processes` processes: a projection from that of one.
-
-    T = t + max(0, S_g / B - o t) + S_e / B + c a (W - 1)
-
-    t: step_sec. S_g, S_e: gradient and embedding bytes that a process sends (`traffic`). B:
-    bytes_per_sec of the slowest link of the ring. o: part of t that hides gradients. c: other
-    collectives of a step. a: latency per process of a ring. W: processes.
-    """
-    gradients = sent["gradient bytes sent"] / bytes_per_sec
-    embeddings = sent.get("embedding bytes sent", 0.0) / bytes_per_sec
-    latency = _COLLECTIVES * _HOP_SEC * (processes - 1)
-    return step_sec + max(0.0, gradients - _OVERLAP * step_sec) + embeddings + latency

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,22 +11,21 @@ from fvcore.common.config import CfgNode
 from slowfast.engine.monitor.meters import StepClock
 from slowfast.engine.preflight.cost import synthetic_batch
 from slowfast.engine.solver import build_optimizer
+from slowfast.engine.step.batches import DeviceCopies
 from slowfast.engine.step.precision import set_precision
-from slowfast.engine.step.transfer import DeviceCopies
 from slowfast.engine.step.update import Update, update_options
 from slowfast.lab.benchmark.report import Check, Report, Table
-from slowfast.lab.benchmark.timing import interleaved, one_thread
-from slowfast.lab.benchmark.waits import count_waits
+from slowfast.lab.benchmark.timing import count_waits, interleaved, one_thread
 from slowfast.lab.benchmark.workload import (
     PLAIN,
+    Load,
     Variant,
     clock_of,
     gflop,
     has_bf16,
     kept_activations_gib,
-    matrix_product,
-    peak_memory_gib,
     synchronised,
+    time_variants,
     variants,
 )
 from slowfast.models.build import build_model
@@ -64,7 +63,7 @@ class _Trainer:
         return self.update(self._batch, 0, self._iteration).output.total
 
     def _published(self) -> torch.Tensor:
-        """Every loss is read by the host as soon as it is there."""
+        """The host reads every loss as soon as it is computed."""
         update = self.update
         output = update.task.step(update.model, self._batch, 0, self._iteration)
         for loss in output.losses.values():
@@ -88,7 +87,7 @@ def step_benchmark(
     loader: Iterable[Any] | None = None,
     chosen: list[Variant] | None = None,
 ) -> Report:
-    """Time per step of `clips` clips (or pairs), in turns, beside a large matrix product.
+    """Time per step of `clips` clips (or pairs), in turns with a large matrix product.
 
     loader: real batches, for the share of a step that waits for data.
     """
@@ -97,45 +96,29 @@ def step_benchmark(
     batch = synthetic_batch(cfg, clips)
     with one_thread():
         trainers = {v.name: _Trainer(v, cfg, batch, device) for v in chosen}
-        parts: dict[str, Callable[[], object]] = {
-            name: synchronised(trainer.step, device) for name, trainer in trainers.items()
-        }
         for trainer in trainers.values():
             trainer.step()
         # Losses of a later step differ by what the first updates amplified.
         report.checks = _checks(trainers, chosen)
-        products = {p: matrix_product(device, p) for p in {v.precision for v in chosen}}
-        timed = {**parts, **{_product_name(p): work for p, (work, _) in products.items()}}
-        seconds = interleaved(timed, rounds, clock_of(device))
-        table = {name: value * 1e3 for name, value in seconds.items() if name in parts}
-        report.tables.append(Table("training step", "time per step", table, PLAIN))
+        size = cfg.DATA.TRAIN_CROP_SIZE
+        load = Load("clips", clips, gflop(cfg, size, training=True) * clips)
+        report.remarks.append(
+            f"{cfg.MODEL.MODEL_NAME} R{cfg.RESNET.DEPTH}, {cfg.DATA.NUM_FRAMES} x {size} pixels, "
+            f"batch {clips}, {device.type}, {load.gflop / clips:.1f} GFLOP per clip and step"
+        )
+        steps = {name: trainer.step for name, trainer in trainers.items()}
+        title = ("training step", "time per step")
+        time_variants(report, title, steps, chosen, load, rounds, device)
         report.tables.append(_optimizers(trainers[PLAIN], device, rounds))
-        work = gflop(cfg, cfg.DATA.TRAIN_CROP_SIZE, training=True) * clips
-        for variant in chosen:
-            name, precision = variant.name, variant.precision
-            rate = products[precision][1] / seconds[_product_name(precision)]
-            report.figures[name] = {
-                "clips/s": clips / seconds[name],
-                "GFLOP/s": work / seconds[name],
-                "matrix product, GFLOP/s": rate,
-                "share of the matrix product's rate": work / seconds[name] / rate,
-                **_costs(trainers[name], device),
-            }
+        for name, trainer in trainers.items():
+            waits = sum(count_waits(trainer.step, device).values())
+            kept = kept_activations_gib(trainer.update.model, trainer.forward)
+            report.figures[name]["waits of the host per step"] = float(waits)
+            report.figures[name]["activations kept, GiB"] = kept
     if loader is not None:
-        last = trainers[chosen[-1].name]
-        report.figures[chosen[-1].name]["data wait, share"] = _data_wait(last, loader, device)
-    report.remarks.append(
-        f"{cfg.MODEL.MODEL_NAME} R{cfg.RESNET.DEPTH}, {cfg.DATA.NUM_FRAMES} x "
-        f"{cfg.DATA.TRAIN_CROP_SIZE} pixels, batch {clips}, {device.type}, "
-        f"{work / clips:.1f} GFLOP per clip and step"
-    )
-    if not has_bf16(device):
-        report.remarks.append("bf16 is left out: this processor has no arithmetic for it")
+        last = chosen[-1].name
+        report.figures[last]["data wait, share"] = _data_wait(trainers[last], loader, device)
     return report
-
-
-def _product_name(precision: str) -> str:
-    return f"matrix product, {precision}"
 
 
 def _checks(trainers: dict[str, _Trainer], chosen: list[Variant]) -> list[Check]:
@@ -151,17 +134,6 @@ def _checks(trainers: dict[str, _Trainer], chosen: list[Variant]) -> list[Check]
     return checks
 
 
-def _costs(trainer: _Trainer, device: torch.device) -> dict[str, float]:
-    found = {
-        "waits of the host per step": float(sum(count_waits(trainer.step, device).values())),
-        "activations kept, GiB": kept_activations_gib(trainer.update.model, trainer.forward),
-    }
-    peak = peak_memory_gib(trainer.step, device)
-    if peak is not None:
-        found["peak memory, all variants' weights included, GiB"] = peak
-    return found
-
-
 def _optimizers(trainer: _Trainer, device: torch.device, rounds: int) -> Table:
     """The optimizer's update alone, over the same weights and gradients."""
     model, parts = trainer.update.model, {}
@@ -174,14 +146,9 @@ def _optimizers(trainer: _Trainer, device: torch.device, rounds: int) -> Table:
             group["lr"] = 0.0
             group["foreach"] = fused is None
         parts[name] = synchronised(optimizer.step, device)
-    seconds = interleaved(parts, max(rounds, 5), clock_of(device))
-    milliseconds = {name: value * 1e3 for name, value in seconds.items()}
-    return Table(
-        f"optimizer ({trainer.cfg.SOLVER.OPTIMIZING_METHOD})",
-        "time per update",
-        milliseconds,
-        "for-loop",
-    )
+    times = interleaved(parts, max(rounds, 5), clock_of(device))
+    title = f"optimizer ({trainer.cfg.SOLVER.OPTIMIZING_METHOD})"
+    return Table(title, "time per update", times, "for-loop")
 
 
 def _data_wait(trainer: _Trainer, loader: Iterable[Any], device: torch.device) -> float:

@@ -1,24 +1,33 @@
-"""Times alternatives in turns, so that what else the machine does hits all of them alike."""
+"""Times alternatives in turns, so that other load of the machine affects them alike.
+
+Also counts how often a piece of work makes the host wait for the device.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import median
+from typing import Any
 
 import cv2
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 Clock = Callable[[], float]
+_WAITING_OPERATORS = ("aten::item", "aten::nonzero", "aten::is_nonzero")
 
 
 def interleaved(
     parts: Mapping[str, Callable[[], object]], rounds: int, clock: Clock
 ) -> dict[str, float]:
-    """Seconds of each part: A B C A B C ..., the first round dropped, the median of `rounds`."""
+    """Milliseconds of each part: A B C A B C ..., median of `rounds` after a first round."""
     return interleaved_by(parts, rounds, [clock])[0]
 
 
@@ -33,7 +42,7 @@ def interleaved_by(
             part()
             for seconds, clock, start in zip(taken, clocks, starts, strict=True):
                 seconds[name].append(clock() - start)
-    return [{name: median(each[1:]) for name, each in seconds.items()} for seconds in taken]
+    return [{name: 1e3 * median(each[1:]) for name, each in part.items()} for part in taken]
 
 
 def family_time() -> float:
@@ -70,3 +79,47 @@ def core_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+class _Reads(TorchFunctionMode):
+    """Counts what hands values to Python without an operator that a profiler would see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[str] = Counter()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.tolist, Tensor.numpy, Tensor.cpu):
+            self.found[func.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def count_waits(work: Callable[[], object], device: torch.device) -> dict[str, int]:
+    """Kinds of waits of `work` and how often it did them.
+
+    CUDA: what torch itself reports as one (not those of torch.distributed). CPU: operators and
+    methods that would be one on CUDA.
+    """
+    return _cuda_waits(work) if device.type == "cuda" else _cpu_waits(work)
+
+
+def _cuda_waits(work: Callable[[], object]) -> dict[str, int]:
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            work()
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    # Not the notice that this mode is a prototype.
+    count = sum("called a synchronizing" in str(warning.message) for warning in caught)
+    return {"synchronisations": count} if count else {}
+
+
+def _cpu_waits(work: Callable[[], object]) -> dict[str, int]:
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities) as profile, _Reads() as reads:
+        work()
+    operators = {e.key: e.count for e in profile.key_averages() if e.key in _WAITING_OPERATORS}
+    return {**operators, **reads.found}

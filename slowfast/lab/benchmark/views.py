@@ -10,31 +10,26 @@ import numpy as np
 from torch import Tensor
 
 from slowfast.datasets.clips.transforms import Placement
-from slowfast.datasets.frames.image_files import make_decoder, read_jpeg
 from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.selection import Selection
 from slowfast.datasets.types import SegmentViews
 from slowfast.lab.benchmark import baseline
-from slowfast.lab.benchmark.frames import Video
+from slowfast.lab.benchmark.baseline import BASELINE, grey_levels
+from slowfast.lab.benchmark.frames import DEVICE, WORKER, Video, decode_files
 from slowfast.lab.benchmark.report import Check, Report, Table
 from slowfast.lab.benchmark.timing import interleaved, one_thread
 
 LENGTHS = (60, 150, 600)
-ALPHA = 4
-BASELINE, LIMIT = "published steps", "limit: decode each frame once"
-DEVICE, WORKER = "ours, resize on the device", "ours, resize in the worker"
-# Grey levels beside the published steps.
+LIMIT = "limit: decode each frame once"
+# Largest difference to the published steps, in grey levels.
 _ALLOWED = {DEVICE: 0.005, WORKER: 1.0}
-_GREY = 255 * baseline.STD
 
 
 def views_benchmark(video: Video, rounds: int) -> Report:
     """Loading all views of the segments of a video, one table per segment."""
     report = Report("views")
-    ours = {
-        name: video.dataset("test", resize_on_device=name == DEVICE) for name in (DEVICE, WORKER)
-    }
+    ours = video.datasets("test")
     with one_thread():
         for index in range(len(video.segments)):
             report.tables.append(_segment(video, ours, index, rounds))
@@ -45,30 +40,22 @@ def views_benchmark(video: Video, rounds: int) -> Report:
 
 def _segment(video: Video, ours: Mapping[str, SegmentDataset], index: int, rounds: int) -> Table:
     segment = video.segments[index]
-    decode = make_decoder("auto")
     numbers = np.unique(video.sampling.views(segment, video.views.temporal)).tolist()
-    paths = video.paths(segment, numbers)
 
     def published() -> None:
         for view in range(len(video.views)):
             _published_view(video, index, view)
 
-    def limit() -> None:
-        frame = None
-        for path in paths:
-            frame = read_jpeg(path, segment.segment_id, decode, buffer=frame)
-
     loaders = {name: _loader(Selection(dataset, [index])) for name, dataset in ours.items()}
     parts: dict[str, Callable[[], object]] = {
         BASELINE: published,
         **{name: partial(list, loader) for name, loader in loaders.items()},
-        LIMIT: limit,
+        LIMIT: partial(decode_files, video.paths(segment, numbers)),
     }
-    seconds = interleaved(parts, rounds, time.thread_time)
     return Table(
         f"{len(video.views)} views of a segment of {segment.num_frames} frames, one core",
         "processor time per segment",
-        {name: value * 1e3 for name, value in seconds.items()},
+        interleaved(parts, rounds, time.thread_time),
         BASELINE,
         LIMIT,
     )
@@ -83,7 +70,7 @@ def _loader(dataset: Selection) -> BatchLoader[SegmentViews]:
 def _published_view(video: Video, index: int, view: int) -> Tensor:
     """Fast pathway (3, T, S, S) of one of the views."""
     numbers, placement = _placed(video, index, view)
-    return baseline.load_clip(video.paths(video.segments[index], numbers), placement, ALPHA)[1]
+    return baseline.load_clip(video.paths(video.segments[index], numbers), placement)[1]
 
 
 def _placed(video: Video, index: int, view: int) -> tuple[list[int], Placement]:
@@ -107,10 +94,9 @@ def _check(video: Video, name: str, dataset: SegmentDataset, index: int) -> Chec
         numbers, placement = _placed(video, index, number)
         position = where[(*numbers, placement.top, placement.left)]
         fast = dataset.transform.clips(views.batch(position, position + 1))[1][0]
-        expected = _published_view(video, index, number)
-        worst = max(worst, float((fast - expected).abs().max()) * _GREY)
+        worst = max(worst, grey_levels(fast, _published_view(video, index, number)))
     title = f"views of {segment.num_frames} frames; {name}"
     decoded = next(iter(dataset.frames.open(segment).read([int(unique[0])])))
-    # Frames that would be much to move are resized in the worker, in uint8.
+    # Large frames are resized in the worker, in uint8.
     resized = tuple(views.frames.shape[1:3]) != decoded.shape[:2]
     return Check(title, worst, _ALLOWED[WORKER if resized else name], "grey levels")

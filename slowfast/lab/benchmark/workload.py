@@ -1,4 +1,4 @@
-"""The same work computed in several ways: variants of a config, operations counted.
+"""The same work computed in several ways: variants of a config, timed, operations counted.
 
 Legend: N clips, T frames, S pixels, K classes, D embedding width.
 """
@@ -6,7 +6,7 @@ Legend: N clips, T frames, S pixels, K classes, D embedding width.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from slowfast.config import get_cfg
 from slowfast.config.derived import has_second_exo
 from slowfast.engine.preflight.cost import step_cost
-from slowfast.lab.benchmark.timing import Clock
+from slowfast.lab.benchmark.report import Report, Table
+from slowfast.lab.benchmark.timing import Clock, interleaved
 from slowfast.models.build import build_model
 from slowfast.models.registry import model_spec
 
+Work = Callable[[], object]
 PLAIN = "plain fp32"
 _SIDE = {"cpu": 1024, "cuda": 8192}
 # Of a GPU's free memory; the rest is for workspaces of single layers and fragments.
@@ -69,6 +71,49 @@ def variants(device: torch.device, has_bf16: bool) -> list[Variant]:
     return found
 
 
+@dataclass(frozen=True)
+class Load:
+    """What one call of a variant's work computes: `count` clips or views, `gflop` in all."""
+
+    unit: str
+    count: int
+    gflop: float
+
+
+def time_variants(
+    report: Report,
+    title: tuple[str, str],
+    works: Mapping[str, Work],
+    chosen: Sequence[Variant],
+    load: Load,
+    rounds: int,
+    device: torch.device,
+) -> None:
+    """Time the work of each variant, in turns with large matrix products in the same precision.
+
+    Adds a table called `title` (what, unit) and each variant's figures to the report.
+    """
+    works = {name: synchronised(work, device) for name, work in works.items()}
+    products = {v.precision: matrix_product(device, v.precision) for v in chosen}
+    timed = {**works, **{f"matrix product, {p}": work for p, (work, _) in products.items()}}
+    times = interleaved(timed, rounds, clock_of(device))
+    report.tables.append(Table(*title, {name: times[name] for name in works}, PLAIN))
+    for v in chosen:
+        seconds = times[v.name] / 1e3
+        product = products[v.precision][1] / times[f"matrix product, {v.precision}"] * 1e3
+        report.figures[v.name] = {
+            f"{load.unit}/s": load.count / seconds,
+            "GFLOP/s": load.gflop / seconds,
+            "matrix product, GFLOP/s": product,
+            "share of the matrix product's rate": load.gflop / seconds / product,
+        }
+        if device.type == "cuda":
+            peak = _peak_memory_gib(works[v.name], device)
+            report.figures[v.name]["peak memory, all variants' weights included, GiB"] = peak
+    if not has_bf16(device):
+        report.remarks.append("bf16 is left out: this processor has no arithmetic for it")
+
+
 def has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -76,8 +121,8 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def made_cfg(device: torch.device) -> CfgNode:
-    """What is measured where no config is given: on a GPU the dual R101 of the paper on 256
-    pixels, on a CPU one R50 on 112 pixels."""
+    """The default config: on a GPU the dual R101 of the paper on 256 pixels, on a CPU one R50 on
+    112 pixels."""
     cfg = get_cfg()
     size = 112
     if device.type == "cuda":
@@ -92,7 +137,7 @@ def made_cfg(device: torch.device) -> CfgNode:
 def fitting_clips(cfg: CfgNode, device: torch.device) -> int:
     """Clips (pairs) of a step that every variant has memory for on a GPU: a power of two.
 
-    The plain fp32 step keeps most; the weights of all variants lie beside it.
+    The plain fp32 step needs most, in addition to the weights of all variants.
     """
     one = step_cost(Variant(PLAIN).cfg(cfg), 1)
     models = len(variants(device, has_bf16(device)))
@@ -139,7 +184,7 @@ def _sum(output: Any) -> Tensor:
     return torch.stack(parts).sum()
 
 
-def matrix_product(device: torch.device, precision: str) -> tuple[Callable[[], object], float]:
+def matrix_product(device: torch.device, precision: str) -> tuple[Work, float]:
     """A large square product in the number format, to be timed, and its GFLOP."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     side = _SIDE[device.type]
@@ -152,8 +197,8 @@ def matrix_product(device: torch.device, precision: str) -> tuple[Callable[[], o
     return synchronised(product, device), 2 * side**3 / 1e9
 
 
-def synchronised(work: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """`work`, and on CUDA the wait for its end."""
+def synchronised(work: Work, device: torch.device) -> Work:
+    """`work`, on CUDA with the wait for its end."""
     if device.type != "cuda":
         return work
 
@@ -169,8 +214,8 @@ def clock_of(device: torch.device) -> Clock:
     return time.perf_counter if device.type == "cuda" else time.thread_time
 
 
-def kept_activations_gib(model: nn.Module, forward: Callable[[], object]) -> float:
-    """What a forward pass keeps for the backward pass, but for the weights; GiB."""
+def kept_activations_gib(model: nn.Module, forward: Work) -> float:
+    """What a forward pass keeps for the backward pass, except the weights; GiB."""
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     sizes: dict[int, int] = {}
 
@@ -186,10 +231,8 @@ def kept_activations_gib(model: nn.Module, forward: Callable[[], object]) -> flo
     return sum(sizes.values()) / 2**30
 
 
-def peak_memory_gib(work: Callable[[], object], device: torch.device) -> float | None:
-    """Of the GPU during `work`; None elsewhere."""
-    if device.type != "cuda":
-        return None
+def _peak_memory_gib(work: Work, device: torch.device) -> float:
+    """Of the GPU during `work`."""
     torch.cuda.reset_peak_memory_stats(device)
     work()
     torch.cuda.synchronize(device)

@@ -6,21 +6,23 @@ Positions are in units of the frame height, x from the centre of the frame, y fr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from slowfast.lab.sample.motion import REVERSED, Motion, Pose
+from slowfast.lab.sample.motion import REVERSED, Motion, Pose, Take
 from slowfast.lab.sample.shapes import (
     LID_LIFT,
     SHAPES,
     Colour,
+    Shape,
+    disc,
     draw_object,
-    ellipse,
-    fill,
     hsv,
     limb,
     shade,
+    skin_colour,
 )
 
 # Radius of a handled object at reach 0.5; 10 pixels of a frame of 64.
@@ -45,13 +47,35 @@ class Shake:
         return float(x), float(y), float(angle)
 
 
+class _Handled(NamedTuple):
+    """The object of an action. x, y: shift of its place. size: factor. tilt: radians."""
+
+    shape: Shape
+    x: float
+    y: float
+    size: float
+    tilt: float
+    colour: Colour
+
+    @classmethod
+    def draw(cls, shape: Shape, hue_jitter: float, rng: np.random.Generator) -> _Handled:
+        return cls(
+            shape,
+            x=float(rng.uniform(-0.1, 0.1)),
+            y=float(rng.uniform(-0.04, 0.04)),
+            size=float(rng.uniform(0.88, 1.14)),
+            tilt=float(rng.uniform(-0.15, 0.15)),
+            colour=shape.colour(hue_jitter, rng),
+        )
+
+
 class EgoCamera:
     """The kitchen of one video, seen by the person who works in it."""
 
     def __init__(self, height: int, width: int, shake: float, rng: np.random.Generator) -> None:
         self._height, self._width, self._shake = height, width, shake
         self._background = self._draw_background(rng)
-        self._skin: Colour = hsv(rng.uniform(6, 13), rng.uniform(70, 120), rng.uniform(130, 235))
+        self._skin = skin_colour(rng)
         self._sleeve: Colour = hsv(rng.uniform(0, 180), 60, rng.uniform(60, 200))
 
     def _draw_background(self, rng: np.random.Generator) -> np.ndarray:
@@ -74,53 +98,38 @@ class EgoCamera:
         verb: str,
         noun: str,
         distractors: Sequence[str],
-        num_frames: int,
-        gap: int,
-        amplitude: float,
-        hue_jitter: float,
+        take: Take,
         rng: np.random.Generator,
     ) -> Iterator[np.ndarray]:
-        """Frames (height, width, 3) uint8 BGR of one action, then `gap` frames of stillness.
+        """Frames (height, width, 3) uint8 BGR of one action.
 
         What is drawn from `rng` does not depend on the verb: the same generator gives a
         reversed verb the frames of its partner in reverse order.
         """
-        motion = Motion.draw(verb, amplitude, rng)
+        motion = Motion.draw(verb, take.amplitude, rng)
         shake = Shake(self._shake, rng)
-        base = float(rng.uniform(-0.1, 0.1)), float(rng.uniform(-0.04, 0.04))
-        size, tilt = float(rng.uniform(0.88, 1.14)), float(rng.uniform(-0.15, 0.15))
-        colour = self._colour(noun, hue_jitter, rng)
+        handled = _Handled.draw(SHAPES[noun], take.hue_jitter, rng)
         sides = rng.permutation([-1, 1])
         others = [
             (
                 SHAPES[name],
-                self._colour(name, hue_jitter, rng),
+                SHAPES[name].colour(take.hue_jitter, rng),
                 (float(sides[i % 2]) * rng.uniform(0.36, 0.5), rng.uniform(0.22, 0.42)),
                 float(rng.uniform(0.09, 0.12)),
             )
             for i, name in enumerate(distractors)
         ]
-        for frame in range(num_frames + gap):
-            time = num_frames - 1 - frame if verb in REVERSED else frame
+        for frame in range(take.num_frames + take.gap):
+            time = take.num_frames - 1 - frame if verb in REVERSED else frame
             x, y, angle = shake.at(time)
             warp = self._warp(x, y, angle)
             image = self._view(warp)
-            for shape, other_colour, place, radius in others:
-                draw_object(
-                    image, shape, other_colour, self._pixel(place, warp), radius * self._height
-                )
-            pose = motion.pose(min(max(time / (num_frames - 1), 0.0), 1.0))
-            self._draw_action(image, pose, noun, colour, base, size, tilt + angle, warp)
+            for shape, colour, place, radius in others:
+                centre = self._pixel(place, warp)
+                draw_object(image, shape, colour, centre, radius * self._height)
+            pose = motion.pose(min(max(time / (take.num_frames - 1), 0.0), 1.0))
+            self._draw_action(image, pose, handled, angle, warp)
             yield image
-
-    @staticmethod
-    def _colour(noun: str, hue_jitter: float, rng: np.random.Generator) -> Colour:
-        shape = SHAPES[noun]
-        return hsv(
-            shape.hue + hue_jitter * rng.uniform(-1, 1),
-            shape.saturation * rng.uniform(0.85, 1.1),
-            shape.value * rng.uniform(0.85, 1.1),
-        )
 
     def _warp(self, x: float, y: float, angle: float) -> np.ndarray:
         """(2, 3) affine map from background pixels to frame pixels."""
@@ -145,23 +154,18 @@ class EgoCamera:
         return float(x), float(y)
 
     def _draw_action(
-        self,
-        image: np.ndarray,
-        pose: Pose,
-        noun: str,
-        colour: Colour,
-        base: tuple[float, float],
-        size: float,
-        tilt: float,
-        warp: np.ndarray,
+        self, image: np.ndarray, pose: Pose, handled: _Handled, angle: float, warp: np.ndarray
     ) -> None:
-        """The handled object and both hands; nearer to the body is lower and larger."""
+        """The handled object and both hands; nearer to the body is lower and larger.
+
+        angle: of the camera, radians.
+        """
         place = (
-            base[0] + 0.18 * pose.lateral,
-            base[1] + 0.78 - 0.45 * pose.reach - 0.17 * pose.lift,
+            handled.x + 0.18 * pose.lateral,
+            handled.y + 0.78 - 0.45 * pose.reach - 0.17 * pose.lift,
         )
         centre = self._pixel(place, warp)
-        radius = self._height * _RADIUS * size * (1.3 - 0.6 * pose.reach)
+        radius = self._height * _RADIUS * handled.size * (1.3 - 0.6 * pose.reach)
         lid = LID_LIFT * radius * pose.opening
         hands = [
             (centre[0] - 0.95 * radius, centre[1] + 0.35 * radius),
@@ -172,8 +176,10 @@ class EgoCamera:
             limb(image, elbow, hand, 0.13 * self._height, self._sleeve)
             wrist = (0.7 * hand[0] + 0.3 * elbow[0], 0.7 * hand[1] + 0.3 * elbow[1])
             limb(image, wrist, hand, 0.10 * self._height, self._skin)
-        draw_object(image, SHAPES[noun], colour, centre, radius, tilt, pose.opening, pose.level)
-        for x, y in hands:
+        tilt = handled.tilt + angle
+        shape, colour = handled.shape, handled.colour
+        draw_object(image, shape, colour, centre, radius, tilt, pose.opening, pose.level)
+        for hand in hands:
             width = 0.055 * self._height
-            fill(image, ellipse(x, y, width * 1.15, width * 1.15), shade(self._skin, 0.6))
-            fill(image, ellipse(x, y, width, width), self._skin)
+            disc(image, hand, width * 1.15, shade(self._skin, 0.6))
+            disc(image, hand, width, self._skin)

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from slowfast.lab.sample.motion import REVERSED, Motion, Pose
+from slowfast.lab.sample.motion import REVERSED, Motion, Pose, Take
 from slowfast.lab.sample.shapes import (
     LID_LIFT,
     SHAPES,
     Colour,
+    disc,
     draw_object,
     ellipse,
     fill,
     hsv,
     limb,
+    skin_colour,
 )
 
 # Radius of an object: 6 pixels of a frame of 64.
@@ -48,7 +50,7 @@ class Clothes:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Clothes:
         return cls(
-            skin=hsv(rng.uniform(6, 13), rng.uniform(70, 120), rng.uniform(130, 235)),
+            skin=skin_colour(rng),
             shirt=hsv(rng.uniform(0, 180), rng.uniform(20, 90), rng.uniform(60, 235)),
             trousers=hsv(rng.uniform(0, 180), 50, rng.uniform(30, 120)),
         )
@@ -75,19 +77,14 @@ class _Performer:
     """A figure that performs, with everything drawn once per segment."""
 
     def __init__(
-        self, figure: Figure, deed: Performance, amplitude: float, hue_jitter: float,
-        rng: np.random.Generator,
-    ) -> None:  # fmt: skip
+        self, figure: Figure, deed: Performance, take: Take, rng: np.random.Generator
+    ) -> None:
         self.figure, self.deed = figure, deed
-        self.motion = Motion.draw(deed.verb, amplitude, rng)
+        self.motion = Motion.draw(deed.verb, take.amplitude, rng)
         self.size = float(rng.uniform(0.92, 1.1))
-        self.colours = [
-            hsv(
-                SHAPES[noun].hue + hue_jitter * rng.uniform(-1, 1),
-                SHAPES[noun].saturation * rng.uniform(0.85, 1.1),
-                SHAPES[noun].value * rng.uniform(0.8, 1.05),
-            )
-            for noun in deed.nouns
+        shapes = [SHAPES[noun] for noun in deed.nouns]
+        self.objects = [
+            (shape, shape.colour(take.hue_jitter, rng, brightness=(0.8, 1.05))) for shape in shapes
         ]
 
 
@@ -131,24 +128,21 @@ class ExoCamera:
         self,
         figures: Sequence[Figure],
         performances: Sequence[Performance],
-        num_frames: int,
-        gap: int,
-        amplitude: float,
-        hue_jitter: float,
+        take: Take,
         rng: np.random.Generator,
     ) -> Iterator[np.ndarray]:
-        """Frames (height, width, 3) uint8 BGR of one segment, then `gap` frames of stillness.
+        """Frames (height, width, 3) uint8 BGR of one segment.
 
         performances: one per figure.
         """
         performers = [
-            _Performer(figure, deed, amplitude, hue_jitter, rng)
+            _Performer(figure, deed, take, rng)
             for figure, deed in zip(figures, performances, strict=True)
         ]
-        for frame in range(num_frames + gap):
+        for frame in range(take.num_frames + take.gap):
             image = self._background.copy()
             for performer in performers:
-                time = frame / (num_frames - 1)
+                time = frame / (take.num_frames - 1)
                 if performer.deed.verb in REVERSED:
                     time = 1 - time
                 pose = performer.motion.pose(min(max(time, 0.0), 1.0))
@@ -160,33 +154,26 @@ class ExoCamera:
         return self._width / 2 + x * self._height, y * self._height
 
     def _block(
-        self,
-        image: np.ndarray,
-        left: float,
-        top: float,
-        right: float,
-        bottom: float,
-        colour: Colour,
+        self, image: np.ndarray, box: tuple[float, float, float, float], colour: Colour
     ) -> None:
+        """A filled rectangle; box: left, top, right, bottom."""
+        left, top, right, bottom = box
         corners = ((left, top), (right, top), (right, bottom), (left, bottom))
         fill(image, np.array([self._pixel(x, y) for x, y in corners]), colour)
 
     def _draw_person(self, image: np.ndarray, figure: Figure, at_sink: bool) -> None:
         x, height, clothes = figure.x, self._height, figure.clothes
-        self._block(image, x - 0.07, 0.68, x - 0.01, 0.97, clothes.trousers)
-        self._block(image, x + 0.01, 0.68, x + 0.07, 0.97, clothes.trousers)
-        self._block(image, x - 0.085, 0.42, x + 0.085, 0.72, clothes.shirt)
-        fill(
-            image,
-            ellipse(*self._pixel(x, 0.345), 0.065 * height, 0.075 * height),
-            clothes.skin,
-        )
+        self._block(image, (x - 0.07, 0.68, x - 0.01, 0.97), clothes.trousers)
+        self._block(image, (x + 0.01, 0.68, x + 0.07, 0.97), clothes.trousers)
+        self._block(image, (x - 0.085, 0.42, x + 0.085, 0.72), clothes.shirt)
+        head = ellipse(*self._pixel(x, 0.345), 0.065 * height, 0.075 * height)
+        fill(image, head, clothes.skin)
         far = x + figure.facing * 0.52
         left, right = min(x + figure.facing * 0.02, far), max(x + figure.facing * 0.02, far)
         top: Colour = (215, 215, 210) if at_sink else (60, 85, 120)
-        self._block(image, left, _TABLE, right, _TABLE + 0.05, top)
-        self._block(image, left + 0.03, _TABLE + 0.05, left + 0.06, 0.95, (40, 50, 70))
-        self._block(image, right - 0.06, _TABLE + 0.05, right - 0.03, 0.95, (40, 50, 70))
+        self._block(image, (left, _TABLE, right, _TABLE + 0.05), top)
+        self._block(image, (left + 0.03, _TABLE + 0.05, left + 0.06, 0.95), (40, 50, 70))
+        self._block(image, (right - 0.06, _TABLE + 0.05, right - 0.03, 0.95), (40, 50, 70))
 
     def _draw_action(self, image: np.ndarray, performer: _Performer, pose: Pose) -> None:
         """Object and arms; nearer to the body is towards the figure's chest."""
@@ -209,16 +196,10 @@ class ExoCamera:
             (rest[0] + (hx - rest[0]) * pose.grip, rest[1] + (hy - rest[1]) * pose.grip)
             for hx, hy in hands
         ]
-        for index, noun in enumerate(performer.deed.nouns):
+        for index, (shape, colour) in enumerate(performer.objects):
             centre = self._pixel(x + figure.facing * 1.5 * radius * index, y)
-            draw_object(
-                image, SHAPES[noun], performer.colours[index], centre, radius * height,
-                opening=pose.opening, level=pose.level,
-            )  # fmt: skip
+            size = radius * height
+            draw_object(image, shape, colour, centre, size, 0.0, pose.opening, pose.level)
         for hand in hands:
             limb(image, shoulder, self._pixel(*hand), 0.035 * height, clothes.shirt)
-            fill(
-                image,
-                ellipse(*self._pixel(*hand), 0.026 * height, 0.026 * height),
-                clothes.skin,
-            )
+            disc(image, self._pixel(*hand), 0.026 * height, clothes.skin)

@@ -12,14 +12,26 @@ import numpy as np
 REVERSED = {"put": "take", "close": "open", "empty": "fill"}
 
 
+class Take(NamedTuple):
+    """One filmed segment: `num_frames` of motion, then `gap` frames of stillness.
+
+    amplitude: 1 is the full motion. hue_jitter: largest shift of an object's hue.
+    """
+
+    num_frames: int
+    gap: int
+    amplitude: float
+    hue_jitter: float
+
+
 class Pose(NamedTuple):
     """State at one moment.
 
     reach: distance of the object from the body, 0 at the body, 1 far on the table.
     lateral, lift: displacement to the side and upwards, -1..1.
     opening: of the lid, 0..1.
-    level: of the content, 0..1; None: no content is to be seen.
-    grip: 1 the hand is at the object, 0 it hangs at the body.
+    level: of the content, 0..1; None: no content is visible.
+    grip: 1 if the hand is at the object, 0 if it hangs at the body.
     hand_lift: height of the hand above the object, 0..1.
     """
 

@@ -110,6 +110,21 @@ def exo_words(settings: SampleSettings) -> tuple[tuple[Word, ...], tuple[Word, .
     )
 
 
+class _WordCounts:
+    """How often each verb and noun occurs."""
+
+    def __init__(self, items: Sequence[Combination] = ()) -> None:
+        self._verbs = Counter(item.verb.name for item in items)
+        self._nouns = Counter(item.noun.name for item in items)
+
+    def add(self, item: Combination) -> None:
+        self._verbs[item.verb.name] += 1
+        self._nouns[item.noun.name] += 1
+
+    def of(self, item: Combination) -> tuple[int, int]:
+        return self._verbs[item.verb.name], self._nouns[item.noun.name]
+
+
 def draw_balanced(
     combinations: Sequence[Combination],
     count: int,
@@ -120,23 +135,17 @@ def draw_balanced(
 
     beside: what is there already and counts too.
     """
-    verbs = Counter(item.verb.name for item in beside)
-    nouns = Counter(item.noun.name for item in beside)
+    words = _WordCounts(beside)
     uses = [0] * len(combinations)
     drawn = []
     for _ in range(count):
         tie = rng.permutation(len(combinations))
         index = min(
             range(len(combinations)),
-            key=lambda i: (
-                verbs[combinations[i].verb.name] + nouns[combinations[i].noun.name],
-                uses[i],
-                tie[i],
-            ),
+            key=lambda i: (sum(words.of(combinations[i])), uses[i], tie[i]),
         )
         uses[index] += 1
-        verbs[combinations[index].verb.name] += 1
-        nouns[combinations[index].noun.name] += 1
+        words.add(combinations[index])
         drawn.append(combinations[index])
     return [drawn[i] for i in rng.permutation(count)]
 
@@ -158,23 +167,13 @@ def _draw_without_return(
     items: list[Combination], count: int, rng: np.random.Generator
 ) -> list[Combination]:
     """Balanced, each at most once."""
-    left, drawn = list(items), []
-    verbs: Counter[str] = Counter()
-    nouns: Counter[str] = Counter()
+    left, drawn, words = list(items), [], _WordCounts()
     for _ in range(min(count, len(items))):
         tie = rng.permutation(len(left))
-        index = min(
-            range(len(left)),
-            key=lambda i: (
-                max(verbs[left[i].verb.name], nouns[left[i].noun.name]),
-                verbs[left[i].verb.name] + nouns[left[i].noun.name],
-                tie[i],
-            ),
-        )
-        item = left.pop(index)
-        verbs[item.verb.name] += 1
-        nouns[item.noun.name] += 1
-        drawn.append(item)
+        counts = [words.of(item) for item in left]
+        index = min(range(len(left)), key=lambda i: (max(counts[i]), sum(counts[i]), tie[i]))
+        drawn.append(left.pop(index))
+        words.add(drawn[-1])
     return drawn
 
 

@@ -48,6 +48,19 @@ class Shape:
     saturation: float = 210.0
     value: float = 200.0
 
+    def colour(
+        self,
+        hue_jitter: float,
+        rng: np.random.Generator,
+        brightness: tuple[float, float] = (0.85, 1.1),
+    ) -> Colour:
+        """The shape's colour as one object of its kind has it; brightness: range of factors."""
+        return hsv(
+            self.hue + hue_jitter * rng.uniform(-1, 1),
+            self.saturation * rng.uniform(0.85, 1.1),
+            self.value * rng.uniform(*brightness),
+        )
+
 
 SHAPES = {
     "bottle": Shape(
@@ -154,6 +167,10 @@ def hsv(hue: float, saturation: float, value: float) -> Colour:
     return round(blue), round(green), round(red)
 
 
+def skin_colour(rng: np.random.Generator) -> Colour:
+    return hsv(rng.uniform(6, 13), rng.uniform(70, 120), rng.uniform(130, 235))
+
+
 def shade(colour: Colour, factor: float) -> Colour:
     """The colour, darker (factor < 1) or lighter."""
     blue, green, red = (min(round(channel * factor), 255) for channel in colour)
@@ -164,6 +181,11 @@ def fill(canvas: np.ndarray, points: Points, colour: Colour) -> None:
     """Fill an outline, given in pixels, with smooth edges."""
     fixed = np.rint(points * (1 << _SHIFT)).astype(np.int32)
     cv2.fillPoly(canvas, [fixed], colour, cv2.LINE_AA, _SHIFT)
+
+
+def disc(canvas: np.ndarray, centre: tuple[float, float], radius: float, colour: Colour) -> None:
+    """A filled circle, in pixels."""
+    fill(canvas, ellipse(*centre, radius, radius), colour)
 
 
 def limb(

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from slowfast.lab.sample.ego_view import EgoCamera
+from slowfast.lab.sample.motion import Take
 from slowfast.lab.sample.plan import EgoSegment, Stream, ego_segments, ego_words, generator
 from slowfast.lab.sample.settings import SampleSettings
 from slowfast.lab.sample.vocabulary import Word
@@ -107,10 +108,7 @@ def _write_video(
             segment.combination.verb.name,
             segment.combination.noun.name,
             segment.distractors,
-            segment.num_frames,
-            _GAP,
-            settings.ego_motion,
-            settings.hue_jitter,
+            Take(segment.num_frames, _GAP, settings.ego_motion, settings.hue_jitter),
             generator(settings, streams[1], first + number),
         )
         for offset, frame in enumerate(frames):

@@ -7,7 +7,8 @@ import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slowfast.lab.sample.exo_view import ExoCamera, Figure
+from slowfast.lab.sample.exo_view import ExoCamera
+from slowfast.lab.sample.motion import Take
 from slowfast.lab.sample.plan import (
     ExoDeed,
     ExoSegment,
@@ -69,16 +70,47 @@ class _Vocabulary:
 
 
 @dataclass
-class _Annotations:
+class _Half:
+    """The exo half as far as it is written: videos in `root`, annotations in memory."""
+
+    root: Path
+    settings: SampleSettings
+    vocabulary: _Vocabulary
     records: list[Record] = field(default_factory=list)
     segments: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def write_video(self, name: str, number: int, segments: list[ExoSegment]) -> None:
+        """Write the frames of a video; number: of the video in both splits."""
+        settings = self.settings
+        folder = f"{_FRAMES}/{name}"
+        (self.root / folder).mkdir(parents=True)
+        room = generator(settings, Stream.EXO_ROOMS, number)
+        camera = ExoCamera(settings.height, settings.width, len(segments[0].deeds), room)
+        start = 0
+        for index, segment in enumerate(segments):
+            rng = generator(settings, Stream.EXO_FRAMES, 10_000 * number + index)
+            figures = camera.figures(rng)
+            take = Take(segment.num_frames, _GAP, settings.exo_motion, settings.hue_jitter)
+            performances = [deed.performance for deed in segment.deeds]
+            self.segments.append((name, start, segment.num_frames))
+            for offset, image in enumerate(camera.frames(figures, performances, take, rng)):
+                frame = start + offset
+                path = f"{folder}/{frame:05d}.jpg"
+                write_jpeg(self.root / path, image, settings.jpeg_quality)
+                acting = offset < segment.num_frames
+                deeds = segment.deeds if acting else (ExoDeed(None),) * len(figures)
+                for person, (figure, deed) in enumerate(zip(figures, deeds, strict=True), 1):
+                    box = figure.box(settings.height, settings.width)
+                    labels = self.vocabulary.labels(deed)
+                    self.records.append((name, frame, f"P{person}", [], [path], box, *labels))
+            start += segment.num_frames + _GAP
 
 
 def write_exo(root: Path, settings: SampleSettings) -> None:
     """Frames and annotations of the exo half below `root`."""
     splits = {name: exo_segments(settings, name) for name in ("train", "validation")}
     vocabulary = _Vocabulary.of(settings, [video for videos in splits.values() for video in videos])
-    annotations = _Annotations()
+    half = _Half(root / LEMMA, settings, vocabulary)
     names: dict[str, list[str]] = {}
     number = 0
     for split, videos in splits.items():
@@ -86,83 +118,23 @@ def write_exo(root: Path, settings: SampleSettings) -> None:
         for segments in videos:
             name = f"{len(segments[0].deeds)}x1_{number:03d}"
             names[split].append(name)
-            _write_video(root / LEMMA, name, number, segments, vocabulary, annotations, settings)
+            half.write_video(name, number, segments)
             number += 1
-    _write_annotations(root / ANNOTATIONS, vocabulary, annotations, names)
+    _write_annotations(root / ANNOTATIONS, half, names)
 
 
-def _write_video(
-    root: Path,
-    name: str,
-    number: int,
-    segments: list[ExoSegment],
-    vocabulary: _Vocabulary,
-    annotations: _Annotations,
-    settings: SampleSettings,
-) -> None:
-    (root / _FRAMES / name).mkdir(parents=True)
-    camera = ExoCamera(
-        settings.height,
-        settings.width,
-        len(segments[0].deeds),
-        generator(settings, Stream.EXO_ROOMS, number),
-    )
-    start = 0
-    for index, segment in enumerate(segments):
-        rng = generator(settings, Stream.EXO_FRAMES, 10_000 * number + index)
-        figures = camera.figures(rng)
-        frames = camera.frames(
-            figures,
-            [deed.performance for deed in segment.deeds],
-            segment.num_frames,
-            _GAP,
-            settings.exo_motion,
-            settings.hue_jitter,
-            rng,
-        )
-        annotations.segments.append((name, start, segment.num_frames))
-        for offset, frame in enumerate(frames):
-            path = f"{_FRAMES}/{name}/{start + offset:05d}.jpg"
-            write_jpeg(root / path, frame, settings.jpeg_quality)
-            deeds = segment.deeds
-            if offset >= segment.num_frames:
-                deeds = (ExoDeed(None),) * len(deeds)
-            annotations.records += [
-                _record(name, start + offset, person, path, figure, deed, vocabulary, settings)
-                for person, (figure, deed) in enumerate(zip(figures, deeds, strict=True))
-            ]
-        start += segment.num_frames + _GAP
-
-
-def _record(
-    video: str,
-    frame: int,
-    person: int,
-    path: str,
-    figure: Figure,
-    deed: ExoDeed,
-    vocabulary: _Vocabulary,
-    settings: SampleSettings,
-) -> Record:
-    actions, tasks, hois = vocabulary.labels(deed)
-    box = figure.box(settings.height, settings.width)
-    return (video, frame, f"P{person + 1}", [], [path], box, actions, tasks, hois)
-
-
-def _write_annotations(
-    root: Path, vocabulary: _Vocabulary, annotations: _Annotations, names: dict[str, list[str]]
-) -> None:
+def _write_annotations(root: Path, half: _Half, names: dict[str, list[str]]) -> None:
     for folder in ("full", "splits", "metadata"):
         (root / folder).mkdir(parents=True)
-    _dump(root / "full/rec_tpv_frames.p", annotations.records)
+    _dump(root / "full/rec_tpv_frames.p", half.records)
     # The published loaders read the fpv file for either view.
     for view in ("tpv", "fpv"):
-        _dump(root / f"full/rec_{view}_segments_indices.p", annotations.segments)
+        _dump(root / f"full/rec_{view}_segments_indices.p", half.segments)
     metadata = {
-        "acts": vocabulary.verbs,
-        "objs": vocabulary.nouns,
+        "acts": half.vocabulary.verbs,
+        "objs": half.vocabulary.nouns,
         "tasks": list(TASKS),
-        "hois": vocabulary.hois,
+        "hois": half.vocabulary.hois,
     }
     for kind, words in metadata.items():
         (root / f"metadata/all_{kind}.json").write_text(json.dumps(words, indent=1) + "\n")

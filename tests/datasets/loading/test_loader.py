@@ -26,6 +26,12 @@ def keys(sampler):
     return [[key.index for key in batch] for batch in sampler]
 
 
+def sampler_at(epoch, *args, **kwargs):
+    sampler = GlobalBatchSampler(*args, **kwargs)
+    sampler.set_epoch(epoch)
+    return sampler
+
+
 def flat(lists):
     return list(itertools.chain.from_iterable(lists))
 
@@ -47,8 +53,8 @@ def segments():
 class TestGlobalBatches:
     @pytest.mark.parametrize("world", [1, 2, 4])
     def test_are_the_same_on_any_number_of_ranks(self, world):
-        whole = keys(GlobalBatchSampler(26, 8, seed=1, epoch=2))
-        parts = [keys(GlobalBatchSampler(26, 8, rank, world, 1, 2)) for rank in range(world)]
+        whole = keys(sampler_at(2, 26, 8, seed=1))
+        parts = [keys(sampler_at(2, 26, 8, rank, world, seed=1)) for rank in range(world)]
         assert len(whole) == 3
         assert [flat(batch) for batch in zip(*parts, strict=True)] == whole
 
@@ -75,7 +81,7 @@ class TestGlobalBatches:
         assert keys(GlobalBatchSampler(20, 4, seed=2)) != first
 
     def test_keys_carry_the_epoch(self):
-        sampler = GlobalBatchSampler(4, 2, epoch=7)
+        sampler = sampler_at(7, 4, 2)
         assert {key.epoch for batch in sampler for key in batch} == {7}
 
     def test_starting_inside_an_epoch_gives_its_rest(self):

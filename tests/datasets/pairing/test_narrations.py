@@ -20,11 +20,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_lookup_equals_the_encoder(folder: Path) -> None:
+def test_rows_equal_the_encoder(folder: Path) -> None:
     table = NarrationTable.load(folder, "fake", WIDTH, TEXTS)
     wanted = make_fake("fake")(TEXTS)
     wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
-    found = table.lookup(TEXTS)
+    found = table.vectors[table.rows(TEXTS)]
     assert found.dtype == torch.float32
     assert len(table.vectors) == 3
     np.testing.assert_allclose(found.numpy(), wanted, atol=1e-6)  # float32 rounding
@@ -43,7 +43,7 @@ def test_missing_texts_name_the_command(folder: Path) -> None:
         NarrationTable.load(folder, "fake", WIDTH, ["take cup", "fly"])
     table = NarrationTable.load(folder, "fake", WIDTH, TEXTS)
     with pytest.raises(UserError, match=r"'fly'; run tools/mine_pairs.py"):
-        table.lookup(["fly"])
+        table.rows(["fly"])
 
 
 def test_missing_cache(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How processes come to be, and what a machine without the devices asked for answers."""
+"""Launch of processes, and the errors of a machine that lacks the requested devices."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ import torch
 
 from slowfast.config import get_cfg
 from slowfast.engine.processes import launch
-from slowfast.engine.processes.launch import Place, run_processes
+from slowfast.engine.processes.launch import ProcessInfo, run_processes
 from slowfast.utils.errors import UserError
 
 
 @pytest.fixture
-def places(monkeypatch):
-    """Places that `main` was called with, in this process."""
+def processes(monkeypatch):
+    """Processes that `main` was called with, in this process."""
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    seen: list[Place] = []
+    seen: list[ProcessInfo] = []
     return seen
 
 
@@ -28,51 +28,52 @@ def cpu_cfg(**keys):
     return cfg
 
 
-def test_cpu_is_one_process(places):
-    run_processes(cpu_cfg(), lambda cfg, place: places.append(place), "auto")
-    assert places == [Place(0, 0, 1, None, torch.device("cpu"))]
+def test_cpu_is_one_process(processes):
+    run_processes(cpu_cfg(), lambda cfg, process: processes.append(process), "auto")
+    assert processes == [ProcessInfo(0, 0, 1, None, torch.device("cpu"))]
 
 
-def test_launcher_decides(places, monkeypatch):
+def test_launcher_decides(processes, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("LOCAL_RANK", "1")
-    run_processes(cpu_cfg(), lambda cfg, place: places.append(place), "auto")
-    assert places == [Place(3, 1, 4, None, torch.device("cpu"))]
-    assert places[0].launched
+    run_processes(cpu_cfg(), lambda cfg, process: processes.append(process), "auto")
+    assert processes == [ProcessInfo(3, 1, 4, None, torch.device("cpu"))]
+    assert processes[0].launched
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_missing_devices(places):
+def test_missing_devices(processes):
     cfg = get_cfg()
     cfg.NUM_GPUS = 4
     with pytest.raises(UserError, match=r"NUM_GPUS 4 .* has 0; set NUM_GPUS 0"):
-        run_processes(cfg, lambda cfg, place: places.append(place), "auto")
-    assert not places
+        run_processes(cfg, lambda cfg, process: processes.append(process), "auto")
+    assert not processes
 
 
-def test_shards_need_an_address(places):
+def test_shards_need_an_address(processes):
     with pytest.raises(UserError, match="NUM_SHARDS 2 needs --init_method"):
-        run_processes(cpu_cfg(NUM_SHARDS=2), lambda cfg, place: places.append(place), "auto")
+        run_processes(cpu_cfg(NUM_SHARDS=2), lambda cfg, process: processes.append(process), "auto")
 
 
-def test_shard_without_launcher(places):
+def test_shard_without_launcher(processes):
     cfg = cpu_cfg(NUM_SHARDS=2, SHARD_ID=1)
-    run_processes(cfg, lambda cfg, place: places.append(place), "tcp://localhost:29555")
-    assert places == [Place(1, 0, 2, "tcp://localhost:29555", torch.device("cpu"))]
-    assert not places[0].launched
+    run_processes(cfg, lambda cfg, process: processes.append(process), "tcp://localhost:29555")
+    assert processes == [ProcessInfo(1, 0, 2, "tcp://localhost:29555", torch.device("cpu"))]
+    assert not processes[0].launched
 
 
-def write_place(cfg, place: Place) -> None:
-    """What a child was told, as a file of its rank."""
-    if cfg.TASK == "fail" and place.rank == 1:
+def write_process(cfg, process: ProcessInfo) -> None:
+    """Write what a child knows of itself into a file named by its rank."""
+    if cfg.TASK == "fail" and process.rank == 1:
         raise UserError("only this process saw it")
-    told = f"{place.local_rank} {place.world_size} {place.device} {place.init_method is not None}"
-    Path(cfg.OUTPUT_DIR, str(place.rank)).write_text(told)
+    has_address = process.init_method is not None
+    text = f"{process.local_rank} {process.world_size} {process.device} {has_address}"
+    Path(cfg.OUTPUT_DIR, str(process.rank)).write_text(text)
 
 
 @pytest.fixture
-def two_gpus(monkeypatch, tmp_path, places):
+def two_gpus(monkeypatch, tmp_path, processes):
     """A config that starts two processes here, on a machine that is believed to have the GPUs."""
     monkeypatch.setattr(launch, "_check_devices", lambda cfg, processes_here: None)
     cfg = get_cfg()
@@ -82,14 +83,14 @@ def two_gpus(monkeypatch, tmp_path, places):
 
 
 def test_processes_are_started_without_a_launcher(two_gpus, tmp_path):
-    run_processes(two_gpus, write_place, "auto")
-    told = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert told == {"0": "0 2 cuda:0 True", "1": "1 2 cuda:1 True"}
+    run_processes(two_gpus, write_process, "auto")
+    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert written == {"0": "0 2 cuda:0 True", "1": "1 2 cuda:1 True"}
 
 
 def test_a_childs_mistake_ends_the_command_with_its_status(two_gpus, capfd):
     two_gpus.TASK = "fail"
     with pytest.raises(SystemExit) as ended:
-        run_processes(two_gpus, write_place, "auto")
+        run_processes(two_gpus, write_process, "auto")
     assert ended.value.code == 2
     assert capfd.readouterr().err.count("error: only this process saw it") == 1

@@ -8,7 +8,7 @@ import torch
 from slowfast.engine.preflight.device_checks import check_device
 from slowfast.engine.step import precision
 from slowfast.engine.step.precision import LossScale, check_precision, set_precision
-from slowfast.engine.testing.evaluated_model import ready_for_test
+from slowfast.engine.testing.view_scoring import ready_for_test
 from slowfast.models.build import build_model
 from slowfast.utils.errors import UserError
 from tests.engine.tiny_models import tiny_cfg

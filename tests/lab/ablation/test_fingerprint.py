@@ -63,27 +63,51 @@ def test_what_a_run_starts_from_is_part_of_its_data(plan_file):
     assert fingerprint(arm.cfg, 1, "c", start | {"config": "3"})["data"] != before["data"]
 
 
-def test_data_files_of_a_joined_training(tmp_path):
-    for name in ("epic/sample.json", "lemma/annotations/splits/all_train.json"):
+LISTS = {"EPIC_100_train.csv", "EPIC_100_validation.csv"}
+
+
+@pytest.fixture
+def roots(tmp_path):
+    """Overrides for an ego and an exo set in layouts of their own."""
+    names = ("ego/sample.json", "exo/words.csv", "exo/deep/all.json", "exo/deep/0.JPG", "exo/v.mp4")
+    for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("{}")
-    overrides = ("DATA.PATH_TO_DATA_DIR", str(tmp_path / "epic/a"))
-    overrides += ("EXO.PATH_TO_DATA_DIR", str(tmp_path / "lemma"))
-    overrides += ("EXO.CHECKPOINT_FILE_PATH", "exo.pyth")
-    found = {path.name for path in data_files(load_config(SUML_TINY, overrides))}
-    lists = {"EPIC_100_train.csv", "EPIC_100_validation.csv"}
-    assert found == lists | {"sample.json", "all_train.json", "pairs.npz", "exo.pyth"}
+    ego, exo = str(tmp_path / "ego/lists"), str(tmp_path / "exo")
+    return ["DATA.PATH_TO_DATA_DIR", ego, "EXO.PATH_TO_DATA_DIR", exo]
 
 
-def test_data_files_by_url(tmp_path, monkeypatch):
-    monkeypatch.setenv("SUML_CACHE", str(tmp_path))
+def test_data_files_of_a_joined_training(roots):
+    cfg = load_config(SUML_TINY, [*roots, "EXO.CHECKPOINT_FILE_PATH", "exo.pyth"])
+    found = {path.name for path in data_files(cfg)}
+    exo = {"words.csv", "all.json"}
+    assert found == LISTS | exo | {"sample.json", "pairs.npz", "exo.pyth"}
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [("Ego_tiny", LISTS | {"sample.json"}), ("Exo_tiny", {"words.csv", "all.json"})],
+)
+def test_data_files_of_one_view_are_its_own_whatever_the_set_is_called(config, names, roots):
+    any_set = [part for key in ("TRAIN", "TEST") for part in (f"{key}.DATASET", "mine")]
+    cfg = load_config(SUML_TINY.parent / f"{config}.yaml", [*roots, *any_set])
+    assert {path.name for path in data_files(cfg)} == names
+    # A checkpoint of another arm is part of that arm's fingerprint.
+    start = ["TRAIN.CHECKPOINT_FILE_PATH", "{checkpoint:exo}"]
+    started = load_config(SUML_TINY.parent / f"{config}.yaml", [*roots, *start])
+    assert {path.name for path in data_files(started)} == names
+
+
+def test_data_files_by_url(roots, tmp_path, monkeypatch):
+    monkeypatch.setenv("SUML_CACHE", str(tmp_path / "cache"))
     with running_server() as server:
         pairs, exo = server.add("/pairs.npz", b"p"), server.add("/exo.pyth", b"x")
-        for name in ("EPIC_100_train.csv", "EPIC_100_validation.csv"):
+        for name in LISTS:
             server.add(f"/epic/{name}", b"l")
-        overrides = ("DATA.PATH_TO_DATA_DIR", f"{server.base}/epic", "SUML.PAIRS.FILE", pairs)
-        overrides += ("EXO.CHECKPOINT_FILE_PATH", exo, "EXO.PATH_TO_DATA_DIR", str(tmp_path / "x"))
+        overrides = [*roots, "DATA.PATH_TO_DATA_DIR", f"{server.base}/epic"]
+        overrides += ["SUML.PAIRS.FILE", pairs, "EXO.CHECKPOINT_FILE_PATH", exo]
         files = data_files(load_config(SUML_TINY, overrides))
     contents = {path.name: path.read_text() for path in files}
-    lists = {"EPIC_100_train.csv": "l", "EPIC_100_validation.csv": "l"}
-    assert contents == {**lists, "pairs.npz": "p", "exo.pyth": "x"}
+    exo_files = {"words.csv": "{}", "all.json": "{}"}
+    lists = dict.fromkeys(LISTS, "l")
+    assert contents == {**lists, **exo_files, "pairs.npz": "p", "exo.pyth": "x"}

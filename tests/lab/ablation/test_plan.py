@@ -6,6 +6,13 @@ from slowfast.lab.ablation.plan import read_plan
 from slowfast.utils.errors import UserError
 from tests.commands import CONFIGS
 
+EXO_ONLY = {
+    "MODEL.MODEL_NAME": "ExoSlowFast",
+    "MODEL.LOSS_FUNC": "bce_logit",
+    "TRAIN.DATASET": "lemma",
+    "TEST.DATASET": "lemma",
+}
+
 
 def refusal(path) -> str:
     with pytest.raises(UserError) as caught:
@@ -43,6 +50,8 @@ def test_a_plan_as_it_is_read(plan_file):
         ({"common": {"SOLVER.BASE_LT": 1}}, ["arms.start", "SOLVER.BASE_LR"]),
         ({"common": {"RNG_SEED": 1}}, ["RNG_SEED is set for every run"]),
         ({"common": {"TEST.SAVE_PREDICT_PATH": ""}}, ["leaves no predictions"]),
+        ({"common": {"TEST.TASK": "features"}}, ["leaves no predictions", "TEST.TASK is features"]),
+        ({"common": EXO_ONLY}, ["leaves no predictions", "one verb and one noun"]),
         ({"common": {"TRAIN.DATASET": "lemma"}}, ["arms.start", "TRAIN.DATASET"]),
         ({"base": "none.yaml"}, ["none.yaml", "does not exist"]),
         ({"lists": {"a.csv": {"of": "b.csv", "every": 2, "take": [2]}}}, ["lists.a.csv", "every"]),

@@ -10,7 +10,7 @@ import pytest
 
 from slowfast.lab.ablation.ablate import ablate
 from slowfast.lab.ablation.plan import read_plan
-from slowfast.lab.ablation.runner import locked, share_of_machine
+from slowfast.lab.ablation.runner import Machine, locked
 from slowfast.utils.errors import UserError
 
 
@@ -21,7 +21,7 @@ class Lines:
     def say(self, text):
         self.said.append(text)
 
-    def show(self, done, total, running, left_sec):
+    def show(self, bars):
         pass
 
 
@@ -32,9 +32,9 @@ def out(tmp_path):
 
 @pytest.fixture
 def run(plan_file, stand_in, out):
-    def run(**options):
+    def run(machine=Machine(), **options):  # noqa: B008
         lines = Lines()
-        return ablate(read_plan(plan_file()), out, stand_in, lines, **options), lines.said
+        return ablate(read_plan(plan_file()), out, stand_in, lines, machine, **options), lines.said
 
     return run
 
@@ -51,19 +51,28 @@ ALL = {f"{arm}/seed_{seed}" for arm in ("start", "plain", "better") for seed in 
 
 def test_runs_once_and_compares(run, out):
     """Verbs right: plain 1 and 2 of 6, better 3 and 4."""
-    result, said = run(jobs=2)
+    result, said = run(machine=Machine(jobs=2))
     assert not result.failed
     assert calls(out) == dict.fromkeys(ALL, 1)
     table = json.loads((out / "table.json").read_text())
-    assert table["arms"]["plain"]["means"]["all"]["verb"]["value"] == pytest.approx(25.0)
-    assert table["arms"]["better"]["means"]["all"]["noun"]["value"] == pytest.approx(100.0)
-    (gain,) = [d for d in table["differences"] if d["subset"] == "all"]
-    assert (gain["arm"], gain["reference"]) == ("better", "plain")
-    assert gain["verb"]["value"] == pytest.approx(100 * 2 / 6)
-    assert "start" not in table["arms"]
+    values = {
+        (row["arm"], row["reference"], row["kind"]): row["value"]
+        for row in table["values"]
+        if row["subset"] == "all"
+    }
+    assert values["plain", "", "verb"] == pytest.approx(25.0)
+    assert values["better", "", "noun"] == pytest.approx(100.0)
+    assert values["better", "plain", "verb"] == pytest.approx(100 * 2 / 6)
+    assert len(values) == 3 * 3
+    assert {arm for arm, _, _ in values} == {*table["arms"]} == {"plain", "better"}
     # Seen: segments 0, 1, 2, 5; unseen: 3 and 4. Seed 2 of better hits 0 to 3.
     assert table["segments"] == {"all": 6, "seen": 4, "unseen": 2}
-    assert table["arms"]["better"]["by_seed"]["unseen"]["verb"] == [0.0, 50.0]
+    by_seed = {
+        row["seed"]: row["value"]
+        for row in table["by_seed"]
+        if (row["arm"], row["subset"], row["kind"]) == ("better", "unseen", "verb")
+    }
+    assert by_seed == {1: 0.0, 2: 50.0}
     for name in ("table.md", "table.tex", "table.csv", "figure.png", "figure.svg"):
         assert (out / name).stat().st_size
 
@@ -98,6 +107,14 @@ def test_a_failed_run_is_told_and_others_go_on(run, out, content):
     result, _ = run(fresh=True)
     assert not result.failed
     assert calls(out) == dict.fromkeys(ALL, 1)
+
+
+def test_a_list_without_labels_ends_before_the_first_run(run, out, annotations):
+    path = annotations / "EPIC_100_validation.csv"
+    path.write_text(path.read_text().replace("verb_class", "verb_id"))
+    with pytest.raises(UserError, match="verb_class"):
+        run()
+    assert not calls(out)
 
 
 def test_nothing_finished_is_an_error(run, content):
@@ -184,11 +201,11 @@ def test_an_interruption_ends_the_children_and_is_gone_on_from(run, out, content
 
 def test_jobs_share_threads_and_gpus(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert share_of_machine(0, 1, 8, 4) == {"OMP_NUM_THREADS": "8", "MKL_NUM_THREADS": "8"}
-    gpus = [share_of_machine(slot, 2, 8, 4)["CUDA_VISIBLE_DEVICES"] for slot in range(2)]
+    assert Machine(1, 8, 4).share(0) == {"OMP_NUM_THREADS": "8", "MKL_NUM_THREADS": "8"}
+    gpus = [Machine(2, 8, 4).share(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(2)]
     assert gpus == ["0,2", "1,3"]
-    gpus = [share_of_machine(slot, 3, 2, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(3)]
+    gpus = [Machine(3, 2, 2).share(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)]
     assert gpus == ["0", "1", "0"]
-    assert share_of_machine(0, 3, 2, 0) == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    assert Machine(3, 2, 0).share(0) == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
-    assert share_of_machine(1, 2, 4, 2)["CUDA_VISIBLE_DEVICES"] == "6"
+    assert Machine(2, 4, 2).share(1)["CUDA_VISIBLE_DEVICES"] == "6"

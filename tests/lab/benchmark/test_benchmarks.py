@@ -43,7 +43,7 @@ def test_parts_take_turns_and_the_first_round_is_dropped():
         now[0] += next(cost[name])
 
     parts = {name: lambda name=name: part(name) for name in cost}
-    assert timing.interleaved(parts, 3, lambda: now[0]) == {"a": 3, "b": 20}
+    assert timing.interleaved(parts, 3, lambda: now[0]) == {"a": 3000, "b": 20000}
     assert ran == ["a", "b"] * 4
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from slowfast.lab.sample.ego_view import EgoCamera
 from slowfast.lab.sample.exo_view import ExoCamera, Performance
-from slowfast.lab.sample.motion import REVERSED, Motion
+from slowfast.lab.sample.motion import REVERSED, Motion, Take
 from slowfast.lab.sample.shapes import SHAPES, hsv
 from slowfast.lab.sample.vocabulary import EGO_NOUNS, EGO_VERBS, NOUNS
 
@@ -16,7 +16,7 @@ def ego_frames(verb: str, noun: str = "cup") -> np.ndarray:
     """(T, H, W, 3) of one action; the room and the episode are the same for all verbs."""
     camera = EgoCamera(48, 56, 0.012, np.random.default_rng(1))
     rng = np.random.default_rng(2)
-    return np.stack(list(camera.frames(verb, noun, ("box",), 12, 0, 1.0, 4.0, rng)))
+    return np.stack(list(camera.frames(verb, noun, ("box",), Take(12, 0, 1.0, 4.0), rng)))
 
 
 def exo_frames(verb: str, noun: str = "cup") -> np.ndarray:
@@ -24,7 +24,7 @@ def exo_frames(verb: str, noun: str = "cup") -> np.ndarray:
     deeds = [Performance(verb, (noun,))]
     rng = np.random.default_rng(2)
     figures = camera.figures(rng)
-    return np.stack(list(camera.frames(figures, deeds, EXO_FRAMES, 0, 1.0, 4.0, rng)))
+    return np.stack(list(camera.frames(figures, deeds, Take(EXO_FRAMES, 0, 1.0, 4.0), rng)))
 
 
 @pytest.mark.parametrize("render", [ego_frames, exo_frames])

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from slowfast.lab.benchmark.advice import ClipCosts, advice, limited_by
+from slowfast.lab.benchmark.loader import ClipCosts, advice, limited_by
 from slowfast.lab.benchmark.timing import family_time, interleaved_by
 
 
