@@ -17,9 +17,6 @@ import logging
 import os
 import posixpath
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError
@@ -176,6 +173,9 @@ class HttpFiles(CachedFiles):
         return ["http://", "https://"]
 
     def _download(self, url: str, file: IO[bytes]) -> None:
+        # Not at the top: it imports torch, which a config or a list does not need.
+        from slowfast.utils.progress import download_line
+
         request = Request(quote(url, safe=_LEGAL), headers={"User-Agent": "suml-slowfast"})
         try:
             response = urlopen(request, timeout=_TIMEOUT_SEC)
@@ -188,11 +188,11 @@ class HttpFiles(CachedFiles):
                 raise OSError("the server sends a web page; on GitHub, take the link `Raw`")
             length = response.headers.get("Content-Length")
             total, received = int(length) if length else None, 0
-            with _progress(url, total) as advance:
+            with download_line(cached_file(url).name, total) as line:
                 while chunk := response.read(_CHUNK_BYTES):
                     file.write(chunk)
                     received += len(chunk)
-                    advance(len(chunk))
+                    line.advance(len(chunk))
         # http.client reports a connection that closes early only for chunked content.
         if total is not None and received < total:
             raise OSError(f"the connection closed after {received} of {total} bytes")
@@ -208,6 +208,8 @@ class S3Files(CachedFiles):
         return ["s3://"]
 
     def _download(self, url: str, file: IO[bytes]) -> None:
+        from slowfast.utils.progress import download_line
+
         try:
             import boto3
             from botocore.exceptions import ClientError
@@ -217,8 +219,8 @@ class S3Files(CachedFiles):
         client = boto3.client("s3")
         try:
             size = client.head_object(Bucket=bucket, Key=name)["ContentLength"]
-            with _progress(url, size) as advance:
-                client.download_fileobj(bucket, name, file, Callback=advance)
+            with download_line(cached_file(url).name, size) as line:
+                client.download_fileobj(bucket, name, file, Callback=line.advance)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchBucket"):
                 raise FileNotFoundError(str(error)) from None
@@ -244,18 +246,3 @@ def _fetched(url: str, key: str) -> Path:
             "http://, https:// or s3://"
         )
     return Path(copy)
-
-
-@contextmanager
-def _progress(url: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress line on a terminal, to be advanced by a number of bytes."""
-    if not sys.stderr.isatty():
-        yield lambda received: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-    columns = ("{task.description}", BarColumn(20), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(cached_file(url).name, total=total)
-        yield lambda received: progress.advance(task, received)
