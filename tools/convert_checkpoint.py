@@ -12,13 +12,14 @@ from pathlib import Path
 from slowfast.engine.checkpoints.convert import convert_checkpoint
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import input_path
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", type=Path, metavar="IN", help="checkpoint to read")
+    parser.add_argument("source", type=input_path, metavar="IN", help="checkpoint to read")
     parser.add_argument("target", type=Path, metavar="OUT", help="file to write")
     parser.add_argument("--ego-only", action="store_true", help="without exo half and projections")
     parser.add_argument(

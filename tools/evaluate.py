@@ -18,7 +18,9 @@ from slowfast.evaluation.scores import are_probabilities
 from slowfast.evaluation.summary import EVALUATION_FILE
 from slowfast.evaluation.tables import format_table
 from slowfast.utils.cli import run_command
+from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_json
+from slowfast.utils.paths import input_path, parent
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +29,18 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--predictions", type=Path, required=True, help="file of a test run (.pkl)")
-    parser.add_argument("--annotations", type=Path, required=True, help="labelled list, .csv, .pkl")
-    parser.add_argument("--tail-verbs", type=Path, help="CSV with the column verb")
-    parser.add_argument("--tail-nouns", type=Path, help="CSV with the column noun")
-    parser.add_argument("--unseen", type=Path, help="CSV with the column participant_id")
+    parser.add_argument(
+        "--predictions", type=input_path, required=True, help="file of a test run (.pkl)"
+    )
+    parser.add_argument(
+        "--annotations", type=input_path, required=True, help="labelled list, .csv, .pkl"
+    )
+    parser.add_argument("--tail-verbs", type=input_path, help="CSV with the column verb")
+    parser.add_argument("--tail-nouns", type=input_path, help="CSV with the column noun")
+    parser.add_argument("--unseen", type=input_path, help="CSV with the column participant_id")
     parser.add_argument(
         "--train-annotations",
-        type=Path,
+        type=input_path,
         help="EPIC-KITCHENS-55's training list (CSV): adds values over its many-shot classes",
     )
     parser.add_argument(
@@ -44,7 +50,15 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap")
     parser.add_argument("--out", type=Path, help="default: evaluation.json beside the predictions")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.out is None:
+        folder = parent(args.predictions)
+        if isinstance(folder, str):
+            raise UserError(
+                f"--predictions {args.predictions} is a URL; name a local file by --out"
+            )
+        args.out = folder / EVALUATION_FILE
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -76,10 +90,9 @@ def main(argv: list[str] | None = None) -> None:
         replace(labelled.protocol, scorer_compat=args.scorer_compat),
         resamples=args.resamples,
     )
-    out = args.out or args.predictions.parent / EVALUATION_FILE
-    write_json(out, results)
+    write_json(args.out, results)
     print(format_table(results))
-    print(f"results: {out}")
+    print(f"results: {args.out}")
 
 
 if __name__ == "__main__":

@@ -11,13 +11,16 @@ from pathlib import Path
 from slowfast.evaluation.predictions import fuse, read_predictions, write_predictions
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import input_path
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="two or more")
+    parser.add_argument(
+        "--predictions", type=input_path, nargs="+", required=True, help="two or more"
+    )
     parser.add_argument("--weights", type=float, nargs="+", help="one per file; default: equal")
     parser.add_argument("--out", type=Path, required=True, help="fused file (.pkl)")
     parser.add_argument("--force", action="store_true", help="overwrite --out")

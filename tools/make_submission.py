@@ -21,6 +21,7 @@ from slowfast.evaluation.submission import (
 )
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import input_path
 
 SLS_NAMES = {
     "sls_pt": "pre-training: what the model was initialised from",
@@ -49,8 +50,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         epilog=levels_note(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--annotations", type=Path, required=True, help="test list, .csv or .pkl")
-    parser.add_argument("--predictions", type=Path, help="file of a test run (.pkl)")
+    parser.add_argument(
+        "--annotations", type=input_path, required=True, help="test list, .csv or .pkl"
+    )
+    parser.add_argument("--predictions", type=input_path, help="file of a test run (.pkl)")
     parser.add_argument("--out", type=Path, help="zip to write")
     parser.add_argument("--check", type=Path, metavar="ZIP", help="only check this zip")
     for name in SLS_NAMES:

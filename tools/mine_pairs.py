@@ -7,7 +7,6 @@ noun. With --import-json the pairs are not mined but taken from the published fi
 """
 
 import argparse
-from pathlib import Path
 
 from slowfast.config import load_config
 from slowfast.semantics.build import import_from_config, mine_from_config
@@ -20,10 +19,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cfg", required=True, help="YAML file")
-    parser.add_argument("--import-json", type=Path, help="published pseudo-pair file to take over")
+    parser.add_argument("--cfg", required=True, help="YAML file or URL")
+    parser.add_argument("--import-json", help="published pseudo-pair file to take over")
     parser.add_argument(
-        "--import-text", type=Path, help="published text file that chooses one candidate per row"
+        "--import-text", help="published text file that chooses one candidate per row"
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the file")
     return parser.parse_args()

@@ -20,7 +20,7 @@ from slowfast.utils.errors import UserError
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cfg", required=True, help="YAML file")
+    parser.add_argument("--cfg", required=True, help="YAML file or URL")
     parser.add_argument(
         "--init_method",
         default="auto",

@@ -9,12 +9,16 @@ from pathlib import Path
 
 from slowfast.datasets.sources.epic_annotations import EPIC_55_SPLIT_ROWS, write_epic_55_split
 from slowfast.utils.cli import run_command
+from slowfast.utils.paths import input_path
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--annotations", type=Path, required=True, help="the official EPIC_train_action_labels.csv"
+        "--annotations",
+        type=input_path,
+        required=True,
+        help="the official EPIC_train_action_labels.csv",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("data/epic-55/split"), help="folder of the two lists"

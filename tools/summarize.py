@@ -18,6 +18,7 @@ from slowfast.evaluation.predictions import for_epic, read_predictions
 from slowfast.evaluation.summary import STYLES, Run, format_summary, load_run
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, input_path, join, optional_path
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -31,7 +32,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--annotations",
-        type=Path,
+        type=input_path,
         help="labelled list of the runs; default: that of the first run's config.yaml",
     )
     return parser.parse_args(argv)
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     print(text)
 
 
-def labelled_list(runs: list[Run], given: Path | None) -> LabelledList | None:
+def labelled_list(runs: list[Run], given: InputPath | None) -> LabelledList | None:
     """The list given, else that of the first run's config; None without one or predictions."""
     files = [run.predictions for run in runs if run.predictions is not None]
     if len(runs) < 2 or runs[0].predictions is None or len(files) < 2:
@@ -62,17 +63,17 @@ def labelled_list(runs: list[Run], given: Path | None) -> LabelledList | None:
     return read_labelled_list(path, [head.num_classes for head in predictions.heads])
 
 
-def _list_of_run(folder: Path) -> Path | None:
+def _list_of_run(folder: Path) -> InputPath | None:
     config = folder / "config.yaml"
     if not config.is_file():
         return None
     try:
         content = yaml.safe_load(config.read_text(encoding="utf-8"))
-        path = Path(content["DATA"]["PATH_TO_DATA_DIR"]) / content["TEST"]["DATA_LIST"]
+        path = join(content["DATA"]["PATH_TO_DATA_DIR"], content["TEST"]["DATA_LIST"])
     except (yaml.YAMLError, KeyError, TypeError):
         # Not one of a run.
         return None
-    return path if path.is_file() else None
+    return path if optional_path(path, "DATA.PATH_TO_DATA_DIR") else None
 
 
 if __name__ == "__main__":

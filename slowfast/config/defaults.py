@@ -7,9 +7,10 @@ bounds:
     _C.SOLVER.LR_POLICY = choice("cosine", "steps_with_relative_lrs")
     _C.SOLVER.NESTEROV = True
 
-The default's type is the type of the key. Paths are relative to the working directory. Keys that
-PySlowFast users know keep their names and meaning; "published" marks the behaviour of the released
-SUM-L code. `slowfast.config.load` reads YAML files and overrides over these defaults,
+The default's type is the type of the key. Paths are relative to the working directory. Input files
+and folders of annotations may also be URLs (`https://`, `s3://`). Keys that PySlowFast users know
+keep their names and meaning; "published" marks the behaviour of the released SUM-L code.
+`slowfast.config.load` reads YAML files and overrides over these defaults,
 `slowfast.config.validate` checks keys that depend on each other.
 """
 

@@ -16,6 +16,7 @@ from slowfast.config.published import translate
 from slowfast.config.validate import validate
 from slowfast.config.values import COMMAND_LINE, Setting, typed
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, input_path, is_remote, join, local_path, parent
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ _COMPUTED = "COMPUTED_"
 def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
     """The defaults, then the file over its `_BASE_`, then the overrides; validated and frozen.
 
-    path: YAML file; `_BASE_` (a path or a list of paths) is relative to the file that names it.
+    path: YAML file or its URL; `_BASE_` (a path, a URL, or a list of them) is relative to the file
+        that names it.
     overrides: `[KEY, VALUE, KEY, VALUE, ...]` as on the command line.
 
     Published names are mapped. What was mapped or ignored is logged at once where a log is set
@@ -37,7 +39,7 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
     """
     cfg = get_cfg()
     types = dict(leaves(cfg))
-    file = list(_file_settings(Path(path)))
+    file = list(_file_settings(input_path(path)))
     translation = translate(file, _override_settings(overrides), types)
     for setting in translation.settings:
         if setting.value is None and setting.key not in types and _keys_in(setting.key, types):
@@ -80,9 +82,10 @@ def node(cfg: CfgNode, section: str) -> CfgNode:
     return cfg
 
 
-def _file_settings(path: Path, including: tuple[Path, ...] = ()) -> Iterator[Setting]:
+def _file_settings(path: InputPath, including: tuple[InputPath, ...] = ()) -> Iterator[Setting]:
     """The settings of a file's bases, then its own: later ones win."""
-    if path.resolve() in including:
+    identity = path.resolve() if isinstance(path, Path) else path
+    if identity in including:
         raise UserError(f"{path}: {BASE_KEY} leads back to this file; remove one of the links")
     content = _read_yaml(path, including)
     bases = content.pop(BASE_KEY, [])
@@ -90,14 +93,15 @@ def _file_settings(path: Path, including: tuple[Path, ...] = ()) -> Iterator[Set
     if not all(isinstance(base, str) for base in bases):
         raise UserError(f"{path}: {BASE_KEY} is {bases!r}, but a path or a list of paths is meant")
     for base in bases:
-        base_path = path.parent / Path(base).expanduser()
-        yield from _file_settings(base_path, (*including, path.resolve()))
+        base_path = join(parent(path), base if is_remote(base) else Path(base).expanduser())
+        yield from _file_settings(base_path, (*including, identity))
     yield from _flatten(content, str(path))
 
 
-def _read_yaml(path: Path, including: tuple[Path, ...]) -> dict[str, Any]:
+def _read_yaml(path: InputPath, including: tuple[InputPath, ...]) -> dict[str, Any]:
+    file = local_path(path, f"{BASE_KEY} of {including[-1]}" if including else "--cfg")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         named_by = f" (a {BASE_KEY} of {including[-1]})" if including else ""
         raise UserError(

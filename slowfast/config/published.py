@@ -26,6 +26,7 @@ from slowfast.config.published_tables import (
 )
 from slowfast.config.values import Setting, typed
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import is_remote
 
 
 @dataclass
@@ -136,7 +137,8 @@ def _exo_checkpoint(setting: Setting, notes: list[tuple[str, str]]) -> list[Sett
     """The file as EXO.CHECKPOINT_FILE_PATH if there is one; else a warning."""
     if not setting.value:
         return []
-    if Path(str(setting.value)).is_file():
+    named = str(setting.value)
+    if is_remote(named) or Path(named).is_file():
         return [_renamed(setting, "EXO.CHECKPOINT_FILE_PATH")]
     notes.append(
         (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 from fvcore.common.config import CfgNode
@@ -18,8 +19,14 @@ from slowfast.config.bounds import check_bounds
 from slowfast.config.defaults import BOUNDS
 from slowfast.config.heads import joint_name
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import is_remote
 
 _HEAD_NAME = re.compile(r"[a-z][a-z0-9_]*")
+# Paths that are searched or written; the other path keys name input files, which may be URLs.
+_LOCAL_KEYS = (
+    *("OUTPUT_DIR", "SUML.CACHE_DIR", "TEST.FEATURES.DIR", "TEST.SAVE_PREDICT_PATH"),
+    *("DATA.PATH_PREFIX", "DATA.FALLBACK_PATH_PREFIXES", "EXO.PATH_PREFIX"),
+)
 _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 Rule = Callable[[CfgNode], str | None]
@@ -239,7 +246,17 @@ def _average(cfg: CfgNode) -> str | None:
     return None
 
 
+def _local_paths(cfg: CfgNode) -> str | None:
+    for key in _LOCAL_KEYS:
+        value = attrgetter(key)(cfg)
+        for path in [value] if isinstance(value, str) else value:
+            if is_remote(str(path)):
+                return f"{key} is {path}, but only input files may be URLs; set it to a local path"
+    return None
+
+
 _RULES: tuple[Rule, ...] = (
+    _local_paths,
     _shard,
     _slow_frames,
     _jitter,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from slowfast.datasets.registry import JOINED_REGISTRY, build_source
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import input_path
 from slowfast.utils.seeding import Stream, generator
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
     if split != "train":
         return ego
     exo = segment_dataset(build_source(cfg.EXO.DATASET, cfg, split, "exo"))
-    path = Path(cfg.SUML.PAIRS.FILE)
+    path = input_path(cfg.SUML.PAIRS.FILE)
     pairs = PairTable.load(path)
     pairs.check(path, ego.segments, exo.segments, mining_settings(cfg))
     by_factor = aligns_by_factor(cfg)

@@ -30,6 +30,7 @@ from slowfast.engine.checkpoints.weights import Weights
 from slowfast.models.published_names import published_state_dict
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, local_path
 
 __all__ = [
     "LoadReport",
@@ -108,11 +109,12 @@ def resumed_checkpoint(cfg: CfgNode) -> Path | None:
             "ones, and a later run may resume from them; set another OUTPUT_DIR",
             cfg.OUTPUT_DIR,
         )
-    return Path(cfg.TRAIN.CHECKPOINT_FILE_PATH) if cfg.TRAIN.RESUME else None
+    key = "TRAIN.CHECKPOINT_FILE_PATH"
+    return local_path(cfg.TRAIN.CHECKPOINT_FILE_PATH, key) if cfg.TRAIN.RESUME else None
 
 
 def load_training_state(
-    path: str | Path,
+    path: InputPath,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     cfg: CfgNode | None = None,

@@ -36,6 +36,7 @@ from slowfast.models.registry import model_spec
 from slowfast.semantics.build import Encode, encode_narrations
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, input_path, local_path
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +62,9 @@ def plan_test(cfg: CfgNode, encode: Encode = encode_narrations) -> TestPlan:
 
     Raises: UserError for lists, folders, files or sizes that do not fit.
     """
-    named = _path(cfg.TEST.CHECKPOINT_FILE_PATH)
-    if named is not None and not named.is_file():
-        raise UserError(f"TEST.CHECKPOINT_FILE_PATH {named} is no file; correct the path")
+    key, named = "TEST.CHECKPOINT_FILE_PATH", cfg.TEST.CHECKPOINT_FILE_PATH
+    if named and not local_path(named, key).is_file():
+        raise UserError(f"{key} {named} is no file; correct the path")
     chunk_views = min(cfg.TEST.CHUNK_VIEWS, cfg.TEST.BATCH_SIZE)
     if cfg.TEST.TASK == "recognition":
         spec = model_spec(cfg)
@@ -171,13 +172,13 @@ def partial_folder(cfg: CfgNode) -> Path:
     return Path(cfg.OUTPUT_DIR) / "partial_test"
 
 
-def checkpoint_to_test(cfg: CfgNode, trained: Path | None) -> Path:
+def checkpoint_to_test(cfg: CfgNode, trained: Path | None) -> InputPath:
     """TEST.CHECKPOINT_FILE_PATH, else the run's own, else TRAIN's, else OUTPUT_DIR's newest.
 
     The log names the one taken and those passed over (OUTPUT_DIR is looked at, which reads whole
     files, only where nothing is named). Raises: UserError where there is none.
     """
-    named: list[tuple[str, Path | None]] = [
+    named: list[tuple[str, InputPath | None]] = [
         ("TEST.CHECKPOINT_FILE_PATH", _path(cfg.TEST.CHECKPOINT_FILE_PATH)),
         ("this training", trained),
         ("TRAIN.CHECKPOINT_FILE_PATH", _path(cfg.TRAIN.CHECKPOINT_FILE_PATH)),
@@ -198,5 +199,5 @@ def checkpoint_to_test(cfg: CfgNode, trained: Path | None) -> Path:
     return taken
 
 
-def _path(text: str) -> Path | None:
-    return Path(text) if text else None
+def _path(text: str) -> InputPath | None:
+    return input_path(text) if text else None

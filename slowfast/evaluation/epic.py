@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from slowfast.evaluation.metrics import rate
 from slowfast.evaluation.ranking import action_ranks, label_ranks, scorer_action_ranks
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, join, local_path, optional_path
 
 KINDS = ("verb", "noun", "action")
 MANY_SHOT_ROWS = 100
@@ -173,11 +174,11 @@ def many_shot(
 
 
 def read_subsets(
-    folder: Path | None = None,
+    folder: InputPath | None = None,
     split: str = "validation",
-    tail_verbs: Path | None = None,
-    tail_nouns: Path | None = None,
-    unseen: Path | None = None,
+    tail_verbs: InputPath | None = None,
+    tail_nouns: InputPath | None = None,
+    unseen: InputPath | None = None,
 ) -> Subsets:
     """Read the tables given by path; the others under their public names in `folder`, if there.
 
@@ -193,7 +194,9 @@ def read_subsets(
     )
 
 
-def read_many_shot(folder: Path | None = None, training: Path | None = None) -> ManyShot | None:
+def read_many_shot(
+    folder: InputPath | None = None, training: InputPath | None = None
+) -> ManyShot | None:
     """Many-shot classes of EPIC-KITCHENS-55's training list, given or public-named in `folder`.
 
     None where there is none. Raises: UserError where a given list is missing or lacks a column.
@@ -210,11 +213,12 @@ def _frequent(labels: ArrayLike, rows: int) -> NDArray[np.int64]:
     return classes[counts > rows]
 
 
-def _table(given: Path | None, folder: Path | None, name: str) -> Path | None:
+def _table(given: InputPath | None, folder: InputPath | None, name: str) -> Path | None:
     if given is not None:
-        return given
-    public = None if folder is None else folder / name
-    return public if public is not None and public.is_file() else None
+        return local_path(given, f"the option for {name}")
+    if folder is None:
+        return None
+    return optional_path(join(folder, name), "DATA.PATH_TO_DATA_DIR or --annotations")
 
 
 def _class_ids(path: Path | None, column: str) -> frozenset[int]:

@@ -12,13 +12,14 @@ from slowfast.evaluation.epic import EpicProtocol
 from slowfast.evaluation.metrics import Statistic, paired_intervals
 from slowfast.evaluation.predictions import for_epic, read_predictions, select
 from slowfast.evaluation.results import recognition_statistics
+from slowfast.utils.paths import InputPath
 
 
 @dataclass(frozen=True)
 class LabelledList:
     """The segments that runs were tested on; labels: per head (verb, noun), a class id each."""
 
-    path: Path
+    path: InputPath
     ids: Sequence[str]
     labels: Sequence[Sequence[int]]
     protocol: EpicProtocol = field(default_factory=EpicProtocol)

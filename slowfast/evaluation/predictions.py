@@ -26,6 +26,7 @@ from slowfast.config.heads import HeadSpec
 from slowfast.evaluation.scores import LOG_FLOOR, log_softmax
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_atomically
+from slowfast.utils.paths import InputPath, local_path
 from slowfast.utils.safe_pickle.load import load_plain
 
 IDS = "narration_id"
@@ -81,12 +82,12 @@ def write_predictions(path: Path | str, predictions: Predictions) -> Path:
     return path
 
 
-def read_predictions(path: Path | str) -> Predictions:
+def read_predictions(path: InputPath) -> Predictions:
     """Read a prediction file: the dict, or a list of one such dict per segment.
 
     Raises: UserError where it is missing, holds something else, repeats a segment or has NaN.
     """
-    path = Path(path)
+    path = local_path(path, "--predictions")
     if path.suffix != ".pkl":
         raise UserError(f"{path}: predictions are read from .pkl files; save them as a pickle")
     content = load_plain(path)

@@ -23,6 +23,7 @@ from slowfast.semantics.mining import MiningReport, make_table, mine_pairs, repo
 from slowfast.semantics.published_pairs import import_pairs
 from slowfast.semantics.text_search import Narrations, Search
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, input_path
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ def mine_from_config(cfg: CfgNode) -> MiningReport:
 
     Needs annotations, not frames. Raises: UserError for bad input.
     """
+    _written_table(cfg)
     settings = mining_settings(cfg)
     search = index_search(cfg) if "index" in settings else None
     given = mining_input(cfg, labels_required=settings["mining"] != "text")
@@ -108,11 +110,14 @@ def index_search(cfg: CfgNode) -> Search:
     return search
 
 
-def import_from_config(cfg: CfgNode, json_path: Path, text_path: Path | None) -> MiningReport:
+def import_from_config(
+    cfg: CfgNode, json_path: InputPath, text_path: InputPath | None
+) -> MiningReport:
     """Write the published pair files as SUML.PAIRS.FILE, with the narrations' embeddings.
 
     Raises: UserError for bad input, or files that belong to other data.
     """
+    _written_table(cfg)
     ego, exo = ego_train_segments(cfg), exo_train_annotations(cfg)
     if not isinstance(exo, ImageListAnnotations):
         raise UserError(
@@ -203,7 +208,7 @@ def _class_maps(cfg: CfgNode, exo: Annotations) -> tuple[ClassMap, ...]:
     return build_label_map(
         exo.class_names[: len(TIER_HEADS)],
         tables[: len(TIER_HEADS)],
-        Path(cfg.SUML.PAIRS.LABEL_MAP) if cfg.SUML.PAIRS.LABEL_MAP else None,
+        cfg.SUML.PAIRS.LABEL_MAP or None,
         TIER_HEADS,
     )
 
@@ -219,10 +224,21 @@ def _log_unmapped(head: str, names: Sequence[str], classes: ClassMap) -> None:
     )
 
 
+def _written_table(cfg: CfgNode) -> Path:
+    """SUML.PAIRS.FILE as the file to write. Raises: UserError where it is a URL."""
+    path = input_path(cfg.SUML.PAIRS.FILE)
+    if isinstance(path, str):
+        raise UserError(
+            f"SUML.PAIRS.FILE is {path}, but a pair table cannot be written to a URL; set it to a"
+            " local file"
+        )
+    return path
+
+
 def _write(
     table: PairTable, ego_text: Narrations, exo_text: Narrations, labelled: bool, cfg: CfgNode
 ) -> MiningReport:
-    path = Path(cfg.SUML.PAIRS.FILE)
+    path = _written_table(cfg)
     result = report(table, ego_text, exo_text, cfg.SUML.ALIGN.THRESHOLD, labelled)
     try:
         table.save(path)

@@ -23,6 +23,7 @@ import numpy as np
 from slowfast.datasets.pairing.pairs import Tier
 from slowfast.datasets.types import ImageListAnnotations
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, local_path
 
 # Names of the tiers in the file, in the order in which they are looked through.
 _TIERS = {"same": Tier.SAME, "sub": Tier.SUBSET, "sub_verb": Tier.VERB, "sub_noun": Tier.NOUN}
@@ -36,7 +37,7 @@ _REMEDY = "take the file as SUM-L publishes it"
 
 
 def import_pairs(
-    path: Path, num_ego: int, exo: ImageListAnnotations, text_path: Path | None = None
+    path: InputPath, num_ego: int, exo: ImageListAnnotations, text_path: InputPath | None = None
 ) -> np.ndarray:
     """Exo segments per ego segment: (num_ego, k) int64, -1 padded; every one once.
 
@@ -45,8 +46,9 @@ def import_pairs(
 
     Raises: UserError for a malformed file, or one that belongs to other data.
     """
+    path = local_path(path, "--import-json")
     segments = _SegmentFinder(exo, path)
-    chosen = read_choices(text_path) if text_path else None
+    chosen = read_choices(local_path(text_path, "--import-text")) if text_path else None
     rows: list[list[int]] = [[] for _ in range(num_ego)]
     for key, tiers in read_members(path):
         if not key.isdecimal() or not isinstance(tiers, dict):

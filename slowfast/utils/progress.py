@@ -33,7 +33,7 @@ class _LoggedLine(ProgressLine):
 
 
 class _TerminalLine(ProgressLine):
-    def __init__(self, progress: Progress, title: str, total: int) -> None:
+    def __init__(self, progress: Progress, title: str, total: int | None) -> None:
         self._progress = progress
         self._task = progress.add_task(title, total=total, text="")
 
@@ -64,6 +64,21 @@ def progress_line(
 
     count = TextColumn("{task.completed}/{task.total} " + unit)
     with _terminal_progress(count, Rate(), TimeRemainingColumn()) as progress:
+        yield _TerminalLine(progress, title, total)
+
+
+@contextmanager
+def download_line(title: str, total: int | None) -> Iterator[ProgressLine]:
+    """Show `title  ███  12.5/98.0 MB  3.1 MB/s` on the terminal; `advance` counts bytes.
+
+    Not on rank 0 alone, as any process may be the one that downloads. total: None if unknown.
+    """
+    if not sys.stderr.isatty():
+        yield ProgressLine()
+        return
+    from rich.progress import DownloadColumn, TransferSpeedColumn
+
+    with _terminal_progress(DownloadColumn(), TransferSpeedColumn()) as progress:
         yield _TerminalLine(progress, title, total)
 
 

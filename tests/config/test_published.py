@@ -260,6 +260,8 @@ def test_exo_checkpoint_is_taken_only_where_it_exists(
     there.touch()
     taken = load_config(suml, [EXO_CHECKPOINT, str(there)]).EXO.CHECKPOINT_FILE_PATH
     assert taken == str(there)
+    url = "https://host/lemma.pyth"
+    assert url == load_config(suml, [EXO_CHECKPOINT, url]).EXO.CHECKPOINT_FILE_PATH
 
 
 def test_log_says_once_what_was_mapped_and_ignored(

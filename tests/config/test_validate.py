@@ -282,3 +282,21 @@ def test_validate_takes_an_unfrozen_config() -> None:
     cfg.SUML.TEMPERATURE = -1.0
     with pytest.raises(UserError, match=r"SUML\.TEMPERATURE is -1\.0"):
         validate(cfg)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("OUTPUT_DIR", "SUML.CACHE_DIR", "TEST.FEATURES.DIR", "TEST.SAVE_PREDICT_PATH"),
+        *("DATA.PATH_PREFIX", "EXO.PATH_PREFIX"),
+    ],
+)
+def test_only_input_files_may_be_urls(empty: Path, key: str) -> None:
+    line = refusal(empty, [key, "https://h/folder"])
+    assert line.startswith(f"{key} is https://h/folder, but only input files may be URLs")
+    load_config(empty, [key, "https"])
+
+
+def test_every_fallback_frame_folder_is_local(empty: Path) -> None:
+    line = refusal(empty, ["DATA.FALLBACK_PATH_PREFIXES", "['data', 's3://bucket/frames']"])
+    assert line.startswith("DATA.FALLBACK_PATH_PREFIXES is s3://bucket/frames")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, local_path
 
 _OVERRIDE_COLUMNS = ("kind", "exo", "ego_class")
 
@@ -40,8 +41,8 @@ ClassMap = tuple[int | None, ...]
 
 def build_label_map(
     class_names: Sequence[Sequence[str]],
-    tables: Sequence[ClassTable | Path],
-    override: Path | None = None,
+    tables: Sequence[ClassTable | InputPath],
+    override: InputPath | None = None,
     heads: Sequence[str] = ("verb", "noun"),
 ) -> tuple[ClassMap, ...]:
     """Per head the ego class of every exo class.
@@ -52,7 +53,7 @@ def build_label_map(
 
     Raises: UserError for a missing or malformed file, or an override that names nothing.
     """
-    ego = [read_class_table(table) if isinstance(table, Path) else table for table in tables]
+    ego = [table if isinstance(table, ClassTable) else read_class_table(table) for table in tables]
     maps = [
         [ego_class(word, table.ids) for word in words]
         for words, table in zip(class_names, ego, strict=True)
@@ -84,11 +85,12 @@ def ego_class(word: str, ids: Mapping[str, int]) -> int | None:
     return None
 
 
-def read_class_table(path: Path) -> ClassTable:
+def read_class_table(path: InputPath) -> ClassTable:
     """A table of EPIC-KITCHENS-100 or -55. Raises: UserError for a missing or malformed file."""
     keys: dict[str, int] = {}
     words: dict[str, int] = {}
     count = 0
+    path = local_path(path, "DATA.PATH_TO_DATA_DIR")
     for line, row in _rows(path):
         try:
             number = int(_cell(row, ("id", "verb_id", "noun_id")))
@@ -110,8 +112,9 @@ def read_class_table(path: Path) -> ClassTable:
     )
 
 
-def _overrides(path: Path, heads: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
+def _overrides(path: InputPath, heads: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
     """(line, head, exo word, ego class) of the override's rows."""
+    path = local_path(path, "SUML.PAIRS.LABEL_MAP")
     for line, row in _rows(path):
         if any(row.get(column) is None for column in _OVERRIDE_COLUMNS):
             raise UserError(

@@ -21,6 +21,7 @@ import numpy as np
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import UNREADABLE_ARRAYS, write_atomically
+from slowfast.utils.paths import InputPath, local_path
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +122,9 @@ class PairTable:
         )
 
     @classmethod
-    def load(cls, path: Path) -> PairTable:
+    def load(cls, path: InputPath) -> PairTable:
         """Read a table. Raises: UserError for a missing, unreadable or outdated file."""
+        path = local_path(path, "SUML.PAIRS.FILE")
         if not path.is_file():
             raise UserError(f"pair table {path} does not exist; {_REMEDY}, or set SUML.PAIRS.FILE")
         try:
@@ -140,7 +142,7 @@ class PairTable:
 
     def check(
         self,
-        path: Path,
+        path: InputPath,
         ego: Sequence[Segment],
         exo: Sequence[Segment],
         settings: Mapping[str, str | int],

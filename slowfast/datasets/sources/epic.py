@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from slowfast.config.heads import ego_heads
 from slowfast.datasets.frames.bad_frames import BadFrames
@@ -14,6 +13,7 @@ from slowfast.datasets.pairing.label_map import ClassNamesMissing, ClassTable, r
 from slowfast.datasets.registry import DataSource, register_source
 from slowfast.datasets.sources.epic_annotations import read_segments
 from slowfast.datasets.types import Annotations
+from slowfast.utils.paths import InputPath, join, optional_path
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class EpicKitchens(DataSource):
             "val": cfg.TRAIN.VAL_DATA_LIST,
             "test": cfg.TEST.DATA_LIST,
         }
-        path = Path(cfg.DATA.PATH_TO_DATA_DIR) / lists[self.split]
+        path = join(cfg.DATA.PATH_TO_DATA_DIR, lists[self.split])
         segments = read_segments(
             path,
             epic_100=cfg.DATA.EPIC_100,
@@ -51,20 +51,20 @@ class EpicKitchens(DataSource):
         )
 
     def class_tables(self) -> tuple[ClassTable, ...]:
-        folder = Path(self.cfg.DATA.PATH_TO_DATA_DIR)
+        folder = self.cfg.DATA.PATH_TO_DATA_DIR
         paths = class_table_paths(folder, self.cfg.DATA.EPIC_100)
         for path in paths:
-            if not path.is_file():
+            if optional_path(path, "DATA.PATH_TO_DATA_DIR") is None:
                 raise ClassNamesMissing(
                     f"{path} does not exist; link EPIC's class tables into DATA.PATH_TO_DATA_DIR"
                 )
         return tuple(read_class_table(path) for path in paths)
 
 
-def class_table_paths(folder: Path, epic_100: bool) -> tuple[Path, Path]:
+def class_table_paths(folder: InputPath, epic_100: bool) -> tuple[InputPath, InputPath]:
     """The verb and the noun table as EPIC-KITCHENS publishes them."""
     prefix = "EPIC_100" if epic_100 else "EPIC"
-    return folder / f"{prefix}_verb_classes.csv", folder / f"{prefix}_noun_classes.csv"
+    return join(folder, f"{prefix}_verb_classes.csv"), join(folder, f"{prefix}_noun_classes.csv")
 
 
 def annotated_fps(video_id: str) -> float:

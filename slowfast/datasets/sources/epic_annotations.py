@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, local_path
 from slowfast.utils.safe_pickle.load import load_dataframe
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 ID_COLUMN_100 = "narration_id"
 ID_COLUMN_55 = "uid"
 LABEL_COLUMNS = ("verb_class", "noun_class")
+_LIST_KEY = "DATA.PATH_TO_DATA_DIR or the list's key"
 _PLACE_COLUMNS = ("participant_id", "video_id", "start_frame", "stop_frame")
 
 # The validation videos of EPIC-KITCHENS-55, one of each of 14 participants (the split by video
@@ -36,9 +38,9 @@ EPIC_55_SPLIT_ROWS = (26074, 2398)
 
 
 def read_segments(
-    path: Path, *, epic_100: bool, num_classes: Sequence[int], labelled: bool
+    path: InputPath, *, epic_100: bool, num_classes: Sequence[int], labelled: bool
 ) -> list[Segment]:
-    """The segments of a frame list, in its order.
+    """The segments of a frame list (a path or a URL), in its order.
 
     epic_100: the list is EPIC-KITCHENS-100's, else EPIC-KITCHENS-55's.
     num_classes: verbs, nouns; ids must lie below.
@@ -46,6 +48,7 @@ def read_segments(
 
     Raises: UserError naming the file, the column or row, and the mend.
     """
+    path = local_path(path, _LIST_KEY)
     table = read_table(path)
     id_column = ID_COLUMN_100 if epic_100 else ID_COLUMN_55
     if table.index.name == id_column and id_column not in table.columns:
@@ -77,13 +80,14 @@ def read_segments(
     ]
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: InputPath) -> pd.DataFrame:
     """The rows of a .csv or .pkl frame list; the cells of a CSV stay text.
 
     Raises: UserError for a missing, unreadable or empty file.
     """
     import pandas as pd
 
+    path = local_path(path, _LIST_KEY)
     if not path.is_file():
         raise UserError(
             f"frame list {path} does not exist; link the annotations there or set "
@@ -121,11 +125,12 @@ def split_epic_55(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.Dat
     return table[~validation], table[validation]
 
 
-def write_epic_55_split(source: Path, folder: Path) -> dict[Path, int]:
+def write_epic_55_split(source: InputPath, folder: Path) -> dict[Path, int]:
     """Write the split of the list `source` into `folder`; rows by file.
 
     Raises: UserError where the list does not fit, or where it would be overwritten.
     """
+    source = local_path(source, "--annotations")
     targets = [folder / name for name in EPIC_55_SPLIT_FILES]
     if source.resolve() in [target.resolve() for target in targets]:
         raise UserError(f"{source} would be overwritten by its own split; choose another folder")

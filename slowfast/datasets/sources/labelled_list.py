@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from slowfast.datasets.sources.epic_annotations import ID_COLUMN_100, read_segments, read_table
 from slowfast.datasets.types import Segment
 from slowfast.evaluation.epic import EpicProtocol, read_many_shot, read_subsets
 from slowfast.evaluation.paired import LabelledList
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, local_path, parent
 
 
 def read_labelled_list(
-    path: Path,
+    path: InputPath,
     num_classes: Sequence[int],
     *,
-    tail_verbs: Path | None = None,
-    tail_nouns: Path | None = None,
-    unseen: Path | None = None,
-    training: Path | None = None,
+    tail_verbs: InputPath | None = None,
+    tail_nouns: InputPath | None = None,
+    unseen: InputPath | None = None,
+    training: InputPath | None = None,
 ) -> LabelledList:
     """The list `path`, of EPIC-KITCHENS-100 or -55 by its columns, and the tables beside it.
 
@@ -27,7 +27,7 @@ def read_labelled_list(
     taken as given. Raises: UserError in the words of `--annotations`.
     """
     segments, epic_100 = read_listed_segments(path, num_classes, labelled=True)
-    folder = path.parent
+    folder = parent(path)
     return LabelledList(
         path=path,
         ids=[s.segment_id for s in segments],
@@ -46,12 +46,13 @@ def read_labelled_list(
 
 
 def read_listed_segments(
-    path: Path, num_classes: Sequence[int], labelled: bool
+    path: InputPath, num_classes: Sequence[int], labelled: bool
 ) -> tuple[list[Segment], bool]:
     """The segments of a list, and whether it is EPIC-KITCHENS-100's.
 
     Raises: UserError in the words of `--annotations`, which named the list.
     """
+    path = local_path(path, "--annotations")
     try:
         table = read_table(path)
         epic_100 = ID_COLUMN_100 in (*table.columns, table.index.name)

@@ -18,6 +18,7 @@ from slowfast.datasets.registry import DataSource, register_source
 from slowfast.datasets.sources.lemma_annotations import read_lemma
 from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import is_remote, join
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Lemma(DataSource):
     def annotations(self) -> ImageListAnnotations:
         exo = self.cfg.EXO
         annotations = read_lemma(
-            Path(exo.PATH_TO_DATA_DIR) / "annotations",
+            join(exo.PATH_TO_DATA_DIR, "annotations"),
             self.cfg.TEST.EXO_SPLIT if self.split == "test" else self.split,
             view=exo.VIEW,
             segments_view=exo.SEGMENTS_VIEW,
@@ -46,9 +47,15 @@ class Lemma(DataSource):
     def frames(self, annotations: Annotations) -> LemmaFrames:
         assert isinstance(annotations, ImageListAnnotations)
         data, exo = self.cfg.DATA, self.cfg.EXO
+        root = exo.PATH_PREFIX or exo.PATH_TO_DATA_DIR
+        if is_remote(root):
+            raise UserError(
+                f"EXO.PATH_TO_DATA_DIR is {root}, but frames are read from local folders; set "
+                "EXO.PATH_PREFIX to the folder of the images"
+            )
         return LemmaFrames(
             annotations.image_paths,
-            exo.PATH_PREFIX or exo.PATH_TO_DATA_DIR,
+            root,
             make_decoder(data.DECODER),
             retries=Retries(data.RETRIES),
             bad_frames=BadFrames(data.ON_BAD_FRAME, f"lemma {self.split}"),

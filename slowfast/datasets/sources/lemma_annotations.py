@@ -18,13 +18,13 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from slowfast.datasets.types import ImageListAnnotations, Segment
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, join, local_path
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class _Video:
 
 
 def read_lemma(
-    root: Path,
+    root: InputPath,
     split: str,
     *,
     view: str,
@@ -74,25 +74,25 @@ def read_lemma(
     A segment's labels are the verbs and objects of everybody in its frames. Its narration is the
     first interaction of the first person who does anything (`video|P1`: of that person).
 
-    root: the folder `annotations`.
+    root: the folder `annotations`, or its URL.
     view, segments_view: whose frame records and whose segments are read.
     num_classes: verbs, nouns; the vocabularies must have as many words.
 
     Raises: UserError naming the file or key, and the mend.
     """
-    vocabularies = [_words(root / f"metadata/all_{kind}.json") for kind in ("acts", "objs")]
+    vocabularies = [_words(join(root, f"metadata/all_{kind}.json")) for kind in ("acts", "objs")]
     for kind, words, count in zip(("acts", "objs"), vocabularies, num_classes, strict=True):
         if len(words) != count:
             raise UserError(
                 f"{root}/metadata/all_{kind}.json has {len(words)} words, EXO.NUM_CLASSES_LIST is "
                 f"{list(num_classes)}; set it to {[len(v) for v in vocabularies]}"
             )
-    hois = _words(root / "metadata/all_hois.json")
-    split_path = root / f"splits/{video_type}_{split}.json"
+    hois = _words(join(root, "metadata/all_hois.json"))
+    split_path = join(root, f"splits/{video_type}_{split}.json")
     listed = frozenset(_words(split_path, "set EXO.VIDEO_TYPE to a split that is there"))
-    frames_path = root / f"full/rec_{view}_frames.p"
+    frames_path = join(root, f"full/rec_{view}_frames.p")
     videos = _videos(frames_path, listed)
-    segments_path = root / f"full/rec_{segments_view}_segments_indices.p"
+    segments_path = join(root, f"full/rec_{segments_view}_segments_indices.p")
     reader = _SegmentReader(videos, hois, num_classes, frames_path, segments_path)
     segments = reader.read(listed)
     if not segments:
@@ -128,7 +128,7 @@ def _is_listed(name: str, listed: frozenset[str]) -> bool:
     return "|" not in name and any(_without_person(other) == name for other in listed)
 
 
-def _videos(path: Path, listed: frozenset[str]) -> dict[str, _Video]:
+def _videos(path: InputPath, listed: frozenset[str]) -> dict[str, _Video]:
     """The videos of the split with their frame records."""
     videos: dict[str, _Video] = {}
     wanted: dict[str, bool] = {}
@@ -158,8 +158,8 @@ class _SegmentReader:
         videos: dict[str, _Video],
         hois: Sequence[str],
         num_classes: Sequence[int],
-        frames_path: Path,
-        segments_path: Path,
+        frames_path: InputPath,
+        segments_path: InputPath,
     ) -> None:
         self._videos = videos
         self._hois = hois
@@ -264,7 +264,8 @@ class _SegmentReader:
         return numbers
 
 
-def _words(path: Path, mend: str = "link LEMMA's annotations there") -> list[str]:
+def _words(path: InputPath, mend: str = "link LEMMA's annotations there") -> list[str]:
+    path = local_path(path, "EXO.PATH_TO_DATA_DIR")
     try:
         words = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -277,9 +278,10 @@ def _words(path: Path, mend: str = "link LEMMA's annotations there") -> list[str
     return words
 
 
-def _load_list(path: Path) -> list[Any]:
+def _load_list(path: InputPath) -> list[Any]:
     from slowfast.utils.safe_pickle.load import load_plain
 
+    path = local_path(path, "EXO.PATH_TO_DATA_DIR")
     if not path.is_file():
         raise UserError(
             f"{path} does not exist; link LEMMA's annotations there, or set EXO.PATH_TO_DATA_DIR, "

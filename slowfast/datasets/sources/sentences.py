@@ -9,12 +9,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from slowfast.datasets.sources.epic_annotations import ID_COLUMN_55, ID_COLUMN_100, read_table
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath
 
 SENTENCES_FILE = "EPIC_100_retrieval_test_sentence.csv"
 
@@ -31,7 +31,7 @@ class Described:
         return len(self.texts)
 
 
-def describe_clips(path: Path, segments: Sequence[Segment], num_nouns: int) -> Described:
+def describe_clips(path: InputPath, segments: Sequence[Segment], num_nouns: int) -> Described:
     """The clips of the list at `path`, whose segments these are, in their order.
 
     A list without all_noun_classes has one noun per clip.
@@ -55,7 +55,7 @@ def describe_clips(path: Path, segments: Sequence[Segment], num_nouns: int) -> D
 
 
 def describe_sentences(
-    path: Path | None, segments: Sequence[Segment], clips: Described
+    path: InputPath | None, segments: Sequence[Segment], clips: Described
 ) -> Described:
     """The sentences to retrieve: the rows of a CSV `narration_id,narration`.
 

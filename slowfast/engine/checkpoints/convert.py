@@ -12,12 +12,13 @@ from slowfast.engine.checkpoints.formats import read_checkpoint
 from slowfast.engine.checkpoints.weights import Part, Weights
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_atomically
+from slowfast.utils.paths import InputPath, local_path
 
 _SUFFIXES = (".pyth", ".safetensors")
 
 
 def convert_checkpoint(
-    source: Path,
+    source: InputPath,
     target: Path,
     *,
     checkpoint_type: str = "pytorch",
@@ -36,6 +37,7 @@ def convert_checkpoint(
     """
     if target.suffix not in _SUFFIXES:
         raise UserError(f"{target}: the new file must end in {' or '.join(_SUFFIXES)}")
+    source = local_path(source, "IN")
     checkpoint = read_checkpoint(source, checkpoint_type, key="its path")
     kept = checkpoint.weights.ego_recognizer if ego_only else checkpoint.weights
     left_out = [part for name, part in checkpoint.weights.parts.items() if name not in kept.parts]

@@ -22,6 +22,7 @@ from slowfast.engine.checkpoints.files import damage, is_archive
 from slowfast.engine.checkpoints.weight_names import from_caffe2
 from slowfast.engine.checkpoints.weights import Weights
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, local_path
 from slowfast.utils.safe_pickle.load import load_plain
 from slowfast.utils.safe_pickle.records import Record
 from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Values
@@ -33,7 +34,7 @@ _TORCH_VALUES = (Tensor, torch.Size, torch.dtype, torch.device)
 
 
 def read_checkpoint(
-    path: Path | str, checkpoint_type: str = "pytorch", *, key: str = "*.CHECKPOINT_FILE_PATH"
+    path: InputPath, checkpoint_type: str = "pytorch", *, key: str = "*.CHECKPOINT_FILE_PATH"
 ) -> CheckpointFile:
     """Read a checkpoint file.
 
@@ -42,7 +43,7 @@ def read_checkpoint(
 
     Raises: UserError for a missing, damaged or foreign file, and for one that could run code.
     """
-    path = Path(path)
+    path = local_path(path, key)
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}; download it there or set {key}")
     if path.suffix == ".safetensors":

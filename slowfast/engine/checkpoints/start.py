@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from fvcore.common.config import CfgNode
 from torch import nn
@@ -14,11 +13,12 @@ from slowfast.engine.checkpoints.match import Match, match_weights
 from slowfast.engine.checkpoints.report import LoadOptions, LoadReport, Required
 from slowfast.engine.checkpoints.weights import EXO_ONLY_HEAD, Weights
 from slowfast.models.published_names import EXO_HEAD
+from slowfast.utils.paths import InputPath, input_path, local_path
 
 logger = logging.getLogger(__name__)
 
 
-def load_test_weights(model: nn.Module, path: str | Path, cfg: CfgNode) -> LoadReport:
+def load_test_weights(model: nn.Module, path: InputPath, cfg: CfgNode) -> LoadReport:
     """Load all weights that a test needs; what else the file holds is reported and ignored.
 
     Raises: UserError where a weight is missing or of another shape.
@@ -34,16 +34,17 @@ def load_test_weights(model: nn.Module, path: str | Path, cfg: CfgNode) -> LoadR
     return match_weights(_of_one_view(file, target), target, options).copy()
 
 
-def read_tested(path: str | Path, cfg: CfgNode) -> CheckpointFile:
+def read_tested(path: InputPath, cfg: CfgNode) -> CheckpointFile:
     """Read a file to test, of the type that the config gives it."""
     section, checkpoint_type, _ = _settings(path, cfg)
     return read_checkpoint(path, checkpoint_type, key=f"{section}.CHECKPOINT_FILE_PATH")
 
 
-def _settings(path: str | Path, cfg: CfgNode) -> tuple[str, str, str]:
+def _settings(path: InputPath, cfg: CfgNode) -> tuple[str, str, str]:
     """(section, CHECKPOINT_TYPE, CHECKPOINT_HEAD) of the section that names the file to test."""
     for section, node in (("TEST", cfg.TEST), ("TRAIN", cfg.TRAIN)):
-        if node.CHECKPOINT_FILE_PATH and Path(node.CHECKPOINT_FILE_PATH) == Path(path):
+        named = node.CHECKPOINT_FILE_PATH
+        if named and input_path(named) == input_path(path):
             return section, node.CHECKPOINT_TYPE, node.CHECKPOINT_HEAD
     return "TEST", "pytorch", ""
 
@@ -75,10 +76,10 @@ def read_initial(cfg: CfgNode, section: str) -> Weights | None:
     path = cfg[section].CHECKPOINT_FILE_PATH
     if not path:
         return None
-    checkpoint_type = cfg.TRAIN.CHECKPOINT_TYPE
+    key, checkpoint_type = f"{section}.CHECKPOINT_FILE_PATH", cfg.TRAIN.CHECKPOINT_TYPE
     if section == "EXO":
-        checkpoint_type = "caffe2" if Path(path).suffix == ".pkl" else "pytorch"
-    return read_checkpoint(path, checkpoint_type, key=f"{section}.CHECKPOINT_FILE_PATH").weights
+        checkpoint_type = "caffe2" if local_path(path, key).suffix == ".pkl" else "pytorch"
+    return read_checkpoint(path, checkpoint_type, key=key).weights
 
 
 def _of_one_view(file: Weights, model: Weights) -> Weights:

@@ -28,6 +28,7 @@ from slowfast.engine.tester import checkpoint_to_test, plan_test
 from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_training
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import local_path
 
 # A step on the CPU that takes more operations than this is not run.
 _CPU_FLOPS = 3e11
@@ -65,7 +66,7 @@ def dry_run(cfg: CfgNode) -> DryRun:
     """Builds everything that the config asks for and makes one step on synthetic data.
 
     One process does it for all; the step is left out where the device, its memory or a reasonable
-    time is not there. Nothing is written.
+    time is not there. Nothing is written, except copies of inputs that are URLs.
     """
     report, processes = DryRun(), _processes(cfg)
     cfg = cfg.clone()
@@ -236,8 +237,9 @@ def _files(report: DryRun, cfg: CfgNode) -> None:
         report.say("tested", f"the {which} checkpoint of this training")
         return
     path = checkpoint_to_test(cfg, None)
+    section = "TEST" if cfg.TEST.CHECKPOINT_FILE_PATH else "TRAIN"
     # A missing TEST.CHECKPOINT_FILE_PATH is reported with the test.
-    if path.is_file() or not cfg.TEST.CHECKPOINT_FILE_PATH:
+    if local_path(path, f"{section}.CHECKPOINT_FILE_PATH").is_file() or section == "TRAIN":
         read_tested(path, cfg)
     report.say("tested", str(path))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from slowfast.evaluation.cross_view import agreeing_pairs, cross_view_recall, pa
 from slowfast.semantics.build import map_exo_labels
 from slowfast.semantics.label_tiers import TIER_HEADS
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import local_path
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _table_pairs(
 ) -> NDArray[np.int64] | None:
     if not cfg.TEST.CROSS_VIEW.PAIRS:
         return None
-    path = Path(cfg.TEST.CROSS_VIEW.PAIRS)
+    path = local_path(cfg.TEST.CROSS_VIEW.PAIRS, "TEST.CROSS_VIEW.PAIRS")
     if not path.is_file():
         raise UserError(f"TEST.CROSS_VIEW.PAIRS {path} does not exist; correct the path")
     table = PairTable.load(path)

@@ -38,6 +38,7 @@ from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_json
 from slowfast.utils.logging import log_json_stats
+from slowfast.utils.paths import InputPath
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def test_features(
     datasets: Datasets,
     finish: Finish | None,
     chunk_views: int,
-    checkpoint: Path,
+    checkpoint: InputPath,
 ) -> None:
     """Extract the features that are not there yet; rank 0 writes `results_TASK.json`."""
     views = tested_views(cfg, datasets, checkpoint, device)
@@ -125,7 +126,7 @@ def test_features(
 
 
 def tested_views(
-    cfg: CfgNode, datasets: Datasets, checkpoint: Path, device: torch.device
+    cfg: CfgNode, datasets: Datasets, checkpoint: InputPath, device: torch.device
 ) -> list[TestedView]:
     """The views with the parts of the model that they need, with the weights of the checkpoint."""
     model = build_model(cfg) if model_spec(cfg).is_dual else build_test_model(cfg)

@@ -55,7 +55,7 @@ def write_outcome(
 
 def epic_protocol(cfg: CfgNode, segments: Sequence[Segment]) -> EpicProtocol:
     """The tables below DATA.PATH_TO_DATA_DIR that the EPIC-KITCHENS protocol reads."""
-    annotations = Path(cfg.DATA.PATH_TO_DATA_DIR)
+    annotations = cfg.DATA.PATH_TO_DATA_DIR
     return EpicProtocol(
         participants=[segment.participant_id for segment in segments],
         subsets=read_subsets(annotations) if cfg.DATA.EPIC_100 else Subsets(),

@@ -24,6 +24,7 @@ from slowfast.evaluation.retrieval import (
     multi_instance_retrieval,
 )
 from slowfast.semantics.build import Encode, encode_narrations
+from slowfast.utils.paths import join, local_path, optional_path
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ def read_retrieval_lists(
 
     Raises: UserError for lists that do not fit, or an encoder that is not there.
     """
-    folder, num_nouns = Path(cfg.DATA.PATH_TO_DATA_DIR), cfg.MODEL.NUM_CLASSES_LIST[1]
-    clips = describe_clips(folder / cfg.TEST.DATA_LIST, segments, num_nouns)
-    path: Path | None = folder / (cfg.TEST.RETRIEVAL.SENTENCES or SENTENCES_FILE)
-    if not cfg.TEST.RETRIEVAL.SENTENCES and path is not None and not path.is_file():
-        path = None
+    folder, num_nouns = cfg.DATA.PATH_TO_DATA_DIR, cfg.MODEL.NUM_CLASSES_LIST[1]
+    clips = describe_clips(join(folder, cfg.TEST.DATA_LIST), segments, num_nouns)
+    if cfg.TEST.RETRIEVAL.SENTENCES:
+        key = "TEST.RETRIEVAL.SENTENCES"
+        path: Path | None = local_path(join(folder, cfg.TEST.RETRIEVAL.SENTENCES), key)
+    else:
+        path = optional_path(join(folder, SENTENCES_FILE), "DATA.PATH_TO_DATA_DIR")
     sentences = describe_sentences(path, segments, clips)
     return RetrievalLists(
         _classes(clips, num_nouns),

@@ -16,6 +16,7 @@ from slowfast.lab.ablation.report import compare, markdown, write_report
 from slowfast.lab.ablation.runner import Machine, Runner, locked
 from slowfast.lab.ablation.runs import Run, check_unmixed, plan_runs
 from slowfast.semantics.build import mine_from_config
+from slowfast.utils.paths import optional_path
 from slowfast.utils.progress import Display
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,9 @@ def prepare(plan: Plan) -> None:
     write_lists(plan)
     read_labels(plan)
     for arm in plan.arms:
-        table = Path(arm.cfg.SUML.PAIRS.FILE)
-        if arm.cfg.SUML.ENABLE and arm.cfg.TRAIN.ENABLE and not table.is_file():
+        if not (arm.cfg.SUML.ENABLE and arm.cfg.TRAIN.ENABLE):
+            continue
+        table = arm.cfg.SUML.PAIRS.FILE
+        if optional_path(table, "SUML.PAIRS.FILE") is None:
             logger.info("%s does not exist: mining it for arm %s", table, arm.name)
             mine_from_config(arm.cfg)

@@ -16,6 +16,7 @@ from fvcore.common.config import CfgNode
 import slowfast
 from slowfast.lab.ablation.plan import CHECKPOINT_OF
 from slowfast.models.registry import model_spec
+from slowfast.utils.paths import join, local_path
 
 PARTS = ("code", "config", "data")
 # No run imports it; the sample that a part of it makes is data.
@@ -61,22 +62,29 @@ def code_hash(package: Path | None = None) -> str:
 def data_files(cfg: CfgNode) -> list[Path]:
     """The files that tell one data set from another: lists, annotations, pair table, weights.
 
-    Frames are not read; a rendered sample is known by its marker.
+    Frames are not read; a rendered sample is known by its marker. Of annotations in the folder of a
+    URL, which cannot be listed, the config's hash has the address.
     """
     files = set()
     views = model_spec(cfg).views
     if "ego" in views:
-        root = Path(cfg.DATA.PATH_TO_DATA_DIR)
+        folder = cfg.DATA.PATH_TO_DATA_DIR
         lists = {cfg.TRAIN.TRAIN_DATA_LIST, cfg.TRAIN.VAL_DATA_LIST}
         lists |= {cfg.TEST.DATA_LIST} if cfg.TEST.ENABLE else set()
-        files |= {*(root / name for name in lists if name), *_markers(root)}
+        paths = [join(folder, name) for name in lists if name]
+        files |= {local_path(path, "DATA.PATH_TO_DATA_DIR") for path in paths}
+        files |= {*_markers(Path(folder))}
     if "exo" in views:
         root = Path(cfg.EXO.PATH_TO_DATA_DIR)
         files |= {*_annotations(root), *_markers(root)}
     if cfg.SUML.ENABLE:
-        files |= {Path(cfg.SUML.PAIRS.FILE)}
+        files |= {local_path(cfg.SUML.PAIRS.FILE, "SUML.PAIRS.FILE")}
     weights = (cfg.TRAIN.CHECKPOINT_FILE_PATH, cfg.EXO.CHECKPOINT_FILE_PATH)
-    files |= {Path(name) for name in weights if name and not CHECKPOINT_OF.search(name)}
+    files |= {
+        local_path(name, "*.CHECKPOINT_FILE_PATH")
+        for name in weights
+        if name and not CHECKPOINT_OF.search(name)
+    }
     return sorted(files)
 
 

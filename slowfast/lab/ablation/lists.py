@@ -10,6 +10,7 @@ from pathlib import Path
 from slowfast.lab.ablation.plan import PartList, Plan
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_text
+from slowfast.utils.paths import input_path
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +18,16 @@ logger = logging.getLogger(__name__)
 def write_lists(plan: Plan) -> None:
     """Write the plan's lists beside the ones they are parts of, where they are not there already.
 
-    Raises: UserError for a source list that is missing or has no video_id.
+    Raises: UserError for a source list that is missing, has no video_id, or has a URL.
     """
-    folders = {Path(arm.cfg.DATA.PATH_TO_DATA_DIR) for arm in plan.arms}
-    for folder in sorted(folders):
+    folders = {arm.cfg.DATA.PATH_TO_DATA_DIR for arm in plan.arms}
+    for folder in sorted(map(input_path, folders), key=str):
         for part in plan.lists:
+            if isinstance(folder, str):
+                raise UserError(
+                    f"DATA.PATH_TO_DATA_DIR is {folder}, but {part.name} cannot be written to a "
+                    "URL; set it to a local folder"
+                )
             text = part_text(folder / part.of, part)
             target = folder / part.name
             if not target.is_file() or target.read_text(encoding="utf-8") != text:

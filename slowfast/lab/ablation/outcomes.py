@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from slowfast.evaluation.predictions import for_epic, read_predictions, select
 from slowfast.lab.ablation.plan import Arm, Plan
 from slowfast.lab.ablation.runs import Run, read_record
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import join
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def read_labels(plan: Plan) -> Labels:
     base = plan.arm(plan.compare_to).cfg
     tested, trained = (
         read_segments(
-            Path(base.DATA.PATH_TO_DATA_DIR) / name,
+            join(base.DATA.PATH_TO_DATA_DIR, name),
             epic_100=base.DATA.EPIC_100,
             num_classes=base.MODEL.NUM_CLASSES_LIST,
             labelled=True,

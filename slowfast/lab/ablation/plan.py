@@ -16,6 +16,7 @@ from slowfast.config import load_config
 from slowfast.engine.preflight.run_rules import validate_run
 from slowfast.models.registry import model_spec
 from slowfast.utils.errors import UserError
+from slowfast.utils.paths import InputPath, join
 
 _KEYS = ("about", "base", "lists", "seeds", "compare_to", "also_compare", "common", "arms")
 _ARM_KEYS = ("about", "set")
@@ -65,7 +66,7 @@ class Plan:
 
     path: Path
     about: str
-    base: Path
+    base: InputPath
     lists: tuple[PartList, ...]
     seeds: tuple[int, ...]
     compare_to: str
@@ -116,7 +117,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _plan(path: Path, content: Mapping[str, Any]) -> Plan:
-    base = path.parent / _text("base", content["base"])
+    base = join(path.parent, _text("base", content["base"]))
     common = _overrides("common", content.get("common"))
     arms = _section("arms", content["arms"])
     if not arms:
@@ -137,7 +138,7 @@ def _plan(path: Path, content: Mapping[str, Any]) -> Plan:
     return plan
 
 
-def _arm(name: str, content: Any, base: Path, common: tuple[str, ...]) -> Arm:
+def _arm(name: str, content: Any, base: InputPath, common: tuple[str, ...]) -> Arm:
     where = f"arms.{name}"
     if not _NAME.fullmatch(name):
         raise UserError(f"{where}: an arm's name is a folder; use letters, digits and _ . + -")

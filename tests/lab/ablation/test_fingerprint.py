@@ -9,6 +9,7 @@ from slowfast.config import load_config
 from slowfast.lab.ablation.fingerprint import NOT_IN_A_RUN, code_hash, data_files, fingerprint
 from slowfast.lab.ablation.plan import read_plan
 from tests.commands import SUML_TINY, environment
+from tests.file_server import running_server
 
 
 @pytest.fixture
@@ -95,3 +96,18 @@ def test_data_files_of_one_view_are_its_own_whatever_the_set_is_called(config, n
     start = ["TRAIN.CHECKPOINT_FILE_PATH", "{checkpoint:exo}"]
     started = load_config(SUML_TINY.parent / f"{config}.yaml", [*roots, *start])
     assert {path.name for path in data_files(started)} == names
+
+
+def test_data_files_by_url(roots, tmp_path, monkeypatch):
+    monkeypatch.setenv("SUML_CACHE", str(tmp_path / "cache"))
+    with running_server() as server:
+        pairs, exo = server.add("/pairs.npz", b"p"), server.add("/exo.pyth", b"x")
+        for name in LISTS:
+            server.add(f"/epic/{name}", b"l")
+        overrides = [*roots, "DATA.PATH_TO_DATA_DIR", f"{server.base}/epic"]
+        overrides += ["SUML.PAIRS.FILE", pairs, "EXO.CHECKPOINT_FILE_PATH", exo]
+        files = data_files(load_config(SUML_TINY, overrides))
+    contents = {path.name: path.read_text() for path in files}
+    exo_files = {"words.csv": "{}", "all.json": "{}"}
+    lists = dict.fromkeys(LISTS, "l")
+    assert contents == {**lists, **exo_files, "pairs.npz": "p", "exo.pyth": "x"}

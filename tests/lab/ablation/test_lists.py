@@ -45,6 +45,13 @@ def test_a_written_list_is_not_written_again(plan_file, content, annotations):
     assert written.read_text() == (annotations / "EPIC_100_train.csv").read_text()
 
 
+def test_a_list_is_not_written_to_a_url(plan_file, content):
+    content["lists"] = {"part.csv": {"of": "EPIC_100_train.csv", "every": 1, "take": [0]}}
+    content["common"] = {**content["common"], "DATA.PATH_TO_DATA_DIR": "https://h/annotations"}
+    with pytest.raises(UserError, match=r"https://h/annotations, but part\.csv cannot be written"):
+        write_lists(read_plan(plan_file()))
+
+
 def test_lists_that_cannot_be_made(source, tmp_path):
     with pytest.raises(UserError, match="would be empty"):
         part_text(source, PartList("x.csv", "all.csv", 9, (8,)))
