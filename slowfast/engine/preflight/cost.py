@@ -91,7 +91,7 @@ def step_cost(cfg: CfgNode, clips: int) -> StepCost:
                 module.autocast_backbone(HALF.get(cfg.TRAIN.PRECISION))
         optimizer, task = build_optimizer(model, cfg), build_task(cfg)
         parameters = list(model.parameters())
-        kept = _KeptForBackward([*parameters, *model.buffers()])
+        kept = KeptForBackward([*parameters, *model.buffers()])
         model.train()
         with _Operations() as forward, kept.counting():
             output = task.forward(model, synthetic_batch(cfg, at_once))
@@ -188,7 +188,7 @@ class _Operations(TorchDispatchMode):
         return output
 
 
-class _KeptForBackward:
+class KeptForBackward:
     """Counts what a forward pass keeps for the backward pass, each piece of memory once."""
 
     def __init__(self, elsewhere: Iterable[Tensor]) -> None:
