@@ -26,7 +26,7 @@ dev: $(BIN)/.installed-dev
 demo: install
 	$(BIN)/python tools/demo.py
 
-# Started again, it goes on where it was.
+# Resumes where it was interrupted.
 ablation: install
 	$(BIN)/python tools/make_sample.py --preset ablation --out data/ablation train_segments=768 segments_per_video=24
 	$(BIN)/python tools/ablate.py configs/ablation/sample.yaml --jobs $(JOBS)

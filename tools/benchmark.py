@@ -4,8 +4,8 @@
 `tools/benchmark.py loader|views|pairs|narrations|step|eval|scale [--cfg FILE] [KEY VALUE ...]`
 
 Times the published steps, ours and the limit in turns, checks that the numbers agree in the same
-run, and writes JSON. Without --cfg the frames are made, like EPIC's: 456x256 pixels, 18 KB. step,
-eval and scale take noise, and without --cfg a model that suits the machine.
+run, and writes JSON. Without --cfg the frames are synthetic, like EPIC's: 456x256 pixels, 18 KB.
+step, eval and scale take noise, and without --cfg a model that suits the machine.
 """
 
 import argparse
@@ -46,8 +46,8 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=(*_DATA, *_MODEL))
-    parser.add_argument("--cfg", help="YAML file: its frames, lists and encoder, not made ones")
-    parser.add_argument("--rounds", type=int, default=5, help="that count; one more is dropped")
+    parser.add_argument("--cfg", help="YAML file, for its frames, lists and encoder")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds after a first one")
     parser.add_argument("--json", type=Path, help="file for the result")
     parser.add_argument("--segments", type=int, default=32, help="loader: segments that are read")
     parser.add_argument(
@@ -74,7 +74,7 @@ def parse_args() -> argparse.Namespace:
         help="step, eval, scale: in a process (CPU: 2; GPU: what fits; eval: 6, 30)",
     )
     parser.add_argument(
-        "--device", choices=("cpu", "cuda"), help="step, eval, scale: cuda where there is one"
+        "--device", choices=("cpu", "cuda"), help="step, eval, scale: default: cuda if available"
     )
     parser.add_argument(
         "--real-batches",

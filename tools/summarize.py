@@ -2,7 +2,7 @@
 """One table over runs: `tools/summarize.py RUN [RUN ...]` (folders or results.json files).
 
 Every value with its 95 % interval and its difference to the first run; a difference inside the
-noise is marked with ~. Where the runs have predictions and their labelled list is there, the noise
+noise is marked with ~. If the runs have predictions and their labelled list exists, the noise
 comes from a paired bootstrap over the segments, else from both intervals.
 """
 

@@ -93,7 +93,7 @@ def step_cost(cfg: CfgNode, clips: int) -> StepCost:
                 module.autocast_backbone(HALF.get(cfg.TRAIN.PRECISION))
         optimizer = build_optimizer(model, cfg)
         parameters = list(model.parameters())
-        kept = _KeptForBackward([*parameters, *model.buffers()])
+        kept = KeptForBackward([*parameters, *model.buffers()])
         model.train()
         with _Operations() as forward, kept.counting():
             output = task.forward(model, synthetic_batch(cfg, at_once))
@@ -185,7 +185,7 @@ class _Operations(TorchDispatchMode):
         return output
 
 
-class _KeptForBackward:
+class KeptForBackward:
     """Counts what a forward pass keeps for the backward pass, each piece of memory once."""
 
     def __init__(self, elsewhere: Iterable[Tensor]) -> None:

@@ -1,11 +1,12 @@
-"""Frame lists of a part of the videos of another list: training halves, hold-outs."""
+"""Frame lists with some of the videos of another list: training halves, hold-outs."""
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from slowfast.lab.ablation.plan import PartList, Plan
 from slowfast.utils.errors import UserError
@@ -16,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def write_lists(plan: Plan) -> None:
-    """Write the plan's lists beside the ones they are parts of, where they are not there already.
+    """Write the plan's lists next to their source lists, unless they exist with that content.
 
     Raises: UserError for a source list that is missing, has no video_id, or has a URL.
     """
@@ -36,23 +37,15 @@ def write_lists(plan: Plan) -> None:
 
 
 def part_text(source: Path, part: PartList) -> str:
-    """The rows of the CSV list `source` whose video, in the order of first rows, is taken."""
+    """The rows of the CSV list `source` of every video taken, videos numbered as they occur."""
     try:
-        with source.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))
-    except OSError as error:
-        raise UserError(f"frame list {source} cannot be read ({error.strerror})") from None
-    if not rows or "video_id" not in rows[0]:
+        rows = pd.read_csv(source, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"frame list {source} cannot be read as CSV ({error})") from None
+    if "video_id" not in rows:
         raise UserError(f"frame list {source} has no column video_id")
-    column = rows[0].index("video_id")
-    numbers: dict[str, int] = {}
-    kept = [
-        row
-        for row in rows[1:]
-        if numbers.setdefault(row[column], len(numbers)) % part.every in part.take
-    ]
-    if not kept:
-        raise UserError(f"{part.name} would be empty: {source} has {len(numbers)} videos")
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([rows[0], *kept])
-    return text.getvalue()
+    numbers, videos = rows.video_id.factorize()
+    kept = rows[np.isin(numbers % part.every, part.take)]
+    if kept.empty:
+        raise UserError(f"{part.name} would be empty: {source} has {len(videos)} videos")
+    return str(kept.to_csv(index=False))

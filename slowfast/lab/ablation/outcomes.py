@@ -1,4 +1,4 @@
-"""What the finished runs got right, on the segments that all arms were tested on.
+"""Hits of the finished runs on the segments that all arms were tested on.
 
 Legend: S seeds, n segments.
 """
@@ -35,7 +35,7 @@ class Outcomes:
     """arms: those with a finished run, by name. subsets: members (n,) bool, by name.
 
     A segment is seen where its verb-noun combination occurs in the training list of the arm that
-    the others are compared with, else unseen. Where all are of one kind, there is `all` alone.
+    the others are compared with, else unseen. If all are of one kind, `all` is the only subset.
     """
 
     arms: dict[str, ArmOutcome]
@@ -74,7 +74,7 @@ def read_outcomes(plan: Plan, runs: Sequence[Run]) -> Outcomes:
         subsets |= {"seen": seen, "unseen": ~seen}
     arms = dict(_arm_outcomes(plan.scored, runs, segments))
     if not arms:
-        raise UserError("no run that tests has finished; there is nothing to compare")
+        raise UserError("no run that tests has finished, so nothing can be compared")
     return Outcomes(arms, subsets)
 
 

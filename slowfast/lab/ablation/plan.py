@@ -1,4 +1,4 @@
-"""What an ablation runs: a YAML file of arms over one base config, checked before any work."""
+"""The plan of an ablation: a YAML file of arms over one base config, checked before any work."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class PartList:
-    """A frame list made of some videos of another: those whose number modulo `every` is taken."""
+    """A frame list with some videos of another: number modulo `every` is one of `take`."""
 
     name: str
     of: str
@@ -92,7 +92,7 @@ class Plan:
 def read_plan(path: Path) -> Plan:
     """Read and check a plan and the config of every arm.
 
-    Raises: UserError naming the file, the key and the mend.
+    Raises: UserError naming the file, the key and the fix.
     """
     try:
         return _plan(path, _read_yaml(path))
@@ -111,7 +111,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (ValueError, yaml.YAMLError) as error:
         raise UserError(f"cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise UserError("holds no `key: value` lines")
+        raise UserError("has no `key: value` lines")
     _check_keys("", content, _KEYS, required=("base", "seeds", "compare_to", "arms"))
     return content
 
@@ -166,8 +166,8 @@ def _check_arms(plan: Plan) -> None:
     for index, arm in enumerate(plan.arms):
         if arm.after and arm.after not in names[:index]:
             raise UserError(
-                f"arms.{arm.name} starts from {arm.after!r}, which is no arm above it; "
-                f"there are {', '.join(names[:index]) or 'none'}"
+                f"arms.{arm.name} starts from {arm.after!r}, which is not one of the arms above "
+                f"it ({', '.join(names[:index]) or 'none'})"
             )
         if arm.after and not plan.arm(arm.after).cfg.TRAIN.ENABLE:
             raise UserError(f"arms.{arm.name} starts from {arm.after}, which does not train")
@@ -176,7 +176,9 @@ def _check_arms(plan: Plan) -> None:
         ("also_compare", name) for pair in plan.also_compare for name in pair
     ]:
         if name not in scored:
-            raise UserError(f"{key}: {name!r} is no arm that tests; there are {', '.join(scored)}")
+            raise UserError(
+                f"{key}: {name!r} is not an arm that tests; choose one of {', '.join(scored)}"
+            )
     lists = {(arm.cfg.DATA.PATH_TO_DATA_DIR, arm.cfg.TEST.DATA_LIST) for arm in plan.scored}
     if len(lists) > 1:
         raise UserError(
@@ -253,13 +255,13 @@ def _section(where: str, value: Any) -> dict[Any, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise UserError(f"{where} is {value!r}; `key: value` lines are meant")
+        raise UserError(f"{where} is {value!r}; write `key: value` lines")
     return value
 
 
 def _text(where: str, value: Any) -> str:
     if not isinstance(value, str) or "\n" in value.strip():
-        raise UserError(f"{where} is {value!r}; one line of text is meant")
+        raise UserError(f"{where} is {value!r}; write one line of text")
     return value.strip()
 
 
@@ -271,7 +273,7 @@ def _check_keys(
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
             raise UserError(
-                f"{prefix}{key} is no key; the nearest is {near} (all: {', '.join(known)})"
+                f"{prefix}{key} is not a key; the nearest is {near} (all: {', '.join(known)})"
             )
     for key in required:
         if key not in content:

@@ -1,4 +1,4 @@
-"""Runs the runs of a plan in processes of their own, several at a time, and survives their ends."""
+"""Runs the runs of a plan in processes of their own, several at a time; a failure ends only one."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class _Child:
 
 @contextmanager
 def locked(out: Path) -> Iterator[int]:
-    """Own the folder for one runner; the yielded descriptor keeps it owned while it is open.
+    """Own the folder for one runner; it is owned while the yielded descriptor is open.
 
-    Handed to the children, it also keeps a second runner away from what a killed one left running.
-    Raises: UserError where the folder is owned.
+    Children inherit the descriptor, so that no second runner starts while runs of a killed one
+    are alive. Raises: UserError if the folder is owned.
     """
     out.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(out / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -58,8 +58,8 @@ def locked(out: Path) -> Iterator[int]:
     except OSError:
         os.close(descriptor)
         raise UserError(
-            f"an ablation in {out} is still running, or left a run behind; wait for its end or "
-            "give another --out"
+            f"an ablation in {out} is still running, or a run that it started; wait for its end "
+            "or give another --out"
         ) from None
     try:
         yield descriptor
@@ -119,8 +119,7 @@ class Runner:
     def run_all(self) -> list[Run]:
         """Run what is not finished; returns the runs that failed or could not start.
 
-        An interruption ends the children first. Raises: UserError where the code changes on the
-        way.
+        An interruption ends the children first. Raises: UserError if the code changes meanwhile.
         """
         waiting = deque(run for run in self._runs if not self._is_finished(run))
         if done := len(self._finished):
@@ -148,7 +147,7 @@ class Runner:
         return True
 
     def _start_ready(self, waiting: deque[Run]) -> None:
-        """Fill the free slots with runs whose source is there, in their order."""
+        """Fill the free slots, in order, with runs that need no other run or a finished one."""
         for run in list(waiting):
             if len(self._children) == self._machine.jobs:
                 return
@@ -156,7 +155,7 @@ class Runner:
             if run.arm.after and source in self._failed:
                 waiting.remove(run)
                 self._failed.add(_key(run))
-                self._display.say(f"{run.name}: not run, for {run.arm.after} failed")
+                self._display.say(f"{run.name}: not run, as {run.arm.after} failed")
             elif not run.arm.after or source in self._finished:
                 waiting.remove(run)
                 self._start(run)
@@ -209,7 +208,7 @@ class Runner:
     def _check_code(self) -> None:
         if code_hash() != self._code:
             raise UserError(
-                "the code changed while the ablation ran; the runs that went on are not marked as "
+                "the code changed while the ablation ran; the runs in progress are not marked as "
                 "finished: restore it and start again, or give --fresh or another --out"
             )
 
@@ -229,7 +228,7 @@ class Runner:
         self._display.show([Bar("ablation", whole, text), *running])
 
     def _stop_children(self) -> None:
-        """Let them write a checkpoint and end; a second interruption ends them at once."""
+        """Let them write a checkpoint and end; a second interruption kills them."""
         for child in self._children:
             _signal_group(child.process, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE_SEC
@@ -239,7 +238,7 @@ class Runner:
                     child.process.wait(max(deadline - time.monotonic(), 0.0))
         finally:
             for child in self._children:
-                # What a run has started may outlive it.
+                # Processes that a run has started may outlive it.
                 _signal_group(child.process, signal.SIGKILL)
                 child.process.wait()
                 child.record.seconds += child.seconds

@@ -1,4 +1,4 @@
-"""The runs of a plan on disk: their folders, what they were made with, whether they are done."""
+"""The runs of a plan on disk: their folders, what they depend on, whether they have finished."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _resolved(word: str, start: Run | None) -> str:
 
 
 def read_record(folder: Path) -> Record | None:
-    """None where no run has begun. Raises: UserError for a folder that holds anything else."""
+    """None if no run has begun. Raises: UserError for a folder with other files."""
     path = folder / MARKER
     if not path.is_file():
         if folder.is_dir() and any(folder.iterdir()):
@@ -85,11 +85,11 @@ def read_record(folder: Path) -> Record | None:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return Record(dict(content["made_with"]), bool(content["finished"]), content["seconds"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no marker of a run ({error}); give another --out") from None
+        raise UserError(f"{path} is not a run's marker ({error}); give another --out") from None
 
 
 def check_unmixed(runs: Sequence[Run], fresh: bool) -> None:
-    """Refuse runs on disk that were made with other code, config or data; `fresh` removes them.
+    """Refuse runs on disk with another code, config or data; `fresh` removes them.
 
     Raises: UserError naming them and what differs.
     """
@@ -107,6 +107,6 @@ def check_unmixed(runs: Sequence[Run], fresh: bool) -> None:
     named = ", ".join(f"{run.name} ({' and '.join(parts)})" for run, parts in stale[:_SHOWN])
     more = f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else ""
     raise UserError(
-        f"{len(stale)} of {len(runs)} runs in {runs[0].folder.parents[1]} were made with something"
-        f" else than now: {named}{more}; give --fresh to run them anew, or another --out"
+        f"{len(stale)} of {len(runs)} runs in {runs[0].folder.parents[1]} ran with something else "
+        f"than now: {named}{more}; give --fresh to run them again, or another --out"
     )

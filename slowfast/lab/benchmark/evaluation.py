@@ -8,6 +8,7 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
+from slowfast.engine.preflight.cost import view_cost
 from slowfast.engine.step.precision import set_precision
 from slowfast.engine.testing.view_scoring import ready_for_test
 from slowfast.lab.benchmark.report import Check, Report
@@ -16,7 +17,6 @@ from slowfast.lab.benchmark.workload import (
     PLAIN,
     Load,
     Variant,
-    gflop,
     has_bf16,
     time_variants,
     variants,
@@ -62,7 +62,7 @@ def evaluation_benchmark(
             distance = _distance(scores[v.name], scores[PLAIN])
             limit = _SCORE_LIMIT[v.precision]
             report.checks.append(Check(f"probabilities, {v.name}", distance, limit, ""))
-        load = Load("views", views, gflop(cfg, size, training=False) * views)
+        load = Load("views", views, view_cost(Variant(PLAIN).cfg(cfg)).flops / 1e9 * views)
         report.remarks.append(
             f"R{cfg.RESNET.DEPTH}, {cfg.DATA.NUM_FRAMES} x {size} pixels, {views} views in a pass, "
             f"{device.type}, {load.gflop / views:.1f} GFLOP per view"

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ class Labels:
         self.exo_verbs, self.exo_nouns = _lists(exo.has_verb), _lists(exo.has_noun)
         for segment in np.flatnonzero(~exo.single).tolist():
             if len(self.exo_verbs[segment]) == len(self.exo_nouns[segment]) == 1:
-                # A label without an ego class, which equals none.
+                # An exo label without an ego class equals no ego label.
                 self.exo_verbs[segment].append(-1)
 
 
@@ -64,7 +65,7 @@ def _lists(has: np.ndarray) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class PairData:
-    """What pairs are mined from; labels: None without class tables."""
+    """Input of the mining; labels: None without class tables."""
 
     ego: Narrations
     exo: Narrations
@@ -135,14 +136,12 @@ def pairs_benchmark(
     published = ""
     if labels := data.labels:
         published = f"published search ({_BASELINE_ROWS} rows, scaled)"
-        parts[published] = lambda: _published(labels, top_k)
-        parts["label tiers"] = lambda: _tiers(labels, top_k)
-        parts["tiers, then text"] = lambda: _tiers_text(data, labels, top_k)
-    parts["text"] = lambda: nearest_segments(data.ego, data.exo, top_k)
-    for search in ivf:
-        parts[_ivf_name(search, data)] = lambda search=search: nearest_segments(  # type: ignore[misc]
-            data.ego, data.exo, top_k, search=search
-        )
+        parts[published] = partial(_published, labels, top_k)
+        parts["label tiers"] = partial(_tiers, labels, top_k)
+        parts["tiers, then text"] = partial(_tiers_text, data, labels, top_k)
+    by_text = partial(nearest_segments, data.ego, data.exo, top_k)
+    parts["text"] = by_text
+    parts |= {_ivf_name(search, data): partial(by_text, search=search) for search in ivf}
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -1,17 +1,18 @@
-"""What a benchmark found: as text and as JSON."""
+"""The findings of a benchmark, as text and as JSON."""
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
 from slowfast.lab.benchmark.timing import core_count
-from slowfast.utils.files import write_atomically
+from slowfast.utils.files import write_json
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Table:
 class Report:
     """The tables, checks and remarks of one benchmark.
 
-    figures: what else was measured of a part, by part and name with its unit.
+    figures: other measurements of a part, by part and name with its unit.
     """
 
     name: str
@@ -109,12 +110,11 @@ class Report:
             "checks": [{**asdict(check), "holds": check.holds} for check in self.checks],
             "remarks": self.remarks,
         }
-        text = json.dumps(content, indent=2) + "\n"
-        write_atomically(path, lambda file: file.write(text.encode()))
+        write_json(path, content)
 
 
 def machine() -> dict[str, str | int]:
-    """What the figures depend on."""
+    """Hardware and versions, which the figures depend on."""
     return {
         "processor": _processor(),
         "cores": core_count(),
@@ -128,18 +128,13 @@ def machine() -> dict[str, str | int]:
 
 def _processor() -> str:
     path = Path("/proc/cpuinfo")
-    if path.is_file():
-        for line in path.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    lines = path.read_text().splitlines() if path.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _jpeg_decoder() -> str:
     try:
-        import simplejpeg
-    except ImportError:
-        import cv2
-
+        return f"simplejpeg {version('simplejpeg')}"
+    except PackageNotFoundError:
         return f"OpenCV {cv2.__version__}"
-    return f"simplejpeg {simplejpeg.__version__}"

@@ -9,7 +9,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.engine.monitor.meters import StepClock
-from slowfast.engine.preflight.cost import synthetic_batch
+from slowfast.engine.preflight.cost import KeptForBackward, step_cost, synthetic_batch
 from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.batches import DeviceCopies
 from slowfast.engine.step.precision import set_precision
@@ -21,9 +21,7 @@ from slowfast.lab.benchmark.workload import (
     Load,
     Variant,
     clock_of,
-    gflop,
     has_bf16,
-    kept_activations_gib,
     synchronised,
     time_variants,
     variants,
@@ -101,7 +99,8 @@ def step_benchmark(
         # Losses of a later step differ by what the first updates amplified.
         report.checks = _checks(trainers, chosen)
         size = cfg.DATA.TRAIN_CROP_SIZE
-        load = Load("clips", clips, gflop(cfg, size, training=True) * clips)
+        one_clip = step_cost(Variant(PLAIN).cfg(cfg), 1)
+        load = Load("clips", clips, one_clip.flops / 1e9 * clips)
         report.remarks.append(
             f"{cfg.MODEL.MODEL_NAME} R{cfg.RESNET.DEPTH}, {cfg.DATA.NUM_FRAMES} x {size} pixels, "
             f"batch {clips}, {device.type}, {load.gflop / clips:.1f} GFLOP per clip and step"
@@ -112,9 +111,11 @@ def step_benchmark(
         report.tables.append(_optimizers(trainers[PLAIN], device, rounds))
         for name, trainer in trainers.items():
             waits = sum(count_waits(trainer.step, device).values())
-            kept = kept_activations_gib(trainer.update.model, trainer.forward)
+            kept = KeptForBackward(trainer.update.model.parameters())
+            with kept.counting():
+                trainer.forward()
             report.figures[name]["waits of the host per step"] = float(waits)
-            report.figures[name]["activations kept, GiB"] = kept
+            report.figures[name]["activations kept, GiB"] = kept.bytes / 2**30
     if loader is not None:
         last = chosen[-1].name
         report.figures[last]["data wait, share"] = _data_wait(trainers[last], loader, device)

@@ -1,7 +1,4 @@
-"""The same work computed in several ways: variants of a config, timed, operations counted.
-
-Legend: N clips, T frames, S pixels, K classes, D embedding width.
-"""
+"""The same work computed in several ways: variants of a config, and their times."""
 
 from __future__ import annotations
 
@@ -12,17 +9,12 @@ from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast.config import get_cfg
-from slowfast.config.derived import has_second_exo
 from slowfast.engine.preflight.cost import step_cost
 from slowfast.lab.benchmark.report import Report, Table
 from slowfast.lab.benchmark.timing import Clock, interleaved
-from slowfast.models.build import build_model
 from slowfast.models.registry import model_spec
-from slowfast.tasks.build import build_training
 
 Work = Callable[[], object]
 PLAIN = "plain fp32"
@@ -154,37 +146,6 @@ def is_dual(cfg: CfgNode) -> bool:
     return model_spec(cfg).is_dual
 
 
-def gflop(cfg: CfgNode, size: int, training: bool) -> float:
-    """Of one clip (or pair, in training of the dual model); a multiply-add counts as 2.
-
-    Counted without memory or arithmetic; training: forward and backward.
-    """
-    # The meta device has no generator that a dropout could draw from.
-    cfg = Variant(PLAIN, settings={"MODEL.DROPOUT_RATE": 0.0}).cfg(cfg)
-    with torch.device("meta"):
-        model = build_training(cfg)[0].train() if training else build_model(cfg).eval()
-
-    def clip(frames: int) -> list[Tensor]:
-        fast = torch.empty(1, 3, frames, size, size, device="meta")
-        return [fast[:, :, :: cfg.SLOWFAST.ALPHA].contiguous(), fast]
-
-    views = [clip(cfg.DATA.NUM_FRAMES)]
-    if training and is_dual(cfg):
-        views += [clip(cfg.EXO.NUM_FRAMES) for _ in range(2 if has_second_exo(cfg) else 1)]
-    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(training):
-        output = model(*views)
-        if training:
-            _sum(output).backward()
-    return float(counter.get_total_flops()) / 1e9
-
-
-def _sum(output: Any) -> Tensor:
-    if isinstance(output, Tensor):
-        return output.sum()
-    parts = [_sum(part) for part in output if part is not None]
-    return torch.stack(parts).sum()
-
-
 def matrix_product(device: torch.device, precision: str) -> tuple[Work, float]:
     """A large square product in the number format, to be timed, and its GFLOP."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
@@ -213,23 +174,6 @@ def synchronised(work: Work, device: torch.device) -> Work:
 def clock_of(device: torch.device) -> Clock:
     """Processor time on a CPU, which other programs share; wall time on a GPU."""
     return time.perf_counter if device.type == "cuda" else time.thread_time
-
-
-def kept_activations_gib(model: nn.Module, forward: Work) -> float:
-    """What a forward pass keeps for the backward pass, except the weights; GiB."""
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    sizes: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        kept = forward()
-    del kept
-    return sum(sizes.values()) / 2**30
 
 
 def _peak_memory_gib(work: Work, device: torch.device) -> float:

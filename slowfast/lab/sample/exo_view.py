@@ -58,7 +58,7 @@ class Clothes:
 
 @dataclass(frozen=True)
 class Figure:
-    """One person where it stands in a segment.
+    """One person at their place in a segment.
 
     x: of the body. facing: -1 or 1, the direction of the table.
     """

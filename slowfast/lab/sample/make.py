@@ -1,4 +1,4 @@
-"""Renders the sample into a folder, once: a marker file tells what the folder holds."""
+"""Renders the sample into a folder, once; a marker file holds its settings."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ VERSION = 1
 
 
 def make_sample(out: Path, settings: SampleSettings, force: bool = False) -> bool:
-    """Render the sample into `out`; False if it is there already.
+    """Render the sample into `out`; False if it exists already.
 
-    force: replace a sample that was made with other settings.
-    Raises UserError rather than touch a folder that holds anything else.
+    force: replace a sample with other settings.
+    Raises: UserError, without changing anything, for a folder with other files.
     """
     content = _content(settings)
     target = out.absolute()

@@ -129,13 +129,13 @@ def draw_balanced(
     combinations: Sequence[Combination],
     count: int,
     rng: np.random.Generator,
-    beside: Sequence[Combination] = (),
+    existing: Sequence[Combination] = (),
 ) -> list[Combination]:
     """`count` combinations, all verbs, all nouns and all combinations as equal as possible.
 
-    beside: what is there already and counts too.
+    existing: combinations that count as used already.
     """
-    words = _WordCounts(beside)
+    words = _WordCounts(existing)
     uses = [0] * len(combinations)
     drawn = []
     for _ in range(count):

@@ -105,7 +105,7 @@ def with_overrides(settings: SampleSettings, knobs: Sequence[str]) -> SampleSett
     for knob in knobs:
         name, _, text = knob.partition("=")
         if name not in current:
-            raise UserError(f"no sample setting {name!r}; there are {', '.join(current)}")
+            raise UserError(f"no sample setting {name!r}; choose from {', '.join(current)}")
         try:
             changed[name] = _parse(text, current[name])
         except ValueError:

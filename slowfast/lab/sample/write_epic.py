@@ -1,7 +1,7 @@
 """Writes the ego half as EPIC-KITCHENS-100 has it: frame lists, class tables, frame folders.
 
 Videos named P01_101 belong to the extension (50 frames per second), P01_01 to EPIC-KITCHENS-55
-(60); the latter lie only in the EPIC-55 folders, as after a real download.
+(60); the latter are only in the EPIC-55 folders, as after a real download.
 """
 
 from __future__ import annotations

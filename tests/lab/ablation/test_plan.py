@@ -39,7 +39,7 @@ def test_a_plan_as_it_is_read(plan_file):
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        ({"sedes": [1]}, ["sedes is no key", "seeds"]),
+        ({"sedes": [1]}, ["sedes is not a key", "seeds"]),
         ({"seeds": [1, 1]}, ["seeds is [1, 1]"]),
         ({"seeds": []}, ["seeds is []"]),
         ({"compare_to": "start"}, ["compare_to: 'start'", "plain, better"]),
@@ -72,12 +72,12 @@ def test_mistakes(plan_file, content, change, parts):
     [
         ("a/b", {"about": "x"}, "an arm's name is a folder"),
         ("x", {}, "arms.x.about is missing"),
-        ("x", {"about": "x", "sets": {}}, "arms.x.sets is no key; the nearest is set"),
+        ("x", {"about": "x", "sets": {}}, "arms.x.sets is not a key; the nearest is set"),
         ("x", {"about": "x", "set": {"TEST.DATA_LIST": "o.csv"}}, "the arms test on 2 lists"),
         (
             "x",
             {"about": "x", "set": {"TRAIN.CHECKPOINT_FILE_PATH": "{checkpoint:y}"}},
-            "no arm above it",
+            "not one of the arms above it",
         ),
     ],
 )
@@ -92,7 +92,7 @@ def test_files_that_are_no_plan(tmp_path):
     path.write_text("a: [")
     assert "as YAML" in refusal(path)
     path.write_text("- a")
-    assert "holds no" in refusal(path)
+    assert "has no" in refusal(path)
 
 
 @pytest.mark.parametrize("name", [p.name for p in (CONFIGS / "ablation").glob("*.yaml")])

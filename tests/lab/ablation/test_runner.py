@@ -90,7 +90,7 @@ def test_an_arm_starts_from_the_checkpoint_of_its_seed(run, out, content):
     assert started["start/seed_2"] < started["better/seed_2"]
 
 
-def test_a_failed_run_is_told_and_others_go_on(run, out, content):
+def test_a_failed_run_is_reported_and_others_continue(run, out, content):
     content["arms"]["start"]["set"]["SOLVER.BASE_LR"] = 9
     result, said = run()
     assert {run.name for run in result.failed} == {
@@ -99,10 +99,10 @@ def test_a_failed_run_is_told_and_others_go_on(run, out, content):
     (told,) = [text for text in said if text.startswith("start seed 1: failed")]
     assert "status 1" in told
     assert told.endswith("no such rate")
-    assert "better seed 1: not run, for start failed" in said
+    assert "better seed 1: not run, as start failed" in said
     assert set(calls(out)) == {name for name in ALL if "better" not in name}
     assert "plain" in result.text
-    # Once mended, the rest runs, and only that.
+    # Once fixed, the rest runs, and only that.
     content["arms"]["start"]["set"]["SOLVER.BASE_LR"] = 1
     result, _ = run(fresh=True)
     assert not result.failed
@@ -124,7 +124,7 @@ def test_nothing_finished_is_an_error(run, content):
         run()
 
 
-def test_other_data_or_config_is_refused_and_run_anew_on_demand(run, out, content, annotations):
+def test_other_data_or_config_is_refused_and_rerun_on_demand(run, out, content, annotations):
     run()
     content["arms"]["better"]["set"]["SOLVER.MAX_EPOCH"] = 3
     with pytest.raises(UserError) as caught:
@@ -152,7 +152,7 @@ def test_other_code_is_refused(run, monkeypatch):
         run(table_only=True)
 
 
-def test_code_that_changes_on_the_way_ends_the_ablation(run, out, monkeypatch):
+def test_code_that_changes_meanwhile_ends_the_ablation(run, out, monkeypatch):
     monkeypatch.setattr("slowfast.lab.ablation.ablate.code_hash", lambda: "before")
     with pytest.raises(UserError, match="the code changed"):
         run()
@@ -173,7 +173,7 @@ def test_a_second_runner_waits_outside(run, out):
         run()
 
 
-def test_an_interruption_ends_the_children_and_is_gone_on_from(run, out, content):
+def test_an_interruption_ends_the_children_and_the_rest_resumes(run, out, content):
     content["arms"]["plain"]["set"]["SOLVER.BASE_LR"] = 8
 
     def interrupt():

@@ -6,14 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slowfast.engine.preflight.cost import synthetic_batch
+from slowfast.engine.preflight.cost import KeptForBackward, step_cost, synthetic_batch, view_cost
 from slowfast.lab.benchmark import evaluation, scale, step
 from slowfast.lab.benchmark.timing import count_waits
 from slowfast.lab.benchmark.workload import (
     PLAIN,
     Variant,
-    gflop,
-    kept_activations_gib,
     made_cfg,
     variants,
 )
@@ -90,8 +88,8 @@ def test_operations_of_r101(training):
     """As counted by hand for the paper's model: 251.8 GFLOP forward, 1,494 per pair and step."""
     cfg = made_cfg(torch.device("cuda"))
     # Head and projections are not in these figures, and the input's gradient is not taken.
-    expected = 1494 if training else 251.8
-    assert gflop(cfg, 256, training) == pytest.approx(expected, rel=0.005)
+    expected, flops = (1494, step_cost(cfg, 1).flops) if training else (251.8, view_cost(cfg).flops)
+    assert flops / 1e9 == pytest.approx(expected, rel=0.005)
 
 
 def test_variants_of_a_device(monkeypatch):
@@ -129,9 +127,11 @@ def test_waits_on_cuda_are_those_that_torch_reports(monkeypatch):
 def test_activations_are_counted_once_and_without_weights():
     layer = nn.Linear(256, 256)
     x = torch.randn(1024, 256, requires_grad=True)
-    kept = kept_activations_gib(layer, lambda: layer(x).square() + layer(x))
+    kept = KeptForBackward(layer.parameters())
+    with kept.counting():
+        layer(x).square() + layer(x)
     # The input of the layer, once, and that of the square: 1 MiB each.
-    assert kept * 1024 == pytest.approx(2)
+    assert kept.bytes == 2 * 2**20
 
 
 def test_command(tmp_path):
