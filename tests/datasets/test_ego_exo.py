@@ -201,9 +201,7 @@ def test_unknown_exo_set(tmp_path: Path, video_root: Path) -> None:
     cfg.DATA.PATH_PREFIX = str(video_root)
     cfg.TRAIN.TRAIN_DATA_LIST = "train.csv"
     cfg.EXO.DATASET = "lema"
-    with pytest.raises(
-        UserError, match=r"EXO.DATASET 'lema' is not .*; choose one of .*lemma"
-    ):
+    with pytest.raises(UserError, match=r"EXO.DATASET 'lema' is not .*; choose one of .*lemma"):
         build_dataset("ego_exo", cfg, "train")
 
 
