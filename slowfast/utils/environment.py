@@ -155,7 +155,7 @@ def _variables() -> str:
 
 
 def _output(*command: str) -> str:
-    """What the command prints. Raises: OSError, subprocess.SubprocessError."""
+    """Standard output of a command. Raises: OSError, subprocess.SubprocessError."""
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_SEC, check=True
     )
