@@ -4,18 +4,19 @@
 Starts as it is, under torchrun, or under python -m torch.distributed.launch.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
+import sys
+from typing import TYPE_CHECKING
 
-from fvcore.common.config import CfgNode
-
-from slowfast.config import load_config
-from slowfast.engine.preflight.dry_run import dry_run
-from slowfast.engine.preflight.run_rules import validate_run
-from slowfast.engine.processes.launch import run_processes
-from slowfast.engine.run import run
 from slowfast.utils.cli import run_command
+from slowfast.utils.environment import environment_report
 from slowfast.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from fvcore.common.config import CfgNode
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,6 +37,11 @@ def parse_args() -> argparse.Namespace:
         action="store_true",
         help="say what the run would do and need, make one step on random frames, write nothing",
     )
+    parser.add_argument(
+        "--env",
+        action="store_true",
+        help="print versions and hardware for a bug report and exit; needs no --cfg",
+    )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the file")
     args = parser.parse_args()
     if "--dry-run" in args.opts:
@@ -44,9 +50,16 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def is_first_process() -> bool:
+    """Whether this process is the one that prints, under a launcher too."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def say_dry_run(cfg: CfgNode) -> None:
     """Print what was found, in one process. Raises: UserError for mistakes, all in one line."""
-    if int(os.environ.get("RANK", "0")) > 0:
+    from slowfast.engine.preflight.dry_run import dry_run
+
+    if not is_first_process():
         return
     report = dry_run(cfg)
     print(report)
@@ -55,7 +68,17 @@ def say_dry_run(cfg: CfgNode) -> None:
 
 
 def main() -> None:
+    if "--env" in sys.argv[1:]:
+        if is_first_process():
+            print(environment_report())
+        return
     args = parse_args()
+    # Imported this late so that --env and --help work without torch or with a broken package.
+    from slowfast.config import load_config
+    from slowfast.engine.preflight.run_rules import validate_run
+    from slowfast.engine.processes.launch import run_processes
+    from slowfast.engine.run import run
+
     overrides = list(args.opts)
     if args.shard_id is not None:
         overrides += ["SHARD_ID", str(args.shard_id)]

@@ -7,7 +7,7 @@ import torch
 
 from slowfast.lab.benchmark import scale
 from slowfast.lab.benchmark.workload import made_cfg
-from slowfast.models.build import build_model
+from slowfast.tasks.build import build_training
 from tests.commands import ROOT
 
 PAIRS_PER_GPU = 32
@@ -47,8 +47,8 @@ def test_the_formula_by_hand():
 def test_the_table_of_the_page(monkeypatch):
     cfg = made_cfg(torch.device("cuda"))
     with torch.device("meta"):
-        model = build_model(cfg)
-    monkeypatch.setattr(scale, "build_model", lambda cfg: model)
+        built = build_training(cfg)
+    monkeypatch.setattr(scale, "build_training", lambda cfg: built)
     rows = table_rows()
     assert [row[0] for row in rows] == [8, 16, 32, 64, 128, 256, 512]
     for gpus, batch, *shown in rows:
