@@ -6,7 +6,7 @@ Legend: N clips, C channels, T frames of the fast pathway, H W pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -22,41 +22,56 @@ _STEM_KERNELS = (1, 5)
 _STAGE_KERNELS = ((1, 3), (1, 3), (3, 3), (3, 3))
 
 
+@dataclass(frozen=True)
+class StageShapes:
+    """Shapes of the residual stages s2..s5.
+
+    num_blocks: per stage. temporal_blocks, strides, dilations: per stage, [slow, fast]; the first
+    `temporal_blocks` blocks have the stage's temporal kernel, the others 1.
+    """
+
+    num_blocks: Sequence[int]
+    temporal_blocks: Sequence[Sequence[int]]
+    strides: Sequence[Sequence[int]]
+    dilations: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class FusionShape:
+    """Shape of the lateral connections: channels relative to the fast pathway, temporal kernel."""
+
+    ratio: int
+    kernel: int
+
+
 class SlowFastBackbone(Backbone):
     """[slow (N, 3, T/alpha, H, W), fast (N, 3, T, H, W)] -> their features after s5, at H/32.
 
-    num_blocks: of s2..s5. width: channels of the slow stem. alpha: fast over slow frame rate.
-    beta_inv: slow over fast channels. fusion_ratio, fusion_kernel: of the lateral connections,
-    channels relative to the fast pathway and temporal kernel.
-    temporal_blocks, strides, dilations: per stage s2..s5, [slow, fast]; the first
-    `temporal_blocks` blocks have the stage's temporal kernel, the others 1.
+    width: channels of the slow stem. alpha: fast over slow frame rate. beta_inv: slow over fast
+    channels. groups: of the 3x3 convolutions.
     """
 
     def __init__(
         self,
+        stages: StageShapes,
+        fusion: FusionShape,
         *,
-        num_blocks: Sequence[int],
         width: int,
         alpha: int,
         beta_inv: int,
-        fusion_ratio: int,
-        fusion_kernel: int,
-        temporal_blocks: Sequence[Sequence[int]],
-        strides: Sequence[Sequence[int]],
-        dilations: Sequence[Sequence[int]],
         groups: int = 1,
         inplace_relu: bool = True,
     ) -> None:
         super().__init__()
 
         def fuse(fast_channels: int) -> FuseFastToSlow:
-            return FuseFastToSlow(fast_channels, fusion_ratio, fusion_kernel, alpha, inplace_relu)
+            return FuseFastToSlow(fast_channels, fusion.ratio, fusion.kernel, alpha, inplace_relu)
 
         slow, fast = width, width // beta_inv
         self.s1 = Stem((slow, fast), _STEM_KERNELS, inplace_relu)
-        for stage, count in enumerate(num_blocks):
+        for stage, count in enumerate(stages.num_blocks):
             self.add_module(f"s{stage + 1}_fuse", fuse(fast))
-            incoming = (slow + fusion_ratio * fast, fast)
+            incoming = (slow + fusion.ratio * fast, fast)
             inner = (width * 2**stage, width // beta_inv * 2**stage)
             pathways = [
                 _chain(
@@ -65,13 +80,13 @@ class SlowFastBackbone(Backbone):
                         inner_channels=groups * inner[p],
                         out_channels=4 * inner[p],
                         temporal_kernel=_STAGE_KERNELS[stage][p],
-                        stride=strides[stage][p],
-                        dilation=dilations[stage][p],
+                        stride=stages.strides[stage][p],
+                        dilation=stages.dilations[stage][p],
                         groups=groups,
                         inplace_relu=inplace_relu,
                     ),
                     count,
-                    temporal_blocks[stage][p],
+                    stages.temporal_blocks[stage][p],
                 )
                 for p in (0, 1)
             ]

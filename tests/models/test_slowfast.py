@@ -8,7 +8,7 @@ from torch import nn
 
 from slowfast.models.published_names import published_state_dict
 from slowfast.models.resnet import BlockSpec, Bottleneck, ResBlock
-from slowfast.models.slowfast import NUM_BLOCKS, SlowFastBackbone
+from slowfast.models.slowfast import NUM_BLOCKS, FusionShape, SlowFastBackbone, StageShapes
 from tests.models.functional_slowfast import slowfast
 
 
@@ -24,7 +24,13 @@ def make_backbone(**changes):
         "strides": [[1, 1], [2, 2], [2, 2], [2, 2]],
         "dilations": [[1, 1]] * 4,
     }
-    return SlowFastBackbone(**{**options, **changes})
+    options |= changes
+    stages = ("num_blocks", "temporal_blocks", "strides", "dilations")
+    return SlowFastBackbone(
+        StageShapes(**{name: options.pop(name) for name in stages}),
+        FusionShape(options.pop("fusion_ratio"), options.pop("fusion_kernel")),
+        **options,
+    )
 
 
 def assert_features_equal(ours, theirs):

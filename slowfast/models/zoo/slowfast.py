@@ -8,7 +8,7 @@ from slowfast.config.heads import ego_heads, exo_heads, single_head
 from slowfast.models.build import build_recognizer
 from slowfast.models.recognizer import Recognizer
 from slowfast.models.registry import register_model
-from slowfast.models.slowfast import NUM_BLOCKS, SlowFastBackbone
+from slowfast.models.slowfast import NUM_BLOCKS, FusionShape, SlowFastBackbone, StageShapes
 
 
 @register_model(views=("ego",), heads=single_head)
@@ -42,18 +42,20 @@ def ExoSlowFast(cfg: CfgNode) -> Recognizer:
 
 def slowfast_backbone(cfg: CfgNode, frozen_stages: int | None = None) -> SlowFastBackbone:
     """The backbone of RESNET and SLOWFAST; frozen_stages None: MODEL.FREEZE_STAGES."""
+    resnet, slowfast = cfg.RESNET, cfg.SLOWFAST
     backbone = SlowFastBackbone(
-        num_blocks=NUM_BLOCKS[cfg.RESNET.DEPTH],
-        width=cfg.RESNET.WIDTH_PER_GROUP,
-        alpha=cfg.SLOWFAST.ALPHA,
-        beta_inv=cfg.SLOWFAST.BETA_INV,
-        fusion_ratio=cfg.SLOWFAST.FUSION_CONV_CHANNEL_RATIO,
-        fusion_kernel=cfg.SLOWFAST.FUSION_KERNEL_SZ,
-        temporal_blocks=cfg.RESNET.NUM_BLOCK_TEMP_KERNEL,
-        strides=cfg.RESNET.SPATIAL_STRIDES,
-        dilations=cfg.RESNET.SPATIAL_DILATIONS,
-        groups=cfg.RESNET.NUM_GROUPS,
-        inplace_relu=cfg.RESNET.INPLACE_RELU,
+        StageShapes(
+            num_blocks=NUM_BLOCKS[resnet.DEPTH],
+            temporal_blocks=resnet.NUM_BLOCK_TEMP_KERNEL,
+            strides=resnet.SPATIAL_STRIDES,
+            dilations=resnet.SPATIAL_DILATIONS,
+        ),
+        FusionShape(slowfast.FUSION_CONV_CHANNEL_RATIO, slowfast.FUSION_KERNEL_SZ),
+        width=resnet.WIDTH_PER_GROUP,
+        alpha=slowfast.ALPHA,
+        beta_inv=slowfast.BETA_INV,
+        groups=resnet.NUM_GROUPS,
+        inplace_relu=resnet.INPLACE_RELU,
     )
     backbone.freeze_stages(cfg.MODEL.FREEZE_STAGES if frozen_stages is None else frozen_stages)
     return backbone
