@@ -11,7 +11,7 @@ from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry
 from slowfast.datasets.registry import DataSource
 from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset, TestViews
-from slowfast.datasets.types import Segment
+from slowfast.datasets.types import Annotations, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream
 
@@ -24,14 +24,23 @@ def segment_dataset(
     Raises: UserError for bad annotations or frames.
     """
     heads = heads_of(source.cfg, source.view) if heads is None else heads
-    annotations = source.annotations()
-    if not annotations.segments:
-        raise UserError(f"{source.view} data, split {source.split}: there are no segments")
-    _check_labels(annotations.segments, source.view, heads)
+    annotations = checked_annotations(source, heads)
     frames = source.frames(annotations)
     frames.check(annotations.segments)
     settings = clip_settings(source.cfg, source.view, heads)
     return SegmentDataset(annotations.segments, source.split, frames, settings)
+
+
+def checked_annotations(
+    source: DataSource, heads: tuple[HeadSpec, ...] | None = None
+) -> Annotations:
+    """The annotations of a source, with labels that fit the heads; arguments as above."""
+    annotations = source.annotations()
+    if not annotations.segments:
+        raise UserError(f"{source.view} data, split {source.split}: the data set has no segments")
+    heads = heads_of(source.cfg, source.view) if heads is None else heads
+    _check_labels(annotations.segments, source.view, heads)
+    return annotations
 
 
 def clip_settings(cfg: CfgNode, view: str, heads: tuple[HeadSpec, ...]) -> ClipSettings:

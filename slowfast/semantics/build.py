@@ -12,6 +12,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config.heads import ego_heads, exo_heads
 from slowfast.datasets.ego_exo import mining_settings
+from slowfast.datasets.from_cfg import checked_annotations
 from slowfast.datasets.pairing.label_map import ClassMap, ClassNamesMissing, build_label_map
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
 from slowfast.datasets.registry import build_source
@@ -139,12 +140,12 @@ def import_from_config(
 
 def ego_train_segments(cfg: CfgNode) -> list[Segment]:
     """The segments of the ego training set, in its order."""
-    return build_source(cfg.EGO.DATASET, cfg, "train", "ego").annotations().segments
+    return checked_annotations(build_source(cfg.EGO.DATASET, cfg, "train", "ego")).segments
 
 
 def exo_train_annotations(cfg: CfgNode) -> Annotations:
     """The exo training set without its frames."""
-    return build_source(cfg.EXO.DATASET, cfg, "train", "exo").annotations()
+    return checked_annotations(build_source(cfg.EXO.DATASET, cfg, "train", "exo"))
 
 
 def _narrations(
