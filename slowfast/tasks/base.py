@@ -60,9 +60,9 @@ class Task(ABC, Generic[BatchT, OutputT]):
     def evaluate(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
         """Scores of clips of the view that is evaluated; one (N, K) tensor per head."""
 
-    def finish_step(self, model: nn.Module, made: Tensor) -> None:
-        """Called after the optimizer. made: () bool on the device; false: the step is void, and
-        must leave no trace here either. model: the one that is not wrapped."""
+    def finish_step(self, model: nn.Module, step_applied: Tensor) -> None:
+        """Called after the optimizer. model: not wrapped. step_applied: () bool on the device; a
+        step that was not must leave no trace here either."""
 
     def state_dict(self) -> dict[str, Any]:
         """What an exact resume needs to know of the task: tensors and containers of them."""

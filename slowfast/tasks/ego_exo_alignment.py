@@ -132,9 +132,9 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
             counts=counts,
         )
 
-    def finish_step(self, model: nn.Module, made: Tensor) -> None:
+    def finish_step(self, model: nn.Module, step_applied: Tensor) -> None:
         if self._queue:
-            self._queue.finish_step(model, made)
+            self._queue.finish_step(model, step_applied)
 
     def state_dict(self) -> dict[str, Any]:
         return {"queue": self._queue.state_dict()} if self._queue else {}

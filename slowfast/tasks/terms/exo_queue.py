@@ -67,9 +67,9 @@ class ExoQueue:
         return self._rows
 
     @torch.no_grad()
-    def finish_step(self, halves: nn.Module, made: Tensor) -> None:
-        """made: () bool on the device; false leaves copy and queue as they are."""
-        self._follow(halves, made)
+    def finish_step(self, halves: nn.Module, step_applied: Tensor) -> None:
+        """step_applied: () bool on the device; false leaves copy and queue as they are."""
+        self._follow(halves, step_applied)
         parts, self._parts = self._parts, []
         if not parts:
             return
@@ -79,7 +79,7 @@ class ExoQueue:
                 empty = _NO_PAIR if name == "similarity" else 0
                 self._rows[name] = new.new_full((self._size, *new.shape[1:]), empty)
             rows = self._rows[name]
-            rows.copy_(torch.where(made, torch.cat([new, rows])[: self._size], rows))
+            rows.copy_(torch.where(step_applied, torch.cat([new, rows])[: self._size], rows))
 
     def state_dict(self) -> dict[str, Any]:
         encoder = self._loaded if self._encoder is None else dict(self._encoder.named_parameters())
@@ -108,13 +108,13 @@ class ExoQueue:
         self._loaded = {}
         return encoder
 
-    def _follow(self, halves: nn.Module, made: Tensor) -> None:
+    def _follow(self, halves: nn.Module, step_applied: Tensor) -> None:
         if self._encoder is None:
             return
         slow: list[Tensor] = list(self._encoder.parameters())
         weights: list[Tensor] = list(_exo_half(halves).parameters())
         towards = torch._foreach_sub(weights, slow)
-        torch._foreach_mul_(towards, (1.0 - self._momentum) * made)
+        torch._foreach_mul_(towards, (1.0 - self._momentum) * step_applied)
         torch._foreach_add_(slow, towards)
 
 
