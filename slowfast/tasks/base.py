@@ -60,11 +60,11 @@ class Task(ABC, Generic[BatchT, OutputT]):
     def evaluate(self, model: nn.Module, batch: ClipBatch) -> list[Tensor]:
         """Scores of clips of the view that is evaluated; one (N, K) tensor per head."""
 
-    def finish_step(self, model: nn.Module, applied: Tensor) -> None:
+    def finish_step(self, model: nn.Module, step_applied: Tensor) -> None:
         """Update the state of the task after the optimizer.
 
-        model: not wrapped. applied: () bool on the device; False for a void step, which must leave
-            no trace here either.
+        model: not wrapped. step_applied: () bool on the device; False for a void step, which must
+            leave no trace here either.
         """
 
     def state_dict(self) -> dict[str, Any]:

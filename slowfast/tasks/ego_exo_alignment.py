@@ -78,9 +78,9 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
             counts={name: torch.stack(values).mean() for name, values in counts.items()},
         )
 
-    def finish_step(self, model: nn.Module, applied: Tensor) -> None:
+    def finish_step(self, model: nn.Module, step_applied: Tensor) -> None:
         for term, _ in self._terms:
-            term.finish_step(_unwrapped(model), applied)
+            term.finish_step(_unwrapped(model), step_applied)
 
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""What every process does before work: device, process group, seeds, log."""
+"""Set-up of each process before its work: device, process group, output lock, log and seeds."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.yaml"
 
-# What gloo says when a process at the other end of a collective has ended.
+# Messages of gloo when a process at the other end of a collective has ended.
 _PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
-# What gloo and the store say when a process does not come within DISTRIBUTED.TIMEOUT.
+# Messages of gloo and the store when a process does not join within DISTRIBUTED.TIMEOUT.
 _GAVE_UP_WAITING = ("Timed out waiting", "wait timeout after")
 
 
 @contextmanager
 def prepared(cfg: CfgNode, process: ProcessInfo) -> Iterator[Callable[[], None]]:
-    """Device, process group, log and seeds of one process; in training, the lock of OUTPUT_DIR.
+    """Set up one process: device, process group, log, seeds; in training, the lock of OUTPUT_DIR.
 
-    Yields what raises UserError once another training has taken the lock over.
+    Yields a check that raises UserError once another training has taken the lock over.
 
-    The group is taken down after success only: after a failure of one process, taking it down
-    would wait for the others (nccl).
+    The group is destroyed after success only: after a failure of one process, nccl would wait for
+    the others.
     """
     if process.device.type == "cuda":
         torch.cuda.set_device(process.device)
@@ -61,7 +61,7 @@ def prepared(cfg: CfgNode, process: ProcessInfo) -> Iterator[Callable[[], None]]
         if any(sign in str(error) for sign in _GAVE_UP_WAITING):
             raise meeting.gave_up() from error
         if any(sign in str(error) for sign in _PEER_IS_GONE):
-            # The other process speaks first.
+            # Let the other process report first.
             time.sleep(2 * OTHERS_WAIT_SEC)
             raise UserError(
                 "another process of this run has ended; its own message says why"
@@ -83,12 +83,12 @@ def _join_group(cfg: CfgNode, process: ProcessInfo) -> Meeting:
 
 
 def _unlocked() -> None:
-    """Nothing is held that could be lost."""
+    """Check of a process that holds no lock."""
 
 
 @contextmanager
 def _lock_output(cfg: CfgNode) -> Iterator[Callable[[], None]]:
-    """The lock of OUTPUT_DIR, held by rank 0; what refuses it is the same error on every rank."""
+    """Hold the lock of OUTPUT_DIR on rank 0; a refusal is the same error on every rank."""
     held, refusal, check = ExitStack(), "", _unlocked
     if distributed.is_main():
         try:
@@ -105,14 +105,16 @@ def _lock_output(cfg: CfgNode) -> Iterator[Callable[[], None]]:
 
 
 def write_config(cfg: CfgNode) -> None:
-    """The merged config in OUTPUT_DIR; with --cfg it repeats the run. Rank 0 writes it."""
+    """Write the merged config into OUTPUT_DIR, on rank 0; `--cfg` with it repeats the run."""
     if distributed.is_main():
         (Path(cfg.OUTPUT_DIR) / CONFIG_NAME).write_text(cfg.dump(), encoding="utf-8")
 
 
 def _open_output(cfg: CfgNode) -> None:
-    """The log in OUTPUT_DIR, and the config of a test alone. A training writes its config when
-    nothing refuses it, and later tests leave that as it is."""
+    """Open the log in OUTPUT_DIR; a test alone writes its config unless a training has.
+
+    A training writes its config later, when nothing refuses it any more.
+    """
     folder = Path(cfg.OUTPUT_DIR)
     try:
         setup_logging(folder, quiet=not distributed.is_main())

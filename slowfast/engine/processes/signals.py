@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop, and how all its processes agree on it."""
+"""Signals that ask a run to stop, and the agreement of all its processes to stop together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SAME_REQUEST_SEC = 1.0
 
 
 def exit_status(signum: int) -> int:
-    """130 after SIGINT; 143 after SIGTERM, and after SIGUSR1, with which schedulers announce it."""
+    """130 for SIGINT; 143 for SIGTERM, and for SIGUSR1, by which schedulers announce it."""
     return 130 if signum == signal.SIGINT else 143
 
 
@@ -48,7 +48,7 @@ class StopRequests:
 
     def __enter__(self) -> StopRequests:
         self._before = {s: signal.signal(s, self._handle) for s in SIGNALS}
-        # The parent holds them back until here.
+        # The parent process blocked them until here.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self
 
@@ -58,7 +58,7 @@ class StopRequests:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Signals are kept for `check`; one that none has seen ends all ranks after the block."""
+        """Keep signals for `check`; one that no check has seen ends all ranks after the block."""
         self._deferring = True
         try:
             yield
@@ -73,10 +73,10 @@ class StopRequests:
             sys.exit(exit_status(agreed))
 
     def check(self) -> None:
-        """Called equally often on every rank, within `deferred`.
+        """Stop if a rank has received a signal; call equally often on every rank in `deferred`.
 
-        The ranks' exchange runs between two calls, so that none waits for it: all of them stop at
-        the second call after a signal, in one process at the first.
+        The ranks exchange their signals between two calls, so that none waits: all stop at the
+        second call after a signal, a single process at the first.
 
         Raises: Interrupted, on all ranks at the same call.
         """
@@ -108,5 +108,5 @@ class StopRequests:
 
 
 def _say(text: str) -> None:
-    """Past sys.stderr, in the middle of whose own writing the signal may have come."""
+    """Write to the descriptor: the signal may have interrupted a write of sys.stderr itself."""
     os.write(2, f"{text}\n".encode())

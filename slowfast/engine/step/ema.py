@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights (arXiv 1703.01780): what is validated and tested."""
+"""Exponential moving average of the weights (arXiv 1703.01780), for validation and test."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ class WeightAverage:
         self._average = {name: weight.clone() for name, weight in self._weights.items()}
 
     @torch.no_grad()
-    def update(self, made: Tensor) -> None:
-        """made: () bool on the device, whether the step was; false leaves the average as it is, but
-        for the counters of batches."""
+    def update(self, step_applied: Tensor) -> None:
+        """Move towards the weights after a step.
+
+        step_applied: () bool on the device; false leaves all but the batch counters as they are.
+        """
         names = [name for name, weight in self._weights.items() if weight.is_floating_point()]
         averages = [self._average[name] for name in names]
         towards = torch._foreach_sub([self._weights[name] for name in names], averages)
-        torch._foreach_mul_(towards, (1.0 - self._decay) * made)
+        torch._foreach_mul_(towards, (1.0 - self._decay) * step_applied)
         torch._foreach_add_(averages, towards)
         counters = sorted(self._weights.keys() - set(names))
         if counters:
@@ -41,7 +43,7 @@ class WeightAverage:
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Inside, the model has the averaged weights; what is done to them is lost."""
+        """Give the model the averaged weights inside the block; changes to them are lost."""
         own = {name: weight.clone() for name, weight in self._weights.items()}
         _copy(self._average, self._weights)
         try:

@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not finite: masked on the device, told at the next log line."""
+"""Steps whose loss or gradient is not finite: masked on the device, read at the next log line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NormStatistics:
         self._kept = torch.cat(statistics) if statistics else None
 
     def restore_unless(self, finite: Tensor) -> None:
-        """Take back what was kept where `finite`, a bool scalar on the device, is false."""
+        """Restore what was kept if `finite`, a () bool on the device, is false."""
         if self._kept is None:
             return
         statistics = self._statistics()
@@ -70,15 +70,14 @@ class FiniteWatch:
     def read(self) -> list[BadStep]:
         """The masked steps since the last call, the same ones on every rank. Waits for the device.
 
-        Where all terms of this rank are finite, its or another rank's gradient was not, or another
-        rank's term.
+        If all terms of this rank are finite, a gradient or another rank's term was not.
         """
         self._settle()
         bad, self._bad = self._bad, []
         return bad
 
     def state_dict(self) -> list[Any]:
-        """What `read` would give, which stays to be read. Waits for the device."""
+        """The steps that `read` would return, which remain unread. Waits for the device."""
         self._settle()
         return [[step.epoch, step.iteration, list(step.terms)] for step in self._bad]
 
@@ -102,7 +101,7 @@ class FiniteWatch:
 
 
 def _by_step(flags: list[Tensor]) -> Any:
-    """One transfer where all steps have the same terms, as they nearly always do."""
+    """Flags on the host, in one transfer if all steps have the same terms, as nearly always."""
     if len({len(step) for step in flags}) == 1:
         return torch.stack(flags).tolist()
     return [step.tolist() for step in flags]

@@ -1,4 +1,4 @@
-"""What the user is told about steps whose loss or gradient was not finite."""
+"""Report of steps whose loss or gradient was not finite."""
 
 from __future__ import annotations
 
@@ -17,57 +17,62 @@ from slowfast.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 _IDS_IN_ERROR = 8
+# Per rank: its terms that were not finite, and the narrations of its batch.
+_Ranks = Sequence[tuple[tuple[str, ...], list[str]]]
 
 
 class NonFiniteSteps:
-    """Counts the masked steps of a training; more than the config allows end it on all ranks."""
+    """Counts the masked steps of a training; more than the config allows end it."""
 
     def __init__(self, limit: int, loader: BatchLoader[Any], output_dir: str) -> None:
-        """limit: SOLVER.SKIP_NONFINITE. loader: of the training, whose batches are rebuilt."""
+        """limit: SOLVER.SKIP_NONFINITE. loader: of the training; rebuilds the batches."""
         self.skipped = 0
         self._limit = limit
         self._loader = loader
         self._folder = Path(output_dir) / "nonfinite"
 
     def report(self, steps: Sequence[BadStep]) -> None:
-        """Log the steps (the same ones on every rank), and stop where they are too many.
+        """Log the steps, which are the same on every rank. Called on every rank.
 
-        Raises: UserError that names terms, step, narrations, and the file of the batch.
+        Raises: UserError, for one step too many, with its terms, narrations and saved batch.
         """
         for step in steps:
             self.skipped += 1
-            told = distributed.gather_objects((step.terms, self._narrations(step)))
-            text = _sentence(step, told)
-            if self.skipped <= self._limit:
-                if distributed.is_main():
-                    logger.warning(
-                        "%s; the step was skipped (%d of SOLVER.SKIP_NONFINITE %d)",
-                        text,
-                        self.skipped,
-                        self._limit,
-                    )
-                continue
-            saved = self._save(step) if step.terms or not any(terms for terms, _ in told) else None
-            saved = next((path for path in distributed.gather_objects(saved) if path), None)
-            raise UserError(
-                f"{text}; no weight was changed by it; its batch is in {saved}; lower "
-                "SOLVER.BASE_LR or allow some skipped steps with SOLVER.SKIP_NONFINITE"
-            )
+            ranks: _Ranks = distributed.gather_objects((step.terms, self._narrations(step)))
+            text = _sentence(step, ranks)
+            if self.skipped > self._limit:
+                raise UserError(
+                    f"{text}; no weight was changed by it; its batch is in "
+                    f"{self._saved(step, ranks)}; lower SOLVER.BASE_LR or allow some skipped "
+                    "steps with SOLVER.SKIP_NONFINITE"
+                )
+            if distributed.is_main():
+                logger.warning(
+                    "%s; the step was skipped (%d of SOLVER.SKIP_NONFINITE %d)",
+                    text,
+                    self.skipped,
+                    self._limit,
+                )
 
     def _narrations(self, step: BadStep) -> list[str]:
         segments = self._loader.dataset.segments
         keys = self._loader.sampler.keys(step.epoch, step.iteration)
         return [segments[key.index].segment_id for key in keys]
 
-    def _save(self, step: BadStep) -> str:
-        """The file with this rank's batch of the step, loaded again as it was; or why not."""
-        try:
-            return str(self._rebuilt(step))
-        except (OSError, RuntimeError, UserError) as error:
-            # torch.save makes a RuntimeError of a full disk.
-            return f"no file ({error})"
+    def _saved(self, step: BadStep, ranks: _Ranks) -> str:
+        """Save the batches of the ranks at fault; the first file, or why there is none."""
+        at_fault = step.terms or not any(terms for terms, _ in ranks)
+        own = ""
+        if at_fault:
+            try:
+                own = str(self._save(step))
+            except (OSError, RuntimeError, UserError) as error:
+                # torch.save makes a RuntimeError of a full disk.
+                own = f"no file ({error})"
+        return next(path for path in distributed.gather_objects(own) if path)
 
-    def _rebuilt(self, step: BadStep) -> Path:
+    def _save(self, step: BadStep) -> Path:
+        """Write this rank's batch of the step, loaded again as it was."""
         name = f"epoch_{step.epoch + 1:05d}_iter_{step.iteration + 1:07d}"
         path = self._folder / f"{name}_rank_{distributed.rank()}.pt"
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -79,11 +84,10 @@ class NonFiniteSteps:
         return path
 
 
-def _sentence(step: BadStep, told: Sequence[tuple[tuple[str, ...], list[str]]]) -> str:
-    """told: per rank its terms that were not finite, and the narrations of its batch."""
+def _sentence(step: BadStep, ranks: _Ranks) -> str:
     parts = []
-    some_term = any(terms for terms, _ in told)
-    for rank, (terms, narrations) in enumerate(told):
+    some_term = any(terms for terms, _ in ranks)
+    for rank, (terms, narrations) in enumerate(ranks):
         if some_term and not terms:
             continue
         shown = ", ".join(narrations[:_IDS_IN_ERROR])

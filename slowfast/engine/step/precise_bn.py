@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class _BatchForward(nn.Module):
-    """Takes a whole batch, so that one-view and two-view models look alike."""
+    """Takes a whole batch, so that one-view and two-view models are called alike."""
 
     def __init__(self, model: nn.Module, task: Task, device: torch.device) -> None:
         super().__init__()
@@ -44,8 +44,8 @@ def update_batch_norm(
 ) -> None:
     """Average mean and variance over BN.NUM_BATCHES_PRECISE training batches, on all ranks.
 
-    Nothing else of the model changes, its buffers stay the same tensors. Where the measurement is
-    ended by an exception, everything is as before.
+    Nothing else in the model changes, and its buffers stay the same tensors. If an exception ends
+    the measurement, the model is as before.
 
     check: called before every batch; ends the measurement by raising.
     """
@@ -65,7 +65,7 @@ def update_batch_norm(
 
 @contextmanager
 def _only_statistics(norms: list[nn.Module]) -> Iterator[None]:
-    """What is measured inside is put into the tensors that were there, and nothing else stays."""
+    """Copy what is measured inside into the existing tensors, and restore everything else."""
     buffers = [dict(norm.named_buffers()) for norm in norms]
     before = [{name: buffer.clone() for name, buffer in own.items()} for own in buffers]
     momentum = [norm.momentum for norm in norms]

@@ -18,9 +18,9 @@ from slowfast.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# From 9.8 on and before 9.15 (as cuDNN counts), PyTorch does 3-D convolutions of half precision
-# without it, slowly and with more memory, unless the channels are innermost; before, they may be
-# wrong in bf16.
+# With cuDNN from 9.8 to before 9.15, PyTorch computes 3-D convolutions of half precision without
+# it, slowly and with more memory, unless the channels are innermost. With older versions they may
+# be wrong in bf16.
 _CUDNN_WITHOUT, _CUDNN_AGAIN = 90800, 91500
 _SMALLEST_SCALE, _LARGEST_SCALE = 2.0**-14, 2.0**24
 _NEEDS_CUDA = ("tf32", "fp16")
@@ -36,10 +36,10 @@ def check_precision(key: str, name: str, device: torch.device) -> None:
 
 
 def set_precision(model: nn.Module, name: str, device: torch.device) -> None:
-    """Let the backbones of the model compute in `name` on `device`, which can (`check_precision`).
+    """Let the backbones of the model compute in `name`; check it with `check_precision` first.
 
-    TF32 is a switch of the whole process, which every call sets: of convolutions, which only
-    backbones have.
+    TF32 is a switch of the whole process. Every call sets it for convolutions, which only backbones
+    have.
     """
     torch.backends.cudnn.allow_tf32 = name == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -51,7 +51,7 @@ def set_precision(model: nn.Module, name: str, device: torch.device) -> None:
 
 
 def _has_channels_last(model: nn.Module) -> bool:
-    """Of the first convolution whose layout tells."""
+    """Layout of the first convolution in which it can be recognised."""
     layout = torch.channels_last_3d
     for weight in model.parameters():
         if weight.dim() == 5 and weight.shape[1] > 1 and weight[0, 0].numel() > 1:
@@ -100,15 +100,15 @@ class LossScale:
         torch._foreach_mul_(gradients, self.value.reciprocal())
 
     def can_shrink(self) -> Tensor:
-        """() bool: a smaller scale may mend an overflow."""
+        """() bool: a smaller scale may fix an overflow."""
         return self.value > _SMALLEST_SCALE
 
     def update(self, finite: Tensor) -> None:
-        """finite: () bool, of the step just made."""
+        """finite: () bool, whether the gradients of the last step were."""
         good = torch.where(finite, self._good_steps + 1, 0.0)
         grows = good >= self._growth_interval
         factor = torch.where(finite, torch.where(grows, 2.0, 1.0), 0.5)
-        # In place: a captured or compiled step goes on reading the same tensors.
+        # In place: a captured or compiled step keeps reading the same tensors.
         self.value.mul_(factor).clamp_(_SMALLEST_SCALE, _LARGEST_SCALE)
         self._good_steps.copy_(torch.where(grows, 0.0, good))
 

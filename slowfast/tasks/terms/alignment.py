@@ -73,9 +73,9 @@ class AlignmentTerm(Term):
             self._queue.remember(step, output.key_exo, similarity, batch)
         return TermOutput({"align": loss.share * peers.processes}, counts)
 
-    def finish_step(self, model: EgoExoModel, applied: Tensor) -> None:
+    def finish_step(self, model: EgoExoModel, step_applied: Tensor) -> None:
         if self._queue:
-            self._queue.finish_step(model, applied)
+            self._queue.finish_step(model, step_applied)
 
     def state_dict(self) -> dict[str, Any]:
         return {"queue": self._queue.state_dict()} if self._queue else {}

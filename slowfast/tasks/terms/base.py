@@ -74,8 +74,8 @@ class Term(ABC):
         """
         return output
 
-    def finish_step(self, model: EgoExoModel, applied: Tensor) -> None:  # noqa: B027
-        """Update the state of the term after the optimizer; applied: as `Task.finish_step`."""
+    def finish_step(self, model: EgoExoModel, step_applied: Tensor) -> None:  # noqa: B027
+        """Update the state of the term after the optimizer; step_applied: as `Task.finish_step`."""
 
     def state_dict(self) -> dict[str, Any]:
         """State for an exact resume, under names that no other term uses."""

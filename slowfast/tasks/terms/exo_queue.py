@@ -87,9 +87,9 @@ class ExoQueue:
         return [x[:, 0] if y.ndim == 1 else x for x, y in zip(columns, like, strict=True)]
 
     @torch.no_grad()
-    def finish_step(self, model: EgoExoModel, applied: Tensor) -> None:
-        """applied: () bool on the device; False leaves copy and queue as they are."""
-        self._follow(model, applied)
+    def finish_step(self, model: EgoExoModel, step_applied: Tensor) -> None:
+        """step_applied: () bool on the device; False leaves copy and queue as they are."""
+        self._follow(model, step_applied)
         parts, self._parts = self._parts, []
         if not parts:
             return
@@ -99,7 +99,7 @@ class ExoQueue:
                 empty = _NO_PAIR if name == "similarity" else 0
                 self._rows[name] = new.new_full((self._size, *new.shape[1:]), empty)
             rows = self._rows[name]
-            rows.copy_(torch.where(applied, torch.cat([new, rows])[: self._size], rows))
+            rows.copy_(torch.where(step_applied, torch.cat([new, rows])[: self._size], rows))
 
     def state_dict(self) -> dict[str, Any]:
         encoder = self._loaded if self._encoder is None else dict(self._encoder.named_parameters())
@@ -128,13 +128,13 @@ class ExoQueue:
         self._loaded = {}
         return encoder
 
-    def _follow(self, model: EgoExoModel, applied: Tensor) -> None:
+    def _follow(self, model: EgoExoModel, step_applied: Tensor) -> None:
         if self._encoder is None:
             return
         slow: list[Tensor] = list(self._encoder.parameters())
         weights: list[Tensor] = list(_exo_half(model).parameters())
         towards = torch._foreach_sub(weights, slow)
-        torch._foreach_mul_(towards, (1.0 - self._momentum) * applied)
+        torch._foreach_mul_(towards, (1.0 - self._momentum) * step_applied)
         torch._foreach_add_(slow, towards)
 
 
