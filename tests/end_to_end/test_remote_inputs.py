@@ -18,8 +18,9 @@ from slowfast.datasets.pairing.pairs import PairTable
 from slowfast.datasets.registry import build_source
 from slowfast.datasets.sources.epic_annotations import read_segments, write_epic_55_split
 from slowfast.datasets.sources.labelled_list import read_labelled_list
-from slowfast.engine.checkpoint import load_checkpoint_file, load_initial_weights
+from slowfast.engine.checkpoint import load_initial_weights
 from slowfast.engine.checkpoints.convert import convert_checkpoint
+from slowfast.engine.checkpoints.formats import read_checkpoint
 from slowfast.engine.tester import checkpoint_to_test, plan_test
 from slowfast.engine.testing.retrieval import read_retrieval_lists
 from slowfast.evaluation.epic import read_subsets
@@ -201,7 +202,7 @@ def test_a_checkpoint(suffix: str, server: FileServer, tmp_path: Path) -> None:
     torch.save({"model_state": weights}, tmp_path / "w.pyth")
     convert_checkpoint(tmp_path / "w.pyth", tmp_path / f"out.{suffix}")
     url = server.add(f"/w.{suffix}", (tmp_path / f"out.{suffix}").read_bytes()) + "?sig=a.pkl"
-    found = load_checkpoint_file(url)["model_state"]
+    found = read_checkpoint(url).weights.tensors
     assert_same(dict(sorted(found.items())), dict(sorted(weights.items())))
     convert_checkpoint(url, tmp_path / "again.pyth")
     assert (tmp_path / "again.pyth").is_file()
@@ -210,7 +211,7 @@ def test_a_checkpoint(suffix: str, server: FileServer, tmp_path: Path) -> None:
 def test_a_checkpoint_that_cannot_be_downloaded(server: FileServer) -> None:
     url = f"{server.base}/w.pyth"
     with pytest.raises(UserError, match=rf"{url} cannot be .*set TRAIN\.CHECKPOINT_FILE_PATH to"):
-        load_checkpoint_file(url, key="TRAIN.CHECKPOINT_FILE_PATH")
+        read_checkpoint(url, key="TRAIN.CHECKPOINT_FILE_PATH")
     cfg = tiny_cfg(TEST__CHECKPOINT_FILE_PATH=url)
     with pytest.raises(UserError, match=rf"{url} cannot be .*set TEST\.CHECKPOINT_FILE_PATH to"):
         plan_test(cfg)

@@ -64,8 +64,8 @@ def test_stopped_by_signals(sample_home, whole_run, monkeypatch, workers):
 def test_the_same_training_again(sample_home, whole_run, monkeypatch):
     """Through data workers, which the first one had none of."""
     monkeypatch.chdir(sample_home)
-    assert run_here(training_cfg("runs/again", "DATA_LOADER.NUM_WORKERS", 2)) == 0
-    assert_same_training(Path("runs/again"), whole_run)
+    assert run_here(training_cfg("runs/same_again", "DATA_LOADER.NUM_WORKERS", 2)) == 0
+    assert_same_training(Path("runs/same_again"), whole_run)
 
 
 # Every option of a step that has a state of its own, and what a step is made of.

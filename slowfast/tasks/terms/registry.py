@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from fvcore.common.config import CfgNode
 
+from slowfast.config.defaults import get_cfg
 from slowfast.tasks.terms.base import Term
 from slowfast.utils.errors import UserError
 from slowfast.utils.registry import Registry
@@ -37,7 +38,7 @@ def register_term(key: str) -> Callable[[BuildT], BuildT]:
 
 
 def weighted_terms(cfg: CfgNode) -> list[WeightedTerm]:
-    """The terms with a weight above 0, in the order of the keys of SUML.WEIGHTS.
+    """The terms with a weight above 0, in the order of their keys in `config/defaults.py`.
 
     Raises: UserError for a weight without a term, a term without a weight, or a negative weight.
     """
@@ -48,10 +49,21 @@ def weighted_terms(cfg: CfgNode) -> list[WeightedTerm]:
             " slowfast/config/defaults.py"
         )
     terms = []
-    for key, weight in weights.items():
+    for key in sorted(weights, key=_place()):
+        weight = weights[key]
         build = TERM_REGISTRY.get(key)
         if weight < 0:
             raise UserError(f"SUML.WEIGHTS.{key} is {weight:g}; set it to 0 or more")
         if weight > 0 and (term := build(cfg)) is not None:
             terms.append(WeightedTerm(key, weight, term))
     return terms
+
+
+def _place() -> Callable[[str], tuple[int, str]]:
+    """Sort key of the terms: their place among the defaults, then their name.
+
+    Not the order in `cfg`: a config that a process gets as text has its keys in alphabetical order,
+    and the sum of the losses must not depend on how a process was started.
+    """
+    places = {key: place for place, key in enumerate(get_cfg().SUML.WEIGHTS)}
+    return lambda key: (places.get(key, len(places)), key)

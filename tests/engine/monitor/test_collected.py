@@ -14,7 +14,7 @@ from slowfast.engine.monitor.collected import CollectedScores
 from slowfast.engine.monitor.epoch_progress import EpochProgress
 from slowfast.evaluation.head_values import head_values
 from slowfast.evaluation.scores import log_softmax
-from slowfast.lab.benchmark.waits import count_waits
+from slowfast.lab.benchmark.timing import count_waits
 from slowfast.utils import distributed
 from tests.distributed.processes import run_in_processes
 from tests.evaluation.verb_noun import verb_noun_heads

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from fvcore.common.config import CfgNode
 
 from slowfast.config import get_cfg
 from slowfast.config.derived import uses_exo
@@ -111,6 +112,13 @@ def test_terms_come_in_the_order_of_their_weights():
     assert list(losses) == [
         *("ego_verb", "ego_noun", "exo_verb", "exo_noun", "ego_text", "exo_text", "align")
     ]
+
+
+def test_the_order_survives_a_config_that_is_passed_on_as_text():
+    """Processes that are started here get it so, with its keys in alphabetical order."""
+    passed_on = CfgNode.load_cfg(tiny_cfg().dump())
+    assert list(passed_on.SUML.WEIGHTS) != list(get_cfg().SUML.WEIGHTS)
+    assert [entry.key for entry in weighted_terms(passed_on)] == list(get_cfg().SUML.WEIGHTS)
 
 
 @pytest.mark.parametrize(("key", "reads"), [("EGO_MINE", False), ("MINE", True)])
