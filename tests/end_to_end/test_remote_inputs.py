@@ -24,7 +24,7 @@ from slowfast.engine.checkpoints.formats import read_checkpoint
 from slowfast.engine.tester import checkpoint_to_test, plan_test
 from slowfast.engine.testing.retrieval import read_retrieval_lists
 from slowfast.evaluation.epic import read_subsets
-from slowfast.evaluation.predictions import read_predictions, write_predictions
+from slowfast.evaluation.predictions import Predictions, read_predictions, write_predictions
 from slowfast.models.published_names import published_state_dict
 from slowfast.semantics.build import mine_from_config
 from slowfast.semantics.published_pairs import read_members
@@ -239,8 +239,9 @@ def test_the_tested_checkpoint_keeps_its_url(server: FileServer) -> None:
 # ---------------------------------------------------------------------------------------------
 def test_predictions_and_their_list(server: FileServer, tmp_path: Path) -> None:
     ids = [row["narration_id"] for row in csv.DictReader(LIST.decode().splitlines())]
-    scores = np.log(np.full((2, 97), 1 / 97)), np.log(np.full((2, 300), 1 / 300))
-    write_predictions(tmp_path / "p.pkl", *scores, ids)
+    sizes = {"verb": 97, "noun": 300}
+    scores = {head: np.log(np.full((2, count), 1 / count)) for head, count in sizes.items()}
+    write_predictions(tmp_path / "p.pkl", Predictions(scores, np.asarray(ids)))
     predictions = server.add("/run/p.pkl", (tmp_path / "p.pkl").read_bytes()) + "?v=1"
     assert len(read_predictions(predictions)) == 2
     annotations = server.add("/epic/list.csv", LIST)
