@@ -102,7 +102,10 @@ class JointAnswers(Answers):
         if self.ranks is not None:
             return self.ranks < k
         if k > 1:
-            raise ValueError(f"the combinations of {len(self._heads)} heads are not ranked")
+            raise ValueError(
+                f"the combinations of {len(self._heads)} heads are not ranked; register the metric"
+                ' with joint="ranking" or joint="none"'
+            )
         return self.hits
 
 

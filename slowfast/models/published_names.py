@@ -59,7 +59,8 @@ def published_parameter_order(model: nn.Module) -> list[tuple[str, nn.Parameter]
 def _in_recognizer(recognizer: Recognizer, name: str) -> str:
     part, rest = name.split(".", 1)
     if part == "backbone":
-        return rest
+        # A parameter of the backbone itself (a class token) belongs to no stage; SlowFast has none.
+        return rest if "." in rest else f"backbone.{rest}"
     task, leaf = rest.removeprefix("projections.").split(".")
     return f"{recognizer.published_layers[int(task)]}.{leaf}"
 

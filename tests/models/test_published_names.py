@@ -114,3 +114,16 @@ def test_other_models_keep_their_own_names():
     assert [n for n, _ in published_parameter_order(model)] == [
         n for n, _ in model.named_parameters()
     ]
+
+
+def test_a_parameter_of_the_backbone_itself(make_model):
+    """As a class token is; in either half, and sorted into the right one."""
+    model = make_model("EgoExoSlowFast")
+    for half in (model.ego, model.exo):
+        half.backbone.register_parameter("token", nn.Parameter(torch.ones(2)))
+    names = to_published(model)
+    assert names["ego.backbone.token"] == "backbone.token"
+    assert names["exo.backbone.token"] == "backbone_t.token"
+    weights = Weights.of_model(model)
+    assert "backbone_t.token" in weights.exo.tensors
+    assert "backbone.token" in weights.ego.tensors

@@ -32,6 +32,19 @@ def validate_run(cfg: CfgNode) -> None:
             raise UserError(message)
 
 
+def _test_model(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    if not spec.is_dual and not spec.tested_as:
+        return None
+    tested = MODEL_REGISTRY.get(spec.tested_as) if spec.tested_as in MODEL_REGISTRY else None
+    if tested is not None and tested.views == (spec.view,):
+        return None
+    fitting = [n for n in MODEL_REGISTRY if MODEL_REGISTRY.get(n).views == (spec.view,)]
+    return (
+        f"MODEL.MODEL_NAME {spec.name} is registered with tested_as {spec.tested_as!r}, which is"
+        f" not a model of {spec.view} clips alone; register it with one of {', '.join(fitting)}"
+    )
+
+
 def _something_to_do(cfg: CfgNode, spec: ModelSpec) -> str | None:
     if cfg.TRAIN.ENABLE or cfg.TEST.ENABLE:
         return None
@@ -223,6 +236,7 @@ def _best_metric(cfg: CfgNode, spec: ModelSpec) -> str | None:
 
 
 _RULES: tuple[Rule, ...] = (
+    _test_model,
     _something_to_do,
     _resumable,
     _no_hand_object_training,

@@ -1,5 +1,6 @@
 """Whether model, data sets and tasks of a run fit each other."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from slowfast.config import load_config
 from slowfast.engine.preflight.run_rules import validate_run
+from slowfast.models.registry import MODEL_REGISTRY
 from slowfast.utils.errors import UserError
 
 
@@ -145,3 +147,14 @@ def test_run_that_does_not_fit_loads_but_may_not_start(
 )
 def test_run_that_fits(empty: Path, overrides: list[Any]) -> None:
     validate_run(load_config(empty, overrides))
+
+
+@pytest.mark.parametrize("tested_as", ["", "MultiTaskSlowFst", "ExoSlowFast", "EgoExoSlowFast"])
+def test_a_dual_model_names_the_model_that_is_tested(
+    empty: Path, monkeypatch: pytest.MonkeyPatch, tested_as: str
+) -> None:
+    entries = {name: MODEL_REGISTRY.get(name) for name in MODEL_REGISTRY}
+    wrong = replace(entries["EgoExoSlowFast"], tested_as=tested_as)
+    monkeypatch.setattr(MODEL_REGISTRY, "_entries", {**entries, "EgoExoSlowFast": wrong})
+    with pytest.raises(UserError, match=rf"tested_as '{tested_as}'.*one of .*MultiTaskSlowFast"):
+        validate_run(load_config(empty, SUML))
