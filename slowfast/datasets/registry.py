@@ -31,14 +31,14 @@ class DataSource(ABC):
 
     @abstractmethod
     def annotations(self) -> Annotations:
-        """The segments of the split, without a look at frames.
+        """The segments of the split; frames are not accessed.
 
         Raises: UserError for annotations that are missing or do not fit the config.
         """
 
     @abstractmethod
     def frames(self, annotations: Annotations) -> FrameStore:
-        """Where the frames of these segments are; `FrameStore.check` looks for them."""
+        """The store of these segments' frames; `FrameStore.check` looks for the files."""
 
     def class_tables(self) -> tuple[ClassTable, ...]:
         """The words of every class, per head: names and synonyms.
@@ -53,8 +53,8 @@ class DataSource(ABC):
 class SourceSpec:
     """A registered source.
 
-    views: the halves of the data that it can be. heads: names of the kinds of labels that its
-        segments have, in order; None: those that the config names.
+    views: the views that it supports. heads: names of the kinds of labels that its segments have,
+        in order; None: those that the config names.
     """
 
     name: str
