@@ -185,7 +185,7 @@ def test_another_width_is_refused_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot be made: .*; set SUML.CACHE_DIR"):
+    with pytest.raises(UserError, match=r"cannot be created: .*; set SUML.CACHE_DIR"):
         fill(tmp_path / "file" / "cache", ["a"], make_fake)
 
 
