@@ -22,8 +22,8 @@ from slowfast.utils.errors import UserError
 class VideoDataset(Protocol):
     """Interface of every data set.
 
-    segments: one per item, of the view that is evaluated.
-    transform: turns the frames of the view that is evaluated into the model's input.
+    segments: one per item, of the evaluated view.
+    transform: turns the frames of the evaluated view into the model's input.
     """
 
     @property

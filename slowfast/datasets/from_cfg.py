@@ -95,7 +95,7 @@ def device_transform(cfg: CfgNode, view: str) -> DeviceTransform:
 
 
 def resize_on_device(cfg: CfgNode) -> bool:
-    """Whether DATA.RESIZE_ON leaves the resize to the device; `auto` does where that is CUDA."""
+    """Whether DATA.RESIZE_ON leaves the resize to the device; `auto` does on CUDA."""
     if cfg.DATA.RESIZE_ON == "auto":
         return cfg.NUM_GPUS > 0 and torch.cuda.is_available()
     return bool(cfg.DATA.RESIZE_ON == "device")

@@ -1,4 +1,4 @@
-"""Data sets by the name that a config gives them.
+"""Registries of data sets by name.
 
 A source holds clips of one view; a joined set holds clips of both, drawn from two sources.
 """
@@ -44,7 +44,7 @@ class DataSource(ABC):
         """The words of every class, per head: names and synonyms.
 
         They map the labels of another data set to this one's classes, and name the classes of a
-        zero-shot test. Raises: ClassNamesMissing where the data set has none.
+        zero-shot test. Raises: ClassNamesMissing if the data set has none.
         """
         raise ClassNamesMissing(f"data set {type(self).__name__} has no names for its classes")
 

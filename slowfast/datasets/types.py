@@ -44,7 +44,7 @@ class Segment:
 class Annotations:
     """A split of a data set without its frames.
 
-    class_names: per head the word of every class, by id; empty where the classes have no names.
+    class_names: per head the word of every class, by id; empty if the classes have no names.
     """
 
     segments: list[Segment]
@@ -95,7 +95,7 @@ class SampleKey(NamedTuple):
 
 # Per axis, vertical then horizontal: length of the decoded frame, its length after the resize,
 # first pixel of the crop in the resized frame, first pixel of the window in the decoded one.
-# Last: 1 where the crop is mirrored left to right.
+# Last: 1 if the crop is mirrored left to right.
 RESIZE_FIELDS = (
     *("height", "resized_height", "top", "window_top"),
     *("width", "resized_width", "left", "window_left"),
@@ -255,7 +255,7 @@ class SegmentViews:
         return replace(self, frames=change(self.frames), labels=labels)
 
     def to(self, device: torch.device) -> SegmentViews:
-        """With the frames on the device, where views are cut out of them."""
+        """Move the frames to the device, where the views are cut."""
         return replace(self, frames=self.frames.to(device, non_blocking=True))
 
     def pin_memory(self) -> SegmentViews:

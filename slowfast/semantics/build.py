@@ -80,7 +80,7 @@ def mine_from_config(cfg: CfgNode) -> MiningReport:
 def mining_input(cfg: CfgNode, labels_required: bool) -> MiningInput:
     """Read both lists, encode their narrations, map the exo labels.
 
-    Raises: UserError for bad input, and for missing class tables where they are required.
+    Raises: UserError for bad input, and for missing class tables if they are required.
     """
     ego, exo = ego_train_segments(cfg), exo_train_annotations(cfg)
     exo_labels = map_exo_labels(cfg, exo, required=labels_required)
@@ -90,7 +90,7 @@ def mining_input(cfg: CfgNode, labels_required: bool) -> MiningInput:
 def index_search(cfg: CfgNode) -> Search:
     """The approximate search of a config; logs its recall on a sample of the rows.
 
-    Raises: UserError where faiss is not installed.
+    Raises: UserError if faiss is not installed.
     """
     ivf = IvfSearch(cfg.SUML.PAIRS.IVF_LISTS, cfg.SUML.PAIRS.IVF_PROBES)
     ivf.require()

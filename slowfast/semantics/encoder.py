@@ -215,14 +215,14 @@ def _fill(
 def _normalised(vectors: np.ndarray, count: int, encoder: str, width: int) -> np.ndarray:
     """The vectors (n, D) in storage format: float32 of norm 1."""
     if vectors.ndim != 2 or len(vectors) != count:
-        raise ValueError(f"encoder {encoder} gave shape {vectors.shape} for {count} texts")
+        raise ValueError(f"encoder {encoder} returned shape {vectors.shape} for {count} texts")
     if vectors.shape[1] != width:
         raise UserError(
-            f"encoder {encoder} gives vectors of width {vectors.shape[1]}, SUML.EMBED_DIM is "
+            f"encoder {encoder} returns vectors of width {vectors.shape[1]}, SUML.EMBED_DIM is "
             f"{width}; set SUML.EMBED_DIM {vectors.shape[1]}"
         )
     exact = vectors.astype(np.float64)
     norms = np.linalg.norm(exact, axis=1, keepdims=True)
     if not np.isfinite(norms).all() or not norms.all():
-        raise ValueError(f"encoder {encoder} gave a vector that cannot be normalised")
+        raise ValueError(f"encoder {encoder} returned a vector that cannot be normalised")
     return (exact / norms).astype(VECTOR_TYPE)

@@ -21,7 +21,7 @@ from slowfast.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Largest and smallest number of k-means keys per list; below the smallest, faiss warns.
+# Keys per list: the most that k-means trains on, and the fewest without a warning of faiss.
 _TRAINING_KEYS, _FEWEST_KEYS = 64, 39
 # Extra candidates beyond k that are ranked in float64.
 _SPARE = 8
@@ -63,7 +63,7 @@ class IvfSearch:
             part = np.ascontiguousarray(queries[start : start + _SEARCH_ROWS], np.float32)
             found = index.search(part, wanted)[1]
             short = (found >= 0).sum(1) < k
-            # The searched lists held too few keys for these queries.
+            # The searched lists held too few keys for these queries, so search them exactly.
             found[short, :k] = nearest_vectors(part[short], keys, k)
             ranked[start : start + _SEARCH_ROWS] = rank_candidates(part, keys, found, k)
         return ranked

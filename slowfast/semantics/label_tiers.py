@@ -28,7 +28,7 @@ TIER_ORDER = (Tier.SAME, Tier.SUBSET, Tier.VERB, Tier.NOUN)
 # Exo segments searched at a time; most rows find their k in the first block.
 _BLOCK_SEGMENTS = 1024
 
-# Ego classes of one task, per exo segment; None where a label has no ego class.
+# Ego classes of one task, per exo segment; None if a label has no ego class.
 ExoClasses = Sequence[Sequence[int | None]]
 
 

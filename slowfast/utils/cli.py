@@ -9,8 +9,9 @@ from collections.abc import Callable
 from slowfast.utils.errors import UserError
 from slowfast.utils.logging import log_to_file
 
-# Seconds that ranks other than 0 wait before they report a mistake. If all ranks hit it, rank 0
-# reports it first and the launcher stops the others; if only one does, its report is just late.
+# Delay in seconds before a local rank other than 0 reports a mistake. If all ranks make it, rank 0
+# reports it first and the launcher stops the others, so it is printed once. If only one rank makes
+# it, its report is just late.
 OTHERS_WAIT_SEC = 3.0
 
 

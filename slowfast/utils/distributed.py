@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import Store
 
-# Timeout of all groups, kept here because torch gives every further group its own default.
+# Timeout of every group. torch would give further groups its own default.
 _timeout: datetime.timedelta | None = None
 
 

@@ -58,7 +58,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path | str, content: Mapping[str, Any]) -> Path:
-    """Write `content` as indented JSON; NaN becomes null."""
+    """Write `content` as indented JSON; NaN and infinities become null."""
     path = Path(path)
     write_text(path, json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
     return path

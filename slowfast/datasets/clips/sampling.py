@@ -53,7 +53,7 @@ def clip_positions(starts: np.ndarray | int, length: int, num_frames: int, rate:
 
 
 def centred_frames(centre: int, num_frames: int, rate: int) -> np.ndarray:
-    """Frame numbers (T,) int64 of a clip around frame `centre`; some may lie outside the video."""
+    """Frame numbers (T,) int64 of a clip around frame `centre`; may leave the video's range."""
     return centre - num_frames * rate // 2 + rate * np.arange(num_frames)
 
 

@@ -3,8 +3,8 @@
 Sizes and offsets follow the published code. Frames are (H, W, 3) uint8 BGR; H W are pixels of
 the decoded frame, h w pixels after the resize, S the side of the crop.
 
-A Cut is what the worker makes of a frame: the finished crop (FinishedCrop), or the window of the
-decoded frame from which the device resizes the crop (SourceWindow).
+A Cut is the part of a frame that the worker sends: the finished crop (FinishedCrop), or the window
+of the decoded frame from which the device resizes the crop (SourceWindow).
 """
 
 from __future__ import annotations

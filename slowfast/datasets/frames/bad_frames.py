@@ -57,7 +57,7 @@ class BadFrames:
         span: first and last frame number of the segment.
         read: frame number -> frame, or BadFrame. name: frame number -> its file.
 
-        Raises: `error` under the policy `error`; UserError where no frame of the segment can be
+        Raises: `error` under the policy `error`; UserError if no frame of the segment can be
             read.
         """
         if not self.nearest:

@@ -36,7 +36,7 @@ class Decoder(Protocol):
         buffer: an earlier picture that is no longer needed. Decoding into memory that is already
             in the processor's cache is 10 % faster.
 
-        Raises: ValueError for a file that is not whole.
+        Raises: ValueError for an incomplete file.
         """
         ...
 
@@ -45,9 +45,9 @@ DECODERS = ("auto", "simplejpeg", "opencv")
 
 
 def make_decoder(name: str) -> Decoder:
-    """The decoder of that name; `auto` is simplejpeg where it is installed, else OpenCV.
+    """The decoder of that name; `auto` is simplejpeg if it is installed, else OpenCV.
 
-    Both give the same pixels. Raises: UserError for simplejpeg where it is not installed.
+    Both give the same pixels. Raises: UserError for simplejpeg if it is not installed.
     """
     if name not in DECODERS:
         raise UserError(f"DATA.DECODER {name} is unknown; choose one of {', '.join(DECODERS)}")
@@ -117,7 +117,7 @@ def read_jpeg(
 
 
 def read_whole(path: str) -> bytes:
-    """The content of a file. Raises: OSError, also where it ends before its size."""
+    """The content of a file. Raises: OSError, also if fewer bytes than its size can be read."""
     with FileIO(path) as file:
         data = file.readall()
         size = os.fstat(file.fileno()).st_size
@@ -202,7 +202,7 @@ class VideoFolder:
 
     @staticmethod
     def find(path: Path) -> VideoFolder | None:
-        """The folder `path`; None where it does not exist or holds no frame."""
+        """The folder `path`; None if it does not exist or holds no frame."""
         try:
             # The folder is not listed, because it may hold 100,000 files.
             with os.scandir(path) as entries:

@@ -54,7 +54,7 @@ class VideoStore:
         self._indices: dict[Path, VideoIndex] = {}
 
     def open(self, segment: Segment) -> FrameSource:
-        """The frames of the segment's video. Raises: UserError where there are none."""
+        """The frames of the segment's video. Raises: UserError if there are none."""
         _, place = self._place(segment)
         if isinstance(place, VideoFolder):
             return JpegFolder(

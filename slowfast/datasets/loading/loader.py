@@ -83,7 +83,7 @@ class GlobalBatchSampler(Sampler[list[SampleKey]]):
         return -(-min(self._global_batch_size, self._num_samples) // self._world_size)
 
     def __len__(self) -> int:
-        """Batches that the next iteration gives to this rank."""
+        """Number of batches of this rank in the next iteration."""
         return sum(1 for _ in self._parts())
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
@@ -211,7 +211,7 @@ class BatchLoader(Generic[BatchT]):
         self.sampler.set_epoch(epoch, start_batch)
 
     def __len__(self) -> int:
-        """Batches that the next iteration gives to this rank."""
+        """Number of batches of this rank in the next iteration."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[BatchT]:
@@ -327,7 +327,7 @@ def _log_bad_frames(dataset: Any) -> None:
 
 
 def _start_worker(worker: int) -> None:
-    """One OpenCV thread per worker, as the workers are the parallelism (torch limits itself).
+    """Limit OpenCV to one thread, as the workers already run in parallel (torch limits itself).
 
     A signal to the whole process group does not end the worker; the training process does.
     """
@@ -342,8 +342,8 @@ def _lost_worker(message: str, num_workers: int) -> UserError | None:
     reason = " ".join(message.split())
     if "DataLoader timed out" in reason:
         return UserError(
-            f"a loader worker gave no batch in time ({reason}); check the disk of the frames or "
-            "raise DATA_LOADER.TIMEOUT"
+            f"a loader worker returned no batch in time ({reason}); check the disk of the frames "
+            "or raise DATA_LOADER.TIMEOUT"
         )
     if "DataLoader worker" in reason and ("exited unexpectedly" in reason or "killed" in reason):
         return UserError(

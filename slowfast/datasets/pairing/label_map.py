@@ -20,7 +20,7 @@ _OVERRIDE_COLUMNS = ("kind", "exo", "ego_class")
 
 
 class ClassNamesMissing(UserError):
-    """A data set whose classes have no names, so that its labels cannot be compared with others."""
+    """The data set has no class names, so its labels cannot be compared with other data sets."""
 
 
 @dataclass(frozen=True)

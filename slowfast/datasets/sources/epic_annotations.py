@@ -111,7 +111,7 @@ def read_table(path: InputPath) -> pd.DataFrame:
 def split_epic_55(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(train, validation) rows of EPIC-KITCHENS-55's training list `path`, by video.
 
-    Raises: UserError where a validation video has no row.
+    Raises: UserError if a validation video has no row.
     """
     if "video_id" not in table.columns:
         raise UserError(f"{path} has no column video_id; take EPIC_train_action_labels.csv")
@@ -128,7 +128,7 @@ def split_epic_55(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.Dat
 def write_epic_55_split(source: InputPath, folder: Path) -> dict[Path, int]:
     """Write the split of the list `source` into `folder`; rows by file.
 
-    Raises: UserError where the list does not fit, or where it would be overwritten.
+    Raises: UserError if the list does not fit, or if it would be overwritten.
     """
     source = local_path(source, "--annotations")
     targets = [folder / name for name in EPIC_55_SPLIT_FILES]

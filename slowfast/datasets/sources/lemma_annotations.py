@@ -9,7 +9,7 @@ The layout, below one root (`{view}` is fpv or tpv):
 - `annotations/splits/{video_type}_{split}.json`: a list of videos.
 - `annotations/metadata/all_{acts,objs,hois}.json`: lists of words; a word's id is its position.
 
-A video may carry a person, `video|P1`; a split that lists `video` means all of its persons.
+A video name may include a person, `video|P1`; a split that lists `video` includes all its persons.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _without_person(name: str) -> str:
 
 
 def _is_listed(name: str, listed: frozenset[str]) -> bool:
-    """Whether a split that lists the videos `listed` holds the video."""
+    """Whether a split that lists the videos `listed` includes the video."""
     if name in listed or _without_person(name) in listed:
         return True
     return "|" not in name and any(_without_person(other) == name for other in listed)

@@ -30,12 +30,12 @@ def load_plain(path: Path | str) -> Any:
         return content
     try:
         return Values(NUMPY_MAKERS)(content)
-    except Exception as error:  # what a damaged record raises is open
+    except Exception as error:  # a damaged record can raise almost anything
         raise unusable(path, error, what, _PLAIN_MEND) from error
 
 
 def load_dataframe(path: Path | str) -> pd.DataFrame:
-    """The table of a pandas pickle, of pandas 0.19 to 3; text columns come as objects.
+    """The table of a pandas pickle, of pandas 0.19 to 3; text columns become object columns.
 
     Raises: UserError for a missing, damaged or foreign file, and for one that names anything else.
     """
@@ -45,5 +45,5 @@ def load_dataframe(path: Path | str) -> pd.DataFrame:
     parsed = parse_pickle(path, frame_kind, what, _TABLE_MEND)
     try:
         return frame_of(parsed.content)
-    except Exception as error:  # what a damaged record raises is open
+    except Exception as error:  # a damaged record can raise almost anything
         raise unusable(path, error, what, _TABLE_MEND) from error
