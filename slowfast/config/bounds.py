@@ -1,4 +1,4 @@
-"""The kinds of bounds that a config key may have, and the check of a config against them."""
+"""Bounds of config keys, and the check of a config against them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slowfast.utils.errors import UserError
 
 
 class Bound(ABC):
-    """The values that one key may have, whatever the other keys are.
+    """The allowed values of one key, independent of other keys.
 
     `str()` names them in words, for errors and for a reference of the keys: `0 or more`.
     """
@@ -60,7 +60,7 @@ class Subset(Bound):
 
 @dataclass(frozen=True)
 class Range(Bound):
-    """Numbers from a lower bound (`at_least` or `above`), up to an optional upper one."""
+    """Numbers from a lower bound (`at_least` or `above`) to an optional upper bound."""
 
     at_least: float | None = None
     above: float | None = None
@@ -122,7 +122,7 @@ class Span(Bound):
 class Numbers(Bound):
     """Numbers in nested lists of a fixed shape, all in one range.
 
-    layout: the shape in words. each: None allows any number.
+    layout: the shape in words. each: range of the numbers; None allows any number.
     """
 
     shape: tuple[int, ...]
@@ -144,7 +144,7 @@ class Numbers(Bound):
 
 @dataclass(frozen=True)
 class NotEmpty(Bound):
-    """Text that is not empty. wanted: what it names."""
+    """Text that is not empty. wanted: description of its content, for the error."""
 
     wanted: str
     _verb = "name"
@@ -159,7 +159,7 @@ class NotEmpty(Bound):
 def check_bounds(cfg: CfgNode, bounds: Mapping[str, Bound]) -> None:
     """Check each key against its bound.
 
-    Raises: UserError for the first key, in the order of `bounds`, that has a value outside.
+    Raises: UserError for the first key, in the order of `bounds`, whose value is out of bounds.
     """
     for key, bound in bounds.items():
         value: Any = cfg

@@ -1,4 +1,4 @@
-"""The words in which `defaults.py` declares keys, and the config tree that they build.
+"""Functions with which `defaults.py` declares keys, and the config tree that they build.
 
     _C.SOLVER.BASE_LR = number(0.1, at_least=0)
     _C.SOLVER.LR_POLICY = choice("cosine", "steps_with_relative_lrs")
@@ -31,7 +31,7 @@ class Declaration(NamedTuple):
 
 
 def choice(default: str | int, *others: str | int) -> Declaration:
-    """One of the arguments."""
+    """One of the arguments; the first is the default."""
     return Declaration(default, Choice((default, *others)))
 
 
@@ -63,7 +63,7 @@ def span(default: Sequence[int], *, at_least: int) -> Declaration:
 
 
 def per_channel(default: Sequence[float], *, above: float | None = None) -> Declaration:
-    """A number for each of the three colour channels."""
+    """One number for each of the three colour channels."""
     each = None if above is None else Range(above=above)
     return Declaration(list(default), Numbers((3,), "3 numbers, one per colour channel", each))
 
@@ -78,12 +78,12 @@ def per_stage(default: Sequence[Sequence[int]], *, at_least: int) -> Declaration
 
 
 def not_empty(default: str, wanted: str) -> Declaration:
-    """Text that must not be empty; wanted: what it names, for the error."""
+    """Text that must not be empty. wanted: description of its content, for the error."""
     return Declaration(default, NotEmpty(wanted))
 
 
 def to_cfg(section: Section) -> CfgNode:
-    """The plain defaults of a section as yacs holds them."""
+    """The plain defaults of a section as a yacs node."""
     cfg = CfgNode()
     for name, entry in vars(section).items():
         cfg[name] = to_cfg(entry) if isinstance(entry, Section) else _declaration(entry).default

@@ -33,7 +33,7 @@ from slowfast.config.declare import (
 _C = Section()
 
 # ---------------------------------------------------------------------------------------------
-# Run: what starts, and where it writes
+# Run: processes and outputs
 # ---------------------------------------------------------------------------------------------
 # Suffix of the head's name in checkpoint files (`head<TASK>.projections.0.weight`).
 _C.TASK = ""
@@ -87,7 +87,7 @@ _C.TRAIN.EVAL_PERIOD = number(1, at_least=1)
 # Epochs between two checkpoints. The last epoch always writes one.
 _C.TRAIN.CHECKPOINT_PERIOD = number(1, at_least=1)
 # Optimizer steps between two checkpoints inside an epoch. 0 writes none. They are removed once
-# they are not among the newest two checkpoints. Set it where losing an epoch costs too much.
+# they are not among the newest two checkpoints. Set it if losing an epoch is too expensive.
 _C.TRAIN.CHECKPOINT_PERIOD_ITERS = number(0, at_least=0)
 # Number of checkpoints of finished epochs to keep, the newest ones. 0 keeps all.
 _C.TRAIN.CHECKPOINT_KEEP = number(0, at_least=0)
@@ -281,7 +281,7 @@ _C.EXO.VIEW = choice("tpv", "fpv")
 _C.EXO.SEGMENTS_VIEW = choice("tpv", "fpv")
 # Group of videos: the split files annotations/splits/<VIDEO_TYPE>_<split>.json are read.
 _C.EXO.VIDEO_TYPE = "all"
-# Names of the kinds of labels of an exo clip. Empty, with EXO.NUM_CLASSES_LIST, where exo clips
+# Names of the kinds of labels of an exo clip. Leave it and EXO.NUM_CLASSES_LIST empty if exo clips
 # have no labels.
 _C.EXO.HEAD_NAMES = ["verb", "noun"]
 # Number of classes of each of EXO.HEAD_NAMES. LEMMA has 25 verbs and 64 nouns.
@@ -418,7 +418,7 @@ _C.SUML.PAIRS.IVF_PROBES = number(32, at_least=1)
 # the public class tables alone.
 _C.SUML.PAIRS.LABEL_MAP = ""
 # Control experiment: give the candidates of every ego segment to another one, drawn by RNG_SEED.
-# Each exo segment is drawn as often as before, but the pairs mean nothing.
+# Each exo segment is drawn as often as before, but the pairs are random.
 _C.SUML.PAIRS.SHUFFLE = False
 
 # ---------------------------------------------------------------------------------------------
@@ -597,7 +597,7 @@ _C.TENSORBOARD = Section()
 _C.TENSORBOARD.ENABLE = False
 
 
-# The declarations as yacs takes them, and the bounds by dotted key.
+# The declarations as a yacs tree, and the bounds by dotted key.
 _DEFAULTS = to_cfg(_C)
 BOUNDS = dict(bounds_of(_C))
 

@@ -1,22 +1,22 @@
-"""What several keys together ask for."""
+"""Features of a run that follow from several keys together."""
 
 from fvcore.common.config import CfgNode
 
 
 def aligns(cfg: CfgNode) -> bool:
-    """Whether SUM-L ties the views to each other."""
+    """Whether SUM-L aligns the views with each other."""
     return bool(cfg.SUML.ALIGN.KIND != "none" and cfg.SUML.WEIGHTS.ALIGN > 0)
 
 
 def aligns_by_factor(cfg: CfgNode) -> bool:
-    """Whether it ties them by verb and by noun, with projections of their own."""
+    """Whether SUM-L aligns the views by verb and by noun, with a projection for each."""
     return aligns(cfg) and bool(cfg.SUML.ALIGN.KIND == "factorised")
 
 
 def uses_exo(cfg: CfgNode) -> bool:
     """Whether SUM-L reads frames of the exo clips.
 
-    Every term does, except those whose weight has a key that begins with EGO_.
+    Every loss term does, except those whose weight key begins with EGO_.
     """
     weights = {key: weight for key, weight in cfg.SUML.WEIGHTS.items() if key != "ALIGN"}
     others = any(weight > 0 for key, weight in weights.items() if not key.startswith("EGO_"))

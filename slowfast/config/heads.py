@@ -1,4 +1,4 @@
-"""The classification heads of either view, as the config names them."""
+"""The classification heads of each view, from the config."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fvcore.common.config import CfgNode
 
 
 class HeadSpec(NamedTuple):
-    """One classification head, and so one kind of label.
+    """One classification head, for one kind of label.
 
-    name: in logs, results and predictions (`verb`). num_classes: K.
-    multi_label: a clip may have any number of the classes, as a multi-hot vector (K,); else one,
+    name: name in logs, results and predictions (`verb`). num_classes: K.
+    multi_label: a clip can have any number of classes, as a multi-hot vector (K,); otherwise one,
         as a class id.
     """
 
@@ -33,7 +33,7 @@ def exo_heads(cfg: CfgNode) -> tuple[HeadSpec, ...]:
 
 
 def single_head(cfg: CfgNode) -> tuple[HeadSpec, ...]:
-    """The one head of MODEL.NUM_CLASSES, called `label`."""
+    """The single head of MODEL.NUM_CLASSES, called `label`."""
     return (HeadSpec("label", cfg.MODEL.NUM_CLASSES, cfg.MODEL.LOSS_FUNC == "bce_logit"),)
 
 
@@ -43,10 +43,10 @@ def heads_of(cfg: CfgNode, view: str) -> tuple[HeadSpec, ...]:
 
 
 def joint_name(names: Collection[str]) -> str:
-    """Name of the answer that counts as right where every head is right.
+    """Name of the joint answer, which is right if every head is right.
 
-    `action` for the heads verb and noun, `all` for any other heads; "" for a single head, which
-    has no joint answer.
+    `action` for the heads verb and noun, `all` for other heads; "" for a single head, which has
+    no joint answer.
     """
     if len(names) < 2:
         return ""

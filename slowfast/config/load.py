@@ -1,4 +1,4 @@
-"""From YAML files and overrides to one typed, validated, frozen config."""
+"""Loading of YAML files and overrides into one typed, validated, frozen config."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from slowfast.utils.paths import InputPath, input_path, is_remote, join, local_p
 
 logger = logging.getLogger(__name__)
 
-# What fvcore calls a computed key: written by the program, kept in dumps, never set by a user.
+# Prefix of fvcore's computed keys: written by the program, kept in dumps, never set by a user.
 _COMPUTED = "COMPUTED_"
 
 
@@ -31,7 +31,7 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
         that names it.
     overrides: `[KEY, VALUE, KEY, VALUE, ...]` as on the command line.
 
-    Published names are mapped. What was mapped or ignored is logged at once where a log is set
+    Published names are mapped. Mapped and ignored keys are logged immediately if logging is set
     up, and kept for `log_notes`.
 
     Raises: UserError for a missing or unreadable file, an unknown key, a value of the wrong type,
@@ -43,7 +43,7 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
     translation = translate(file, _override_settings(overrides), types)
     for setting in translation.settings:
         if setting.value is None and setting.key not in types and _keys_in(setting.key, types):
-            continue  # a section of which every line is commented out
+            continue  # a section in which every line is commented out
         if setting.key not in types:
             raise UserError(_unknown_key(setting, list(types)))
         section, _, name = setting.key.rpartition(".")
@@ -61,7 +61,7 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
 
 
 def log_notes(cfg: CfgNode) -> None:
-    """Log what `load_config` mapped or ignored: for a run whose log opens after its config."""
+    """Log what `load_config` mapped or ignored, for runs that open their log after loading."""
     for level, text in cfg.get("COMPUTED_NOTES", []):
         logger.log(logging.getLevelNamesMapping()[level], text)
 
@@ -91,7 +91,7 @@ def _file_settings(path: InputPath, including: tuple[InputPath, ...] = ()) -> It
     bases = content.pop(BASE_KEY, [])
     bases = bases if isinstance(bases, list) else [bases]
     if not all(isinstance(base, str) for base in bases):
-        raise UserError(f"{path}: {BASE_KEY} is {bases!r}, but a path or a list of paths is meant")
+        raise UserError(f"{path}: {BASE_KEY} is {bases!r}; set it to a path or a list of paths")
     for base in bases:
         base_path = join(parent(path), base if is_remote(base) else Path(base).expanduser())
         yield from _file_settings(base_path, (*including, identity))
@@ -151,7 +151,7 @@ def _unknown_key(setting: Setting, known: list[str]) -> str:
 
 
 def nearest(key: str, known: Sequence[str], count: int = 3) -> list[str]:
-    """The known dotted keys most like `key`: by their last parts and as a whole."""
+    """The known dotted keys most similar to `key`, by their last part and as a whole."""
     last = key.rpartition(".")[2].upper()
 
     def likeness(candidate: str) -> float:

@@ -1,8 +1,8 @@
 """Translation of published SUM-L, Ego-Exo and PySlowFast settings to the keys of this package.
 
-Published files and override lines run unmodified. A published key is of one of four kinds: kept
-under its name, renamed, ignored (it has no effect), or accepted only at its default (any other
-value asks for something that is not supported). The tables are in `published_tables`.
+Published files and override lines run unmodified. There are four kinds of published keys: kept
+under the same name, renamed, ignored (without effect), or accepted only at the default (other
+values are not supported). The tables are in `published_tables`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from slowfast.utils.paths import is_remote
 
 @dataclass
 class Translation:
-    """Settings under our names, in the order of their effect; lines (level, text) for the log."""
+    """Settings under our names, in the order they apply. lines: (level, text) for the log."""
 
     settings: list[Setting] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
@@ -40,8 +40,8 @@ class Translation:
 def translate(file: list[Setting], overrides: list[Setting], kept: Collection[str]) -> Translation:
     """The settings of a config file, then of the overrides, under our names.
 
-    kept: our keys; a published key among them keeps its name. Unknown keys pass through. If the
-    file is a published one, a key that it leaves out means the published default.
+    kept: our keys; a published key among them keeps its name. Unknown keys are passed on. If the
+    file is a published one, a key that it leaves out has the published default.
 
     Raises: UserError for a published value that is not supported, or for one key that is set to
         two values under two names.
@@ -83,7 +83,7 @@ def kind_of(key: str, kept: Collection[str]) -> str:
 
 
 def _is_published(file: list[Setting], kept: Collection[str]) -> bool:
-    """Whether a file has a name that only published ones have, and none that only ours have."""
+    """Whether a file has a name unique to published files, and none unique to ours."""
     published = any(
         kind_of(setting.key, kept) not in ("kept", "unknown") or _our_value(setting)
         for setting in file
@@ -92,7 +92,7 @@ def _is_published(file: list[Setting], kept: Collection[str]) -> bool:
 
 
 def _left_out(file: list[Setting], notes: list[tuple[str, str]]) -> list[Setting]:
-    """The published defaults that hold; a note names those that play a part."""
+    """The published defaults that apply; a note names those that have an effect."""
     given = {setting.key for setting in file}
     defaults = {key: value for key, value in PUBLISHED_DEFAULTS.items() if key not in given}
     contrastive = "MODEL.CONTRASTIVE" in given

@@ -15,7 +15,7 @@ RENAMED_KEYS = {
     "MODEL.DCL_THRES": "SUML.ALIGN.THRESHOLD",
     "MODEL.DCL_SIGMA": "SUML.ALIGN.SIGMA",
 }
-# Never read by the released code; here the file, if it exists, initialises the exo half.
+# The released code never reads this file; here it initialises the exo half, if it exists.
 EXO_CHECKPOINT = "TRAIN.LEMMA_CKPT"
 
 _DATASETS = {
@@ -37,8 +37,8 @@ RENAMED_VALUES = {
     },
 }
 
-# What a published file means by leaving a key out, where that differs from our default. Files and
-# folders keep our defaults: the published ones are empty, or of data sets that are not supported.
+# Published defaults of keys that a file leaves out, if they differ from ours. Files and folders
+# keep our defaults: the published ones are empty, or of data sets that are not supported.
 PUBLISHED_DEFAULTS: dict[str, Any] = {
     "MODEL.MODEL_NAME": "SlowFast",
     "DATA.NUM_FRAMES": 8,
@@ -138,7 +138,7 @@ ACCEPTED_VALUES: dict[str, tuple[Any, ...]] = {
     "TEST.THRES": (0.5,),
 }
 
-# Sections without a key that is kept: what ACCEPTED_VALUES does not name is ignored.
+# Sections without any kept key: keys that are not in ACCEPTED_VALUES are ignored.
 IGNORED_SECTIONS = frozenset(
     ("AVA", "BENCHMARK", "CHR_TRANS", "CHR_TRANS_BBOX", "DEMO", "NONLOCAL")
 )
@@ -176,5 +176,5 @@ IGNORED_KEYS = frozenset(
     for section, names in _IGNORED_BY_SECTION.items()
     for name in names.split()
 )
-# A file that sets a key of these sections is ours, whatever published names it has too.
+# A file that sets a key of these sections is ours, even if it has published names too.
 OUR_SECTIONS = ("EXO.", "SUML.")

@@ -1,8 +1,8 @@
-"""Rules on several keys of a merged config together.
+"""Rules on combinations of keys in a merged config.
 
-Bounds of a single key are declared with the key, in `defaults`. What a run trains and tests is
-checked before it starts (engine/preflight/run_rules.py), as is what depends on the machine
-(devices, paths, number of processes).
+Bounds of single keys are declared with the key, in `defaults`. Rules on the data and tasks of a
+run, and on the machine (devices, paths, number of processes), are checked before it starts
+(engine/preflight).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from slowfast.utils.errors import UserError
 from slowfast.utils.paths import is_remote
 
 _HEAD_NAME = re.compile(r"[a-z][a-z0-9_]*")
-# Paths that are searched or written; the other path keys name input files, which may be URLs.
+# Paths that are searched or written, so they must be local. Other path keys name input files,
+# which may be URLs.
 _LOCAL_KEYS = (
     *("OUTPUT_DIR", "SUML.CACHE_DIR", "TEST.FEATURES.DIR", "TEST.SAVE_PREDICT_PATH"),
     *("DATA.PATH_PREFIX", "DATA.FALLBACK_PATH_PREFIXES", "EXO.PATH_PREFIX"),
@@ -33,7 +34,7 @@ Rule = Callable[[CfgNode], str | None]
 
 
 def validate(cfg: CfgNode) -> None:
-    """Check the value of every key, then how they fit together.
+    """Check the value of every key, then the combinations of keys.
 
     Raises: UserError with keys, values and the fix.
     """
@@ -67,7 +68,7 @@ def _jitter(cfg: CfgNode) -> str | None:
     if scales[0] < crop:
         return (
             f"DATA.TRAIN_JITTER_SCALES {scales} begins below DATA.TRAIN_CROP_SIZE {crop}, which"
-            f" cannot be cut from it; raise the one to {crop} or lower the other to {scales[0]}"
+            f" cannot be cut from it; raise the scale to {crop} or lower the crop to {scales[0]}"
         )
     return None
 
@@ -86,7 +87,7 @@ def _class_counts(cfg: CfgNode) -> str | None:
 def _head_names(cfg: CfgNode) -> str | None:
     for section in ("MODEL", "EXO"):
         names, counts = cfg[section].HEAD_NAMES, cfg[section].NUM_CLASSES_LIST
-        # A model with a single head of MODEL.NUM_CLASSES has no list, and no use for the names.
+        # A model with a single head of MODEL.NUM_CLASSES has no list and does not use the names.
         if section == "MODEL" and not counts:
             continue
         if fix := _head_names_fix(names, counts):
@@ -118,7 +119,7 @@ def _width(cfg: CfgNode) -> str | None:
     if width % ratio:
         return (
             f"RESNET.WIDTH_PER_GROUP {width} is not a multiple of SLOWFAST.BETA_INV {ratio}, so"
-            f" the fast pathway has no whole width; set the width to {-(-width // ratio) * ratio}"
+            f" the fast pathway has a fractional width; set it to {-(-width // ratio) * ratio}"
         )
     return None
 
@@ -170,8 +171,8 @@ def _nesterov(cfg: CfgNode) -> str | None:
 def _recomputed_stages(cfg: CfgNode) -> str | None:
     if cfg.MODEL.RECOMPUTE_STAGES and cfg.MODEL.COMPILE:
         return (
-            f"MODEL.COMPILE True does not go with MODEL.RECOMPUTE_STAGES"
-            f" {cfg.MODEL.RECOMPUTE_STAGES}; set the one False or the other []"
+            f"MODEL.COMPILE True does not support MODEL.RECOMPUTE_STAGES"
+            f" {cfg.MODEL.RECOMPUTE_STAGES}; set MODEL.COMPILE False or MODEL.RECOMPUTE_STAGES []"
         )
     return None
 
@@ -181,7 +182,7 @@ def _clipping(cfg: CfgNode) -> str | None:
     if value and norm:
         return (
             f"SOLVER.CLIP_GRAD_VAL is {value} and SOLVER.CLIP_GRAD_L2NORM is {norm}; set one of"
-            " them 0"
+            " them to 0"
         )
     return None
 
@@ -189,8 +190,8 @@ def _clipping(cfg: CfgNode) -> str | None:
 def _grad_cache(cfg: CfgNode) -> str | None:
     if cfg.SUML.GRAD_CACHE and cfg.SOLVER.ACCUMULATE == 1:
         return (
-            "SUML.GRAD_CACHE is True, but SOLVER.ACCUMULATE 1 leaves the batch whole; set the"
-            " number of parts, or SUML.GRAD_CACHE False"
+            "SUML.GRAD_CACHE is True, but SOLVER.ACCUMULATE 1 does not split the batch; set"
+            " SOLVER.ACCUMULATE to 2 or more, or SUML.GRAD_CACHE False"
         )
     return None
 
@@ -200,9 +201,9 @@ def _queue(cfg: CfgNode) -> str | None:
     if not size or (kind in ("dcl", "dcl_weighted") and weight):
         return None
     return (
-        f"SUML.QUEUE.SIZE {size} holds negatives of SUML.ALIGN.KIND dcl and dcl_weighted; it is"
-        f" {kind}, of SUML.WEIGHTS.ALIGN {weight}: set the size 0, or one of these kinds and a"
-        " weight above 0"
+        f"SUML.QUEUE.SIZE is {size}, but SUML.ALIGN.KIND {kind} with SUML.WEIGHTS.ALIGN {weight}"
+        " does not use the queue; set SUML.QUEUE.SIZE 0, or set SUML.ALIGN.KIND to dcl or"
+        " dcl_weighted and SUML.WEIGHTS.ALIGN above 0"
     )
 
 
@@ -212,8 +213,8 @@ def _exo_stream(cfg: CfgNode) -> str | None:
         return None
     if suml.ALIGN.KIND == "factorised":
         return (
-            "SUML.EXO_STREAM True and SUML.ALIGN.KIND factorised both ask for a second exo clip;"
-            " set the one False or the other dcl"
+            "SUML.EXO_STREAM True and SUML.ALIGN.KIND factorised both need the second exo clip;"
+            " set SUML.EXO_STREAM False or SUML.ALIGN.KIND dcl"
         )
     if (
         suml.WEIGHTS.EXO_CLS
@@ -232,8 +233,8 @@ def _factors(cfg: CfgNode) -> str | None:
     if cfg.SUML.ALIGN.KIND != "factorised" or mining == "factors":
         return None
     return (
-        f"SUML.ALIGN.KIND factorised needs partners by verb and by noun, SUML.PAIRS.MINING is"
-        f" {mining}; set it to factors, and SUML.PAIRS.FILE to a table of its own"
+        f"SUML.ALIGN.KIND factorised needs partners by verb and by noun, but SUML.PAIRS.MINING is"
+        f" {mining}; set it to factors, and SUML.PAIRS.FILE to a new file"
     )
 
 
@@ -241,7 +242,8 @@ def _average(cfg: CfgNode) -> str | None:
     if cfg.SOLVER.EMA_DECAY and cfg.BN.USE_PRECISE_STATS:
         return (
             f"SOLVER.EMA_DECAY {cfg.SOLVER.EMA_DECAY} averages batch-norm statistics, which"
-            " BN.USE_PRECISE_STATS True would measure for other weights; set one of them off"
+            " BN.USE_PRECISE_STATS True would measure for other weights; set SOLVER.EMA_DECAY 0 or"
+            " BN.USE_PRECISE_STATS False"
         )
     return None
 

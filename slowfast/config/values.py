@@ -1,4 +1,4 @@
-"""One setting as a user wrote it, and what its text means for a key of a known type."""
+"""One setting as the user wrote it, and its conversion to the type of the key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Setting(NamedTuple):
 
     key: dotted (`SOLVER.BASE_LR`).
     origin: the file, or "command line".
-    written: the name that the user wrote, where it is not `key`; "" otherwise.
+    written: the name that the user wrote, if it differs from `key`; "" otherwise.
     """
 
     key: str
@@ -37,8 +37,9 @@ class Setting(NamedTuple):
 def typed(setting: Setting, like: Any) -> Any:
     """The setting's value in the type of `like`, the default of its key.
 
-    An int serves as a float, true and false in any case as a bool, text as the literal it spells
-    (YAML reads `1e-4` as text); the elements of a list take the type of its default's elements.
+    An int is accepted as a float, true and false in any case as a bool, and text as the literal
+    it spells (YAML reads `1e-4` as text). The elements of a list get the type of its default's
+    elements.
 
     Raises: UserError that names key, value and expected type.
     """
@@ -52,7 +53,7 @@ def typed(setting: Setting, like: Any) -> Any:
 
 
 def literal(text: Any) -> Any:
-    """The Python literal that a text spells; anything else as it is."""
+    """The Python literal that a text spells; other text is returned unchanged."""
     if not isinstance(text, str):
         return text
     try:

@@ -1,4 +1,4 @@
-"""Data sets and single clips by name and config: the way in for everything above."""
+"""Data sets and single clips by name and config: the entry point for the layers above."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from slowfast.utils.errors import UserError
 
 
 class VideoDataset(Protocol):
-    """What every data set offers.
+    """Interface of every data set.
 
-    segments: one per item, of the view that is evaluated.
-    transform: turns the frames of the view that is evaluated into the model's input.
+    segments: one per item, of the evaluated view.
+    transform: turns the frames of the evaluated view into the model's input.
     """
 
     @property
@@ -48,12 +48,12 @@ def build_dataset(
     view: str = "",
     heads: tuple[HeadSpec, ...] | None = None,
 ) -> VideoDataset:
-    """The data set that a config calls `name`; its length is the number of segments.
+    """Build the data set that a config calls `name`; its length is the number of segments.
 
     split: train, val or test. An item is a ClipSample (train and val; a PairedSample in the
     training split of a joined set) or a SegmentViews (test).
-    view: `ego` or `exo`, for a set that can be either; empty: the first that it can be.
-    heads: those of a model of one view; None: those that the config names for the view.
+    view: `ego` or `exo`, for a set that supports both; empty: the first view it supports.
+    heads: heads of a one-view model; None: those that the config names for the view.
 
     Raises: UserError for an unknown name or for annotations or frames that do not fit.
     """
@@ -70,7 +70,7 @@ def build_dataset(
 
 
 def load_clip(dataset: VideoDataset, index: int, view: int | None = None) -> list[Tensor]:
-    """One clip as the model takes it: [slow (3, A, S, S), fast (3, T, S, S)] float32, normalised.
+    """One clip as model input: [slow (3, A, S, S), fast (3, T, S, S)] float32, normalised.
 
     view: None for the validation view, else a test view, 0 <= view < views * crops.
     """

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
-    """The data sets EGO.DATASET and EXO.DATASET joined for training; else the ego data set alone.
+    """EGO.DATASET joined with EXO.DATASET for training; the ego data set alone otherwise.
 
     Raises: UserError for bad data, or a pair table or narration cache that does not fit it.
     """
@@ -45,7 +45,7 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
             f" table {path} does not tell apart; run tools/mine_pairs.py with this config"
         )
     if cfg.SUML.PAIRS.SHUFFLE:
-        logger.warning("SUML.PAIRS.SHUFFLE True: the pairs mean nothing, which is a control")
+        logger.warning("SUML.PAIRS.SHUFFLE is True: pairs are random, for a control experiment")
         pairs = shuffled(pairs, generator(cfg.RNG_SEED, 0, 0, Stream.PAIR_SHUFFLE))
     texts = [segment.narration for segment in (*ego.segments, *exo.segments)]
     narrations = NarrationTable.load(
@@ -71,7 +71,7 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
 
 
 def shuffled(pairs: PairTable, rng: np.random.Generator) -> PairTable:
-    """The rows of candidates in another order; similarities and tiers are then not known: 0."""
+    """Shuffle the rows of candidates; similarities and tiers become 0, as they are unknown."""
     return replace(
         pairs,
         indices=pairs.indices[rng.permutation(pairs.ego_count)],
@@ -81,7 +81,7 @@ def shuffled(pairs: PairTable, rng: np.random.Generator) -> PairTable:
 
 
 def mining_settings(cfg: CfgNode) -> dict[str, str | int]:
-    """What a pair table depends on beside the two lists; keys as in PairTable.settings."""
+    """Config values that a pair table depends on; keys as in PairTable.settings."""
     mining, pairs = cfg.SUML.PAIRS.MINING, cfg.SUML.PAIRS
     settings: dict[str, str | int] = {
         "mining": mining,
@@ -97,13 +97,13 @@ def mining_settings(cfg: CfgNode) -> dict[str, str | int]:
 class EgoExoDataset(Dataset[PairedSample]):
     """One item per ego segment: its clip, and a clip of one of its exo candidates.
 
-    The candidate is drawn anew in every epoch; an ego segment without candidates is joined with
-    any exo segment, which the threshold of the alignment then sorts out. All clips carry the
+    A new candidate is drawn in every epoch. An ego segment without candidates is joined with
+    any exo segment; the alignment threshold then rejects the pair. All clips carry the
     embedding of their narration.
 
-    by_factor: an item has two partners, by verb and by noun, which carry whether they were found.
-    exo_stream: an item has a second exo clip, any one of the exo set.
-    exo_frames: False, where nothing looks at exo clips: they have no frames, and cost nothing.
+    by_factor: an item has two partners, by verb and by noun; each says whether it shares the label.
+    exo_stream: an item has a second exo clip, drawn from the whole exo set.
+    exo_frames: False if nothing uses the pixels of exo clips; their frames are then not decoded.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class EgoExoDataset(Dataset[PairedSample]):
         exo_stream: bool = False,
         exo_frames: bool = True,
     ) -> None:
-        """seed: of the draw; `ego` and `exo` have their own.
+        """seed: seed of the pairing; `ego` and `exo` have their own.
 
         Raises: UserError for a narration that the table lacks.
         """
@@ -127,7 +127,7 @@ class EgoExoDataset(Dataset[PairedSample]):
         self.ego = ego
         self.exo = exo
         self.pairs = pairs
-        # The data set of other_exo: one of its own, as its clips lie in memory of their own.
+        # other_exo needs a data set of its own, because its clips are stored in separate memory.
         self._other = exo.drawing_from(Stream.OTHER_EXO_CLIP) if by_factor or exo_stream else None
         self._tables: Sequence[PairTable] = pairs.by_factor if by_factor else [pairs]
         self._by_factor = by_factor
@@ -162,7 +162,7 @@ class EgoExoDataset(Dataset[PairedSample]):
         return PairedSample(ego, exo, other)
 
     def partner(self, key: SampleKey) -> int:
-        """The exo segment that the ego segment is joined with in the epoch; by_factor: by verb."""
+        """The ego segment's exo partner in the epoch; with by_factor, its partner by verb."""
         rng = generator(self._seed, key.epoch, key.index, Stream.PAIR)
         return self._tables[0].draw(key.index, rng)
 

@@ -19,7 +19,7 @@ from slowfast.utils.seeding import Stream
 def segment_dataset(
     source: DataSource, heads: tuple[HeadSpec, ...] | None = None
 ) -> SegmentDataset:
-    """The segments of a source as clips. heads: of their labels; None: those of the config.
+    """The clips of a source. heads: heads of their labels; None: those of the config.
 
     Raises: UserError for bad annotations or frames.
     """
@@ -44,7 +44,7 @@ def checked_annotations(
 
 
 def clip_settings(cfg: CfgNode, view: str, heads: tuple[HeadSpec, ...]) -> ClipSettings:
-    """How clips of a view are cut: DATA keys for both, EXO keys for the exo view."""
+    """Clip settings of a view: DATA keys for both views, EXO keys for the exo view."""
     is_exo = view == "exo"
     return ClipSettings(
         sampling=exo_sampling(cfg) if is_exo else ego_sampling(cfg),
@@ -61,17 +61,17 @@ def clip_settings(cfg: CfgNode, view: str, heads: tuple[HeadSpec, ...]) -> ClipS
 
 
 def ego_sampling(cfg: CfgNode) -> ClipSampling:
-    """Frames of an ego clip."""
+    """Temporal sampling of ego clips."""
     return ClipSampling(cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE)
 
 
 def exo_sampling(cfg: CfgNode) -> ClipSampling:
-    """Frames of an exo clip."""
+    """Temporal sampling of exo clips."""
     return ClipSampling(cfg.EXO.NUM_FRAMES, cfg.EXO.SAMPLING_RATE, position=cfg.EXO.CLIP_POSITION)
 
 
 def geometry(cfg: CfgNode) -> Geometry:
-    """Sizes of both views."""
+    """Resize and crop sizes, shared by both views."""
     return Geometry(
         jitter_scales=tuple(cfg.DATA.TRAIN_JITTER_SCALES),
         train_crop=cfg.DATA.TRAIN_CROP_SIZE,
@@ -87,7 +87,7 @@ def test_views(cfg: CfgNode) -> TestViews:
 
 
 def device_transform(cfg: CfgNode, view: str) -> DeviceTransform:
-    """What turns the frames of a view into the model's input."""
+    """Transform of the frames of a view into the model's input."""
     channel_order = cfg.EXO.CHANNEL_ORDER if view == "exo" else cfg.DATA.CHANNEL_ORDER
     if cfg.DATA.REVERSE_INPUT_CHANNEL:
         channel_order = channel_order[::-1]
@@ -95,14 +95,14 @@ def device_transform(cfg: CfgNode, view: str) -> DeviceTransform:
 
 
 def resize_on_device(cfg: CfgNode) -> bool:
-    """Whether DATA.RESIZE_ON leaves the resize to the device; `auto` does where that is CUDA."""
+    """Whether DATA.RESIZE_ON leaves the resize to the device; `auto` does on CUDA."""
     if cfg.DATA.RESIZE_ON == "auto":
         return cfg.NUM_GPUS > 0 and torch.cuda.is_available()
     return bool(cfg.DATA.RESIZE_ON == "device")
 
 
 def _check_labels(segments: list[Segment], view: str, heads: tuple[HeadSpec, ...]) -> None:
-    """Raises: UserError for a label that is not a class of its head."""
+    """Check the labels. Raises: UserError for a label that is not a class of its head."""
     section = "EXO" if view == "exo" else "MODEL"
     for segment in segments:
         if len(segment.labels) != len(heads):
@@ -116,5 +116,5 @@ def _check_labels(segments: list[Segment], view: str, heads: tuple[HeadSpec, ...
                 raise UserError(
                     f"segment {segment.segment_id} has {head.name} {list(classes)}, outside the"
                     f" {head.num_classes} classes of {section}.NUM_CLASSES_LIST; set the key to"
-                    " what the data set is labelled with"
+                    " the class counts of the data set"
                 )

@@ -1,4 +1,4 @@
-"""Data sets by the name that a config gives them.
+"""Registries of data sets by name.
 
 A source holds clips of one view; a joined set holds clips of both, drawn from two sources.
 """
@@ -31,20 +31,20 @@ class DataSource(ABC):
 
     @abstractmethod
     def annotations(self) -> Annotations:
-        """The segments of the split, without a look at frames.
+        """The segments of the split; frames are not accessed.
 
         Raises: UserError for annotations that are missing or do not fit the config.
         """
 
     @abstractmethod
     def frames(self, annotations: Annotations) -> FrameStore:
-        """Where the frames of these segments are; `FrameStore.check` looks for them."""
+        """The store of these segments' frames; `FrameStore.check` looks for the files."""
 
     def class_tables(self) -> tuple[ClassTable, ...]:
         """The words of every class, per head: names and synonyms.
 
         They map the labels of another data set to this one's classes, and name the classes of a
-        zero-shot test. Raises: ClassNamesMissing where the data set has none.
+        zero-shot test. Raises: ClassNamesMissing if the data set has none.
         """
         raise ClassNamesMissing(f"data set {type(self).__name__} has no names for its classes")
 
@@ -53,8 +53,8 @@ class DataSource(ABC):
 class SourceSpec:
     """A registered source.
 
-    views: the halves of the data that it can be. heads: names of the kinds of labels that its
-        segments have, in order; None: those that the config names.
+    views: the views that it supports. heads: names of the kinds of labels that its segments have,
+        in order; None: those that the config names.
     """
 
     name: str

@@ -43,7 +43,8 @@ from slowfast.utils.seeding import Stream, generator
 
 SPLITS = ("train", "val", "test")
 
-# Frames that have at most so many times the pixels of the resized ones are resized on the device.
+# Largest ratio of decoded to resized pixels at which test frames are resized on the device. Above
+# it, moving the decoded frames costs more than resizing them in the worker.
 _LARGEST_SHARE = 2
 
 
@@ -75,13 +76,13 @@ class TestViews:
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """How clips are cut out of segments, and what becomes of them.
+    """Sampling and augmentation of clips from segments.
 
-    heads: one per kind of label; multi-label ones give multi-hot vectors, others class ids.
-    transform: turns frames into the model's input; the data set only carries it.
-    seed, stream: what the randomness of a sample depends on, next to its epoch and position.
+    heads: one per kind of label; multi-label heads give multi-hot vectors, others class ids.
+    transform: turns frames into the model's input; the data set only stores it for the caller.
+    seed, stream: with its epoch and position, they determine a sample's random numbers.
     lighting_std: strength of the PCA lighting in training; 0: none.
-    random_in_validation: the validation clip, too, has a random scale, crop and flip.
+    random_in_validation: the validation clip also has a random scale, crop and flip.
     resize_on_device: clips leave the worker as windows of decoded frames (test segments: as whole
         frames), which the device transform resizes; else the worker resizes in uint8.
     """
@@ -105,8 +106,8 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
     val: the ClipSample of the validation view.
     test: the SegmentViews of the segment.
 
-    allocate: where the frames of the next clip go, by their shape; a loader may set it.
-    clip_shape: of the frames of a training or validation clip.
+    allocate: allocates the array for the frames of the next clip, by shape; a loader may set it.
+    clip_shape: shape of the frames of a training or validation clip.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         self.clip_shape = (self.sampling.num_frames, side, side, 3)
 
     def drawing_from(self, stream: Stream) -> SegmentDataset:
-        """The same segments; what is random about their clips is drawn from another stream."""
+        """The same segments, with random numbers from another stream."""
         other = copy.copy(self)
         other.settings = replace(self.settings, stream=stream)
         return other
@@ -160,7 +161,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         return sample
 
     def frameless_clip(self, index: int) -> ClipSample:
-        """What is known of one segment without its frames."""
+        """The annotation of one segment, without its frames."""
         return ClipSample(torch.empty(0, dtype=torch.uint8), self.labels(index), index)
 
     def validation_clip(self, key: SampleKey) -> ClipSample:
@@ -193,9 +194,9 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         return self._views(index, numbers, self.views.crops)
 
     def item_bytes(self) -> int:
-        """Size of the frames of one item: of a clip, or of a segment like the first at most.
+        """Bytes of the frames of one item: of a clip, or an upper bound for a test segment.
 
-        Reads a frame of the first segment where that says how large frames are.
+        Reads a frame of the first segment if the size of frames is not known otherwise.
         """
         if self.split != "test":
             return math.prod(self.clip_shape)
@@ -224,7 +225,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
     def _sample(
         self, index: int, numbers: np.ndarray, placed: Callable[[int, int], Placement]
     ) -> ClipSample:
-        """The clip of frames `numbers` (T,), placed by the size (H, W) of its frames."""
+        """The clip of frames `numbers` (T,), with the crop chosen for their size (H, W)."""
         unique, first_use, inverse = np.unique(numbers, return_index=True, return_inverse=True)
         frames = self._frames(index, unique)
         first = next(frames)
@@ -263,9 +264,9 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         )
 
     def _stored_size(self, height: int, width: int) -> tuple[int, int]:
-        """Size of the frames of a test segment that leave the worker, for decoded ones (H, W).
+        """Size in which frames decoded at (H, W) leave the worker, for a test segment.
 
-        Resized, or as decoded where the device resizes, unless that were much more to move.
+        The resized size; the decoded one if the device resizes and that moves little more data.
         """
         h, w = resized_size(height, width, self.geometry.test_crop)
         if self.settings.resize_on_device and height * width <= _LARGEST_SHARE * h * w:
@@ -298,7 +299,7 @@ def merge_views(frame_positions: np.ndarray, placements: Sequence[Placement]) ->
 
 
 def new_frames(shape: tuple[int, ...]) -> np.ndarray:
-    """Memory of its own, uint8."""
+    """Allocate separate memory, uint8."""
     return np.empty(shape, np.uint8)
 
 

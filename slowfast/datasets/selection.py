@@ -1,4 +1,4 @@
-"""Some items of a data set."""
+"""A subset of a data set."""
 
 from __future__ import annotations
 

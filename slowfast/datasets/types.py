@@ -1,4 +1,4 @@
-"""What flows through the data path: segments, samples, batches.
+"""Types of the data path: segments, samples, batches.
 
 Legend: N clips, T frames of the fast pathway, H W pixels, S crop side, D embedding width,
 K classes, U unique frames. Frames are uint8, channels last, BGR, 0..255, until the device
@@ -23,8 +23,8 @@ class Segment:
     start_frame, stop_frame: frame numbers of the video, both inclusive, as its frame source
         numbers them (EPIC: the file number before FRAME_INDEX_OFFSET, 1-based; LEMMA: 0-based
         position in the video).
-    labels: class ids per head (EPIC: verb, noun); one id where the head is single-label, none
-        where the segment is unlabelled.
+    labels: class ids per head (EPIC: verb, noun); one id if the head is single-label, none
+        if the segment is unlabelled.
     """
 
     segment_id: str
@@ -44,7 +44,7 @@ class Segment:
 class Annotations:
     """A split of a data set without its frames.
 
-    class_names: per head the word of every class, by id; empty where the classes have no names.
+    class_names: per head the word of every class, by id; empty if the classes have no names.
     """
 
     segments: list[Segment]
@@ -68,14 +68,14 @@ class FrameSource(Protocol):
         """One frame uint8 (H, W, 3), BGR, for each number; each file is decoded once.
 
         frame_numbers: ascending and distinct. A number outside the video gives the video's
-            nearest frame. A frame may lie in a buffer that the next one overwrites: copy out
-            of it before asking for the next.
+            nearest frame. A frame may be in a buffer that the next one overwrites: copy it
+            before asking for the next.
         """
         ...
 
 
 class FrameStore(Protocol):
-    """Where the frames of a data set lie."""
+    """Location of the frames of a data set."""
 
     def open(self, segment: Segment) -> FrameSource:
         """The frames of the segment's video; the segment is named in errors."""
@@ -87,7 +87,7 @@ class FrameStore(Protocol):
 
 
 class SampleKey(NamedTuple):
-    """What a sampler hands to a data set: which segment, in which epoch."""
+    """Key that a sampler passes to a data set: a segment and an epoch."""
 
     epoch: int
     index: int  # type: ignore[assignment]
@@ -95,7 +95,7 @@ class SampleKey(NamedTuple):
 
 # Per axis, vertical then horizontal: length of the decoded frame, its length after the resize,
 # first pixel of the crop in the resized frame, first pixel of the window in the decoded one.
-# Last: 1 where the crop is mirrored left to right.
+# Last: 1 if the crop is mirrored left to right.
 RESIZE_FIELDS = (
     *("height", "resized_height", "top", "window_top"),
     *("width", "resized_width", "left", "window_left"),
@@ -111,10 +111,10 @@ class ClipSample:
         of a test view (T, H, W, 3) whole ones.
     labels: per task, int64 () (-1: unlabelled) or multi-hot float32 (K,).
     text: narration embedding (D,) float32 of norm 1, or None.
-    shares_label: () bool, an exo clip that was joined with an ego clip for a label has it; or None.
+    shares_label: () bool, whether an exo clip joined with an ego clip by label has it; or None.
     lighting: PCA lighting (3,) float32, added to pixels in 0..1, in B, G, R order; or None.
     resize: RESIZE_FIELDS (9,) int64, how the device makes the crop from the windows; or None.
-    crop_size: S where frames are whole; None elsewhere.
+    crop_size: S if frames are whole; None otherwise.
     """
 
     frames: Tensor
@@ -131,7 +131,7 @@ class ClipSample:
 class PairedSample:
     """An ego clip and one of its exo pseudo-pairs.
 
-    other_exo: a second exo clip: of no ego clip (SUML.EXO_STREAM), or the partner by noun where
+    other_exo: a second exo clip: an unpaired one (SUML.EXO_STREAM), or the partner by noun if
         `exo` is the one by verb (SUML.ALIGN.KIND factorised); or None.
     """
 
@@ -140,7 +140,7 @@ class PairedSample:
     other_exo: ClipSample | None = None
 
     def clips(self) -> list[ClipSample]:
-        """Those that there are, in the order of PairedBatch."""
+        """The clips that are present, in `PairedBatch` order."""
         given = [self.ego, self.exo]
         return given if self.other_exo is None else [*given, self.other_exo]
 
@@ -169,7 +169,7 @@ class ClipBatch:
     crop_size: int | None = None
 
     def map(self, change: Callable[[Tensor], Any]) -> ClipBatch:
-        """With every tensor changed."""
+        """Apply a function to every tensor."""
 
         def optional(tensor: Tensor | None) -> Any:
             return None if tensor is None else change(tensor)
@@ -186,7 +186,7 @@ class ClipBatch:
         )
 
     def to(self, device: torch.device) -> ClipBatch:
-        """On the device, but for the indices."""
+        """Move to the device all tensors except the indices."""
         indices = self.indices
         return self.map(lambda t: t if t is indices else t.to(device, non_blocking=True))
 
@@ -212,7 +212,7 @@ class PairedBatch:
         return PairedBatch(*(clips.pin_memory() for clips in self.clips()))
 
     def clips(self) -> list[ClipBatch]:
-        """Those that there are, in the order of the fields."""
+        """The batches that are present, in the order of the fields."""
         given = [self.ego, self.exo]
         return given if self.other_exo is None else [*given, self.other_exo]
 
@@ -238,8 +238,8 @@ class SegmentViews:
     frames: (U, H, W, 3) uint8 BGR; as decoded, or of the size `resized`.
     labels: as in ClipSample.
     crop_size: S.
-    resized: height and width, short side S, that frames are resized to; views lie in these. None:
-        the frames have that size.
+    resized: height and width, short side S, that frames are resized to before views are cropped.
+        None: the frames already have that size.
     """
 
     frames: Tensor
@@ -250,12 +250,12 @@ class SegmentViews:
     resized: tuple[int, int] | None = None
 
     def map(self, change: Callable[[Tensor], Any]) -> SegmentViews:
-        """With every tensor changed."""
+        """Apply a function to every tensor."""
         labels = tuple(change(label) for label in self.labels)
         return replace(self, frames=change(self.frames), labels=labels)
 
     def to(self, device: torch.device) -> SegmentViews:
-        """With the frames on the device, where views are cut out of them."""
+        """Move the frames to the device, where the views are cut."""
         return replace(self, frames=self.frames.to(device, non_blocking=True))
 
     def pin_memory(self) -> SegmentViews:

@@ -1,1 +1,1 @@
-"""What a set of scores is worth: metrics, the EPIC-KITCHENS protocols, files of the field."""
+"""Evaluation of scores: metrics, the EPIC-KITCHENS protocols, prediction and challenge files."""

@@ -75,11 +75,11 @@ class HeadAnswers(Answers):
 
 
 class JointAnswers(Answers):
-    """Answers of several single-label heads together, right where every head is right.
+    """Answers of several single-label heads together, right if every head is right.
 
     labels: (n,) ids of the combinations of labels that occur.
-    ranks: (n,) ranks of the combinations; None where they were not computed, as in training,
-        where ranking all pairs costs too much. The best answer is known without them.
+    ranks: (n,) ranks of the combinations; None if they were not computed, as in training,
+        where ranking all pairs costs too much. The best answer does not need them.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class JointAnswers(Answers):
         return np.asarray(reduce(np.multiply, [head.confidence for head in self._heads]))
 
     def in_top(self, k: int) -> NDArray[np.bool_]:
-        """Raises: ValueError for k above 1 where the combinations are not ranked."""
+        """As in `Answers`. Raises: ValueError for k above 1 if combinations are not ranked."""
         if self.ranks is not None:
             return self.ranks < k
         if k > 1:

@@ -1,4 +1,4 @@
-"""Did the views align? Retrieval across views by label agreement, and similarity of pairs.
+"""Measures of view alignment: cross-view retrieval by label agreement, and pair similarity.
 
 Legend: q queries of one view, g gallery items of the other, K classes, D embedding width.
 """
@@ -32,7 +32,7 @@ def label_agreement(queries: Sequence[NDArray], gallery: Sequence[NDArray]) -> N
 def agreeing_pairs(
     queries: Sequence[NDArray], gallery: Sequence[NDArray], most: int = 200_000, seed: int = 0
 ) -> NDArray[np.int64]:
-    """(p, 2) rows of items that agree as in `label_agreement`; of more than `most`, a sample."""
+    """(p, 2) rows of items that agree as in `label_agreement`; at most `most`, by sampling."""
     found = []
     for start, stop in chunks(len(queries[0])):
         rows, columns = np.nonzero(label_agreement([c[start:stop] for c in queries], gallery))
@@ -53,8 +53,8 @@ def cross_view_recall(
 ) -> dict[str, float]:
     """Share of queries with an agreeing item among the k most similar gallery items, percent.
 
-    queries (q, D), gallery (g, D): similarity is their inner product; the earlier item first where
-    it is equal. Classes as in `label_agreement`. Queries that agree with no item are left out;
+    queries (q, D), gallery (g, D): similarity is their inner product; of equal items the earlier
+    one comes first. Classes as in `label_agreement`. Queries that agree with no item are left out;
     `num_queries` counts the others. `chance_recall_at_k` is the expectation over random rankings.
     """
     queries, gallery = np.asarray(queries), np.asarray(gallery)
@@ -77,11 +77,11 @@ def cross_view_recall(
 def pair_similarity(
     ego: ArrayLike, exo: ArrayLike, pairs: ArrayLike, seed: int = 0
 ) -> dict[str, float]:
-    """Mean inner product of the pairs, and of as many random ones that are none of them.
+    """Mean inner product of the pairs, and of the same number of random combinations outside them.
 
     ego (q, D), exo (g, D): rows of norm 1. pairs: (p, 2) rows of ego and exo. `gap` is the
     difference in standard deviations of the random pairs.
-    Raises: ValueError where there is no pair, or every combination is one.
+    Raises: ValueError if there is no pair, or every combination is a pair.
     """
     ego, exo = np.asarray(ego, dtype=np.float64), np.asarray(exo, dtype=np.float64)
     pairs = np.asarray(pairs, dtype=np.int64)
@@ -106,7 +106,7 @@ def pair_similarity(
 
 
 def _miss_probability(num_agreeing: NDArray, size: int, k: int) -> NDArray[np.float64]:
-    """Chance that k distinct random items of `size` are all among those that do not agree."""
+    """Probability that k distinct random items out of `size` all disagree."""
     missed = np.ones(len(num_agreeing))
     for drawn in range(min(k, size)):
         missed *= np.maximum(size - num_agreeing - drawn, 0) / (size - drawn)

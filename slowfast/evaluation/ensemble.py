@@ -1,4 +1,4 @@
-"""Joins the scores of a segment's test views, as they come, in float64.
+"""Ensemble of a segment's test views, accumulated in float64 in any order.
 
 Legend: V views, K classes.
 """
@@ -17,13 +17,13 @@ METHODS = ("sum", "max")
 class ViewEnsemble:
     """Scores per segment: the mean over its views (method sum) or their maximum (max).
 
-    The order of the views changes a mean by float64 rounding alone. Only segments that have been
-    added and not yet popped are held.
+    The order of the views changes a mean only by float64 rounding. Memory holds only segments
+    that have been added and not yet popped.
     """
 
     def __init__(self, method: str = "sum") -> None:
         if method not in METHODS:
-            raise ValueError(f"ensemble method {method!r} is none of {METHODS}")
+            raise ValueError(f"ensemble method {method!r} is not one of {METHODS}")
         self._method = method
         self._joined: dict[int, list[NDArray[np.float64]]] = {}
         self._weight: dict[int, float] = {}
@@ -37,10 +37,10 @@ class ViewEnsemble:
         scores: Sequence[Tensor | NDArray],
         weights: ArrayLike | None = None,
     ) -> None:
-        """Take in views of a segment.
+        """Add views of a segment.
 
-        scores: one (V, K) array per head, on any device. weights: (V,) how many equal views each
-        stands for; None: one.
+        scores: one (V, K) array per head, on any device. weights: (V,) number of equal views that
+        each one represents; None: one.
         """
         per_head = [_float64(s) for s in scores]
         view_weights = np.ones(len(per_head[0])) if weights is None else np.asarray(weights, float)
@@ -53,13 +53,13 @@ class ViewEnsemble:
         self._weight[segment] = self._weight.get(segment, 0.0) + float(view_weights.sum())
 
     def weight(self, segment: int) -> float:
-        """Number of views of a segment so far, equal ones counted."""
+        """Number of views of a segment so far, including equal ones."""
         return self._weight.get(segment, 0.0)
 
     def pop(self, segment: int) -> list[NDArray[np.float64]]:
-        """The joined scores of a segment, one (K,) float64 array per head; it is then forgotten.
+        """Remove a segment and return its joined scores, one (K,) float64 array per head.
 
-        Raises: KeyError where no view of it was added.
+        Raises: KeyError if no view of it was added.
         """
         joined, weight = self._joined.pop(segment), self._weight.pop(segment)
         return [s / weight for s in joined] if self._method == "sum" else joined

@@ -21,7 +21,7 @@ from slowfast.utils.paths import InputPath, join, local_path, optional_path
 KINDS = ("verb", "noun", "action")
 MANY_SHOT_ROWS = 100
 
-# Names under which the annotations are published, and the column that is read.
+# Published names of the annotation files, and the column that is read.
 TAIL_VERBS = ("EPIC_100_tail_verbs.csv", "verb")
 TAIL_NOUNS = ("EPIC_100_tail_nouns.csv", "noun")
 UNSEEN = ("EPIC_100_unseen_participant_ids_{split}.csv", "participant_id")
@@ -30,7 +30,7 @@ EPIC_55_TRAINING = "EPIC_train_action_labels.csv"
 
 @dataclass(frozen=True)
 class Subsets:
-    """What makes a class rare and a participant unseen; an empty set leaves its values out."""
+    """Tail classes and unseen participants; an empty set leaves its values out."""
 
     tail_verbs: frozenset[int] = frozenset()
     tail_nouns: frozenset[int] = frozenset()
@@ -51,11 +51,11 @@ class ManyShot:
 
 @dataclass(frozen=True)
 class EpicProtocol:
-    """What the EPIC-KITCHENS protocol knows of the segments, in addition to scores and labels.
+    """Input of the EPIC-KITCHENS protocol in addition to scores and labels.
 
-    participants: of every segment; None leaves out the values on unseen ones.
-    many_shot: adds the values of EPIC-KITCHENS-55.
-    scorer_compat: adds the official values by the public scorer's own arithmetic.
+    participants: participant of every segment; None leaves out the values on unseen ones.
+    many_shot: many-shot classes; adds the values of EPIC-KITCHENS-55.
+    scorer_compat: adds the official values computed with the public scorer's arithmetic.
     """
 
     participants: Sequence[str] | None = None
@@ -64,7 +64,7 @@ class EpicProtocol:
     scorer_compat: bool = False
 
     def of_rows(self, rows: NDArray[np.bool_]) -> EpicProtocol:
-        """The protocol of some of the segments, rows (n,)."""
+        """The protocol for a subset of the segments, rows (n,)."""
         if self.participants is None:
             return self
         return replace(self, participants=np.asarray(self.participants)[rows].tolist())
@@ -81,7 +81,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class OfficialValue:
-    """One official number: the share of hits (n,) among the segments of mask (n,)."""
+    """An official value: the share of hits (n,) among the segments of mask (n,)."""
 
     name: str
     hits: NDArray[np.bool_]
@@ -117,7 +117,7 @@ def subset_masks(
 ) -> dict[str, NDArray[np.bool_]]:
     """Members of each subset (n,): all, unseen, tail_verb, tail_noun, tail_action.
 
-    A subset without a single segment is left out.
+    An empty subset is left out.
     """
     verbs, nouns = np.asarray(verbs), np.asarray(nouns)
     masks = {"all": np.ones(len(verbs), dtype=bool)}
@@ -131,7 +131,7 @@ def subset_masks(
 
 
 def official_values(ranks: Ranks, masks: Mapping[str, NDArray[np.bool_]]) -> list[OfficialValue]:
-    """The numbers of the public scorer, 12 where every subset has segments.
+    """The values of the public scorer; 12 if every subset has segments.
 
     `all_{kind}_accuracy_at_{1,5}`, `unseen_{kind}_accuracy_at_1`, `tail_{kind}_accuracy_at_1`.
     """
@@ -157,7 +157,7 @@ def official_metrics(
     subsets: Subsets | None = None,
     scorer_compat: bool = False,
 ) -> dict[str, float]:
-    """The official numbers by name, in percent; arguments as above."""
+    """The official values by name, in percent; arguments as above."""
     ranks = rank_segments(verb_scores, noun_scores, verbs, nouns, scorer_compat)
     masks = subset_masks(verbs, nouns, participants, subsets or Subsets())
     return {v.name: v(np.ones(len(v.mask))) for v in official_values(ranks, masks)}
@@ -166,7 +166,7 @@ def official_metrics(
 def many_shot(
     training_verbs: ArrayLike, training_nouns: ArrayLike, rows: int = MANY_SHOT_ROWS
 ) -> ManyShot:
-    """Classes with more than `rows` of the training labels (m,), (m,)."""
+    """Classes with more than `rows` rows among the training labels (m,), (m,)."""
     verbs, nouns = _frequent(training_verbs, rows), _frequent(training_nouns, rows)
     pairs = np.stack([np.asarray(training_verbs), np.asarray(training_nouns)], axis=1)
     pairs = pairs[np.isin(pairs[:, 0], verbs) & np.isin(pairs[:, 1], nouns)]
@@ -180,10 +180,11 @@ def read_subsets(
     tail_nouns: InputPath | None = None,
     unseen: InputPath | None = None,
 ) -> Subsets:
-    """Read the tables given by path; the others under their public names in `folder`, if there.
+    """Read the tables given by path, and the others under their public names from `folder`.
 
+    A table without a path may be missing from the folder.
     split: validation or test, part of the public name of the unseen participants.
-    Raises: UserError where a given table is missing or lacks its column.
+    Raises: UserError if a given table is missing or lacks its column.
     """
     return Subsets(
         tail_verbs=_class_ids(_table(tail_verbs, folder, TAIL_VERBS[0]), TAIL_VERBS[1]),
@@ -197,9 +198,9 @@ def read_subsets(
 def read_many_shot(
     folder: InputPath | None = None, training: InputPath | None = None
 ) -> ManyShot | None:
-    """Many-shot classes of EPIC-KITCHENS-55's training list, given or public-named in `folder`.
+    """Many-shot classes from EPIC-KITCHENS-55's training list, given or in `folder`.
 
-    None where there is none. Raises: UserError where a given list is missing or lacks a column.
+    None if there is no list. Raises: UserError if a given list is missing or lacks a column.
     """
     path = _table(training, folder, EPIC_55_TRAINING)
     if path is None:
@@ -240,7 +241,7 @@ def _column(path: Path | None, column: str) -> Iterator[str]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             if column not in (rows.fieldnames or []):
-                raise UserError(f"{path}: no column {column}; it has {rows.fieldnames}")
+                raise UserError(f"{path}: no column {column}; its columns are {rows.fieldnames}")
             yield from (row[column].strip() for row in rows)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None

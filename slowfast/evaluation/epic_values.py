@@ -1,4 +1,4 @@
-"""The values of verb and noun that only the EPIC-KITCHENS protocol has.
+"""Verb and noun values that are specific to the EPIC-KITCHENS protocol.
 
 Legend: n segments. An action is a (verb, noun) pair.
 """
@@ -27,15 +27,15 @@ from slowfast.evaluation.head_values import Answered
 from slowfast.evaluation.metrics import Statistic
 
 SCORER_REASON = (
-    "the public scorer takes one soft-max over all segments together: where some have much larger "
-    "scores than the rest, the rest underflows to ties and its actions are lost"
+    "the public scorer computes one soft-max over all segments: if some have much larger scores "
+    "than the rest, the rest underflows to ties and its action ranking is lost"
 )
 BOTH_TOP5 = "action_both_top5"
 
 
 @dataclass(frozen=True)
 class EpicValues:
-    """Values by name; sections: other entries of results.json."""
+    """Values by name. sections: other entries of results.json."""
 
     main: dict[str, Statistic] = field(default_factory=dict)
     chances: dict[str, float] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class EpicValues:
 
 
 def epic_values(answered: Answered, protocol: EpicProtocol) -> EpicValues:
-    """The values of the protocol; none where the heads are not verb and noun."""
+    """The values of the protocol; empty if the heads are not verb and noun."""
     joint = answered.joint
     if joint is None or joint.ranks is None:
         return EpicValues()
@@ -67,7 +67,7 @@ def epic_values(answered: Answered, protocol: EpicProtocol) -> EpicValues:
 
 
 def _in_frequent(answers: HeadAnswers) -> NDArray[np.bool_]:
-    """Whether the label (n,) is among the five most frequent ones."""
+    """Whether each label (n,) is among the five most frequent ones."""
     return np.isin(answers.labels, metrics.most_frequent(answers.labels, 5))
 
 
@@ -102,7 +102,7 @@ def _scorer_comparison(
     masks: Mapping[str, NDArray[np.bool_]],
     official: Mapping[str, Statistic],
 ) -> dict[str, Any]:
-    """The official values by the public scorer's arithmetic; names and reason where they differ."""
+    """The official values with the public scorer's arithmetic, and the reason for differences."""
     ranks = rank_segments(verb.scores, noun.scores, verb.labels, noun.labels, scorer_compat=True)
     once = np.ones(len(verb))
     theirs = {value.name: value(once) for value in official_values(ranks, masks)}

@@ -24,7 +24,7 @@ from slowfast.utils.errors import UserError
 class Answered:
     """The answers of all heads to the same labelled segments.
 
-    joint: of several single-label heads together, else None.
+    joint: the joint answer of several single-label heads, else None.
     """
 
     heads: tuple[HeadSpec, ...]
@@ -32,13 +32,13 @@ class Answered:
     joint: JointAnswers | None
 
     def statistics(self) -> dict[NamedMetric, Statistic]:
-        """Every metric of every answer that has it."""
+        """All metrics that apply, for every answer."""
         return {
             named: named.metric.statistic(self._answers(named.answer)) for named in self._named()
         }
 
     def chances(self) -> dict[str, float]:
-        """What a constant answer scores, as `chance_{name}`, for the metrics that define it."""
+        """Scores of a constant answer, as `chance_{name}`, for the metrics that define them."""
         values = {
             named.name: named.metric.chance(self._answers(named.answer))
             for named in self._named()
@@ -82,7 +82,7 @@ def answer(
     """The answers to labelled segments; scores and labels per head.
 
     ranked: also rank the combinations of the joint answer, which is supported for verb and noun.
-    Raises: UserError where a label is beyond the classes of its head.
+    Raises: UserError if a label is beyond the classes of its head.
     """
     by_head = {
         head.name: _head_answers(head, s, y)
@@ -99,7 +99,7 @@ def answer(
 
 
 def labelled_rows(heads: Sequence[HeadSpec], labels: Sequence[NDArray]) -> NDArray[np.bool_]:
-    """Which segments (n,) have a label of every single-label head."""
+    """Mask (n,) of the segments that have a label of every single-label head."""
     rows = np.ones(len(labels[0]), dtype=bool)
     for head, y in zip(heads, labels, strict=True):
         if not head.multi_label:
@@ -108,7 +108,7 @@ def labelled_rows(heads: Sequence[HeadSpec], labels: Sequence[NDArray]) -> NDArr
 
 
 def with_means(heads: Sequence[HeadSpec], values: Mapping[str, float]) -> dict[str, float]:
-    """`values` by name, and the means over the multi-label heads of those among them."""
+    """`values` by name, with the means over the multi-label heads added."""
     names = [head.name for head in heads if head.multi_label]
     means = {
         metric.name: float(np.mean([values[f"{name}_{metric.name}"] for name in names]))

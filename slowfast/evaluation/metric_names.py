@@ -1,8 +1,8 @@
 """Names of the values of classification heads, for a log, a file or TRAIN.BEST_METRIC.
 
-The value of a metric is called `{head}_{metric}` (`verb_top1`); of the joint answer of verb and
-noun `action_{metric}`, of any other single-label heads `all_{metric}`. The mean of a multi-label
-metric over the heads has its bare name (`mAP`).
+The value of a metric is called `{head}_{metric}` (`verb_top1`). For the joint answer it is
+`action_{metric}` if the heads are verb and noun, and `all_{metric}` for other single-label heads.
+The mean of a multi-label metric over the heads has the metric's name alone (`mAP`).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def mean_metrics(heads: Sequence[HeadSpec]) -> list[Metric]:
 
 
 def validation_metrics(heads: Sequence[HeadSpec]) -> tuple[str, ...]:
-    """Names of the values that a validation gives; the joint answer and the means come first."""
+    """Names of the validation values; those of the joint answer and the means come first."""
     return tuple(_validated(heads))
 
 
@@ -102,7 +102,7 @@ def main_value(key: str) -> tuple[str, Metric] | None:
         for metric in all_metrics()
         if metric.chance and f"_{key}".endswith(f"_{metric.name}")
     ]
-    # The longest name that fits: `top1` also ends a metric called `strict_top1`.
+    # Take the longest match, because `top1` is also the end of a metric called `strict_top1`.
     return max(found, key=lambda pair: len(pair[1].name), default=None)
 
 

@@ -46,14 +46,14 @@ def register_metric(
 ) -> Callable[[FunctionT], FunctionT]:
     """Register a function that takes `HeadAnswers` and returns a statistic in percent.
 
-    labels: the kind of heads it is for.
-    joint: what it needs of the joint answer of several heads, which it gets as `Answers`. `best`:
-        the best answer alone. `ranking`: `in_top(k)` with k above 1, which only a test of the
-        heads verb and noun computes. `none`: it is not for the joint answer.
-    chance: takes the same answers and returns what a constant answer scores. A metric that has it
-        is among the main values of results.json, any other under `ours`.
-    lower_is_better: as TRAIN.BEST_METRIC, its lowest value counts.
-    title: its heading in the table of a test; empty: its name.
+    labels: the kind of heads that the metric supports.
+    joint: the part of the joint answer of several heads (`Answers`) that the metric needs. `best`:
+        only the best answer. `ranking`: `in_top(k)` with k above 1, which only a test of the
+        heads verb and noun computes. `none`: the metric does not support the joint answer.
+    chance: takes the same answers and returns the score of a constant answer. A metric with it
+        is one of the main values of results.json; any other is stored under `ours`.
+    lower_is_better: the lowest value is the best one, for TRAIN.BEST_METRIC.
+    title: heading in the table of a test; empty: the name.
     """
 
     def register(statistic: FunctionT) -> FunctionT:

@@ -1,7 +1,7 @@
 """Metrics over segments, in percent, and their bootstrap intervals.
 
-Pure functions. Legend: n segments, K classes. `weights` (n,) says how often each segment counts
-(a bootstrap resample); None: once. A value over no segment at all is NaN.
+Pure functions. Legend: n segments, K classes. `weights` (n,) is the number of times that each
+segment counts (a bootstrap resample); None: once. A value over zero segments is NaN.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def class_mean_precision(
     weights: ArrayLike | None = None,
     classes: ArrayLike | None = None,
 ) -> float:
-    """Mean over classes of the share of right ones among the segments predicted (n,) as a class.
+    """Mean over classes of precision: the correct share of the segments predicted (n,) as a class.
 
-    Classes as in `class_mean_recall`; one that is never predicted has precision 0.
+    Classes as in `class_mean_recall`; a class that is never predicted has precision 0.
     """
     predicted, labels = np.asarray(predicted), np.asarray(labels)
     weights = _weights(weights, len(labels))
@@ -76,7 +76,7 @@ def expected_calibration_error(
 
 
 def precision_ranking(scores: ArrayLike, targets: ArrayLike) -> Statistic:
-    """Sort scores (n, K) once; the statistic gives the mean average precision of any resample.
+    """Sort scores (n, K) once; the returned statistic computes the mAP of any resample.
 
     targets: (n, K) multi-hot. Average precision is the sum over thresholds of (recall gained) x
     precision; equal scores share a threshold. Classes without a positive are left out.
@@ -102,13 +102,13 @@ def precision_ranking(scores: ArrayLike, targets: ArrayLike) -> Statistic:
 
 
 def most_frequent(labels: ArrayLike, k: int) -> NDArray:
-    """The k most frequent classes of labels (n,), the lower class first where they are equal."""
+    """The k most frequent classes of labels (n,); of equally frequent ones, the lower first."""
     classes, counts = np.unique(np.asarray(labels), return_counts=True)
     return classes[np.argsort(-counts, kind="stable")[:k]]
 
 
 def most_frequent_share(labels: ArrayLike, k: int = 1) -> float:
-    """Share of the k most frequent classes among labels (n,): what a constant ranking scores."""
+    """Share of the k most frequent classes among labels (n,): the score of a constant ranking."""
     return rate(np.isin(np.asarray(labels), most_frequent(labels, k)))
 
 
@@ -119,9 +119,9 @@ def bootstrap_intervals(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile interval of each statistic over resamples of the segments, drawn with return.
+    """Percentile interval of each statistic over resamples of the segments, with replacement.
 
-    All statistics see the same resamples; resamples on which one is NaN do not count for it.
+    All statistics use the same resamples; a statistic ignores the resamples where it is NaN.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     draws: dict[str, list[float]] = {name: [] for name in statistics}
@@ -144,7 +144,7 @@ def paired_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Percentile interval of other - first for each statistic that both have.
 
-    Paired bootstrap: both see the same resamples, so what the segments have in common cancels.
+    Paired bootstrap: both use the same resamples, so variation that the runs share cancels.
     """
     return bootstrap_intervals(
         {name: _difference(first[name], other[name]) for name in first if name in other},
@@ -181,7 +181,7 @@ def _num_classes(labels: NDArray, classes: ArrayLike | None) -> int:
 
 
 def _occurring(seen: NDArray, classes: ArrayLike | None) -> NDArray[np.int64]:
-    """The classes, of those given, that at least one segment (`seen`, (K,)) has."""
+    """The given classes that at least one segment has (`seen`, (K,))."""
     if classes is None:
         return np.flatnonzero(seen)
     chosen = np.asarray(classes, dtype=np.int64)

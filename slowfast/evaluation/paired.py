@@ -1,4 +1,4 @@
-"""Runs compared segment by segment: their predictions files against one labelled list."""
+"""Paired comparison of runs by segment: their predictions files against one labelled list."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slowfast.utils.paths import InputPath
 
 @dataclass(frozen=True)
 class LabelledList:
-    """The segments that runs were tested on; labels: per head (verb, noun), a class id each."""
+    """The segments that runs were tested on. labels: per head (verb, noun), one class id each."""
 
     path: InputPath
     ids: Sequence[str]
@@ -26,9 +26,9 @@ class LabelledList:
 
 
 def prediction_statistics(path: Path, labelled: LabelledList) -> dict[str, Statistic]:
-    """The values of a predictions file for any resample of the list.
+    """Statistics of a predictions file that compute its values for any resample of the list.
 
-    Raises: UserError where the file does not fit the list.
+    Raises: UserError if the file does not fit the list.
     """
     predictions = for_epic(read_predictions(path), str(path))
     predictions = select(predictions, labelled.ids, f"{path} against {labelled.path}")
@@ -42,10 +42,10 @@ def difference_intervals(
     keys: Sequence[str],
     num_segments: int,
 ) -> dict[str, tuple[float, float]]:
-    """95 % interval of other - first for those of the keys that both have."""
+    """95 % interval of other - first for each key that both have."""
     return paired_intervals({key: first[key] for key in keys if key in first}, other, num_segments)
 
 
 def agrees(statistic: Statistic, value: float, num_segments: int) -> bool:
-    """Whether a statistic gives the value that a run has written, on all segments."""
+    """Whether a statistic over all segments reproduces the value that the run wrote."""
     return abs(statistic(np.ones(num_segments)) - value) < 1e-6

@@ -1,10 +1,10 @@
 """Prediction files: the scores of every test segment, head by head.
 
 A pickled dict of numpy arrays: `{head}_output` (n, K) float32 for each head, narration_id (n,) str
-and, for multi-label heads alone, `multi_label` with their names. With the heads verb and noun it is
-what the public EPIC scorer reads. The scores are log(max(p, e^-30)) of the view-averaged
-probabilities p, which the scorer's arithmetic handles well: bounded above, nothing underflows at
-the top.
+and, if there are multi-label heads, `multi_label` with their names. With the heads verb and noun
+the public EPIC scorer can read it. The scores are log(max(p, e^-30)) of the view-averaged
+probabilities p. They suit the scorer's arithmetic: they are bounded above, so the best classes do
+not underflow.
 
 Legend: n segments, K classes of a head.
 """
@@ -62,9 +62,9 @@ class Predictions:
 
 
 def write_predictions(path: Path | str, predictions: Predictions) -> Path:
-    """Write log-scores as a prediction file, under a temporary name first.
+    """Write log-scores as a prediction file, atomically.
 
-    Raises: ValueError where lengths differ, ids repeat or scores are NaN.
+    Raises: ValueError if lengths differ, ids repeat or scores are NaN.
     """
     content: dict[str, NDArray] = {
         f"{name}{_OUTPUT}": np.ascontiguousarray(scores, dtype=np.float32)
@@ -85,7 +85,7 @@ def write_predictions(path: Path | str, predictions: Predictions) -> Path:
 def read_predictions(path: InputPath) -> Predictions:
     """Read a prediction file: the dict, or a list of one such dict per segment.
 
-    Raises: UserError where it is missing, holds something else, repeats a segment or has NaN.
+    Raises: UserError if it is missing, holds something else, repeats a segment or has NaN.
     """
     path = local_path(path, "--predictions")
     if path.suffix != ".pkl":
@@ -103,9 +103,9 @@ def read_predictions(path: InputPath) -> Predictions:
 
 
 def for_epic(predictions: Predictions, what: str) -> Predictions:
-    """The heads verb and noun, in this order, which the EPIC-KITCHENS protocol is about.
+    """The heads verb and noun, in this order, as the EPIC-KITCHENS protocol needs them.
 
-    what: names the predictions in the error. Raises: UserError where one of them is missing.
+    what: names the predictions in the error. Raises: UserError if one of the heads is missing.
     """
     chosen = {name: predictions.scores.get(name) for name in ("verb", "noun")}
     scores = {name: array for name, array in chosen.items() if array is not None}
@@ -118,7 +118,7 @@ def for_epic(predictions: Predictions, what: str) -> Predictions:
 
 
 def select(predictions: Predictions, narration_ids: Sequence[str], what: str) -> Predictions:
-    """The predictions in the order of the ids, which must be exactly theirs.
+    """The predictions in the order of the ids; both must have exactly the same segments.
 
     what: names the predictions and the list of ids in the error.
     Raises: UserError with the counts of missing and of unknown segments.
@@ -139,14 +139,16 @@ def fuse(
 ) -> Predictions:
     """Weighted mean of the log-probabilities of several predictions, in the order of the first.
 
-    Of a single-label head each part is normalised first, the mean again; scores are bounded below
-    by LOG_FLOOR.
+    For a single-label head, each part and the mean are normalised; scores are bounded below by
+    LOG_FLOOR.
     weights: one positive number per part; None: equal. They are divided by their sum.
-    Raises: UserError where segments, heads or the number of weights disagree.
+    Raises: UserError if segments, heads or the number of weights disagree.
     """
     shares = np.ones(len(parts)) if weights is None else np.asarray(weights, dtype=np.float64)
     if len(shares) != len(parts) or not ((shares > 0) & np.isfinite(shares)).all():
-        raise UserError(f"{what}: {len(parts)} files need as many positive weights, got {weights}")
+        raise UserError(
+            f"{what}: {len(parts)} files need {len(parts)} positive weights, got {weights}"
+        )
     ids = [str(name) for name in parts[0].narration_id]
     aligned = [select(p, ids, f"{what}, part {i + 1}") for i, p in enumerate(parts)]
     for number, part in enumerate(aligned, 1):
@@ -164,10 +166,11 @@ def fuse(
 
 
 def _portable_pickle(content: object) -> bytes:
-    """The pickle of arrays under the module name that every version of numpy knows.
+    """Pickle arrays under the module name that every version of numpy knows.
 
-    numpy 2 writes `numpy._core`, which numpy 1 does not have, and the public scorer's environment
-    is an old one; both read `numpy.core`. Protocol 3 is the last one to hold names as bare text.
+    numpy 2 writes `numpy._core`, which numpy 1 of the public scorer's environment does not have;
+    both read `numpy.core`. Protocol 3 is the last one that stores names as plain text, so they
+    can be replaced.
     """
     pickled = pickle.dumps(content, protocol=3)
     new, old = b"cnumpy._core.", b"cnumpy.core."

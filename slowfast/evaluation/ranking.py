@@ -1,9 +1,9 @@
-"""Where the true class, or the true (verb, noun) pair, stands in a segment's ranking.
+"""Rank of the true class, or of the true (verb, noun) pair, in a segment's scores.
 
-Legend: n segments, K classes, V and M verb and noun classes. A rank is 0-based: a segment counts
-as correct in the top k where its rank is below k. Classes are ranked with numpy's default sort, as
-in the public EPIC scorer, so that equal scores come out in its order too; that order depends on
-numpy's build.
+Legend: n segments, K classes, V and M verb and noun classes. A rank is 0-based: a segment is
+correct in the top k if its rank is below k. Classes are ranked with numpy's default sort, as in the
+public EPIC scorer, so that ties are broken in the same way; the order of ties depends on numpy's
+build.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Verbs and nouns of a segment that can form its actions, as in the public scorer.
+# Number of best verbs, and of best nouns, that form a segment's actions, as in the public scorer.
 ACTION_DEPTH = 100
 _CHUNK_ROWS = 128
 
@@ -21,7 +21,7 @@ _CHUNK_ROWS = 128
 def label_ranks(scores: ArrayLike, labels: ArrayLike) -> NDArray[np.int64]:
     """Rank of each segment's label (n,) among its scores (n, K).
 
-    Raises: ValueError where a label is no class of the scores.
+    Raises: ValueError if a label is not a class of the scores.
     """
     scores, labels = np.asarray(scores), np.asarray(labels, dtype=np.int64)
     num_classes = scores.shape[1]
@@ -42,8 +42,9 @@ def action_ranks(
     """Rank of each true pair by the product of its probabilities, segment by segment.
 
     Scores (n, V), (n, M) are logits or log-probabilities: their sum orders the pairs of a segment
-    as the product of soft-maxes does. Labels (n,). Of equal pairs the one of the worse verb, then
-    the worse noun, comes first. A label outside the best ACTION_DEPTH of its kind gives V x M.
+    like the product of the soft-maxes. Labels (n,). Of equal pairs, the one with the worse verb,
+    then with the worse noun, comes first. A label outside the best ACTION_DEPTH classes gets rank
+    V x M.
     """
     verb_scores, noun_scores = np.asarray(verb_scores), np.asarray(noun_scores)
     verb_terms = _best_scores(verb_scores).astype(np.float64)
@@ -64,7 +65,7 @@ def scorer_action_ranks(
 ) -> NDArray[np.int64]:
     """As `action_ranks`, with the arithmetic of the public scorer.
 
-    It takes one soft-max over all segments together, in the precision of the file: where one
+    The scorer computes one soft-max over all segments, in the precision of the file: if one
     segment has much larger scores than the rest, the others underflow to ties.
     """
     verb_scores, noun_scores = np.asarray(verb_scores), np.asarray(noun_scores)
@@ -97,7 +98,7 @@ def _whole_array_softmax(scores: NDArray) -> NDArray:
 def _rankable(
     verb_terms: NDArray, noun_terms: NDArray, verb_ranks: NDArray, noun_ranks: NDArray
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Chunks (rows, positions (r, 1) of their true pairs among the pairs of both terms)."""
+    """Yield chunks: rows, and positions (r, 1) of their true pairs among the ranked pairs."""
     num_verbs, num_nouns = verb_terms.shape[1], noun_terms.shape[1]
     within = np.flatnonzero((verb_ranks < num_verbs) & (noun_ranks < num_nouns))
     for start in range(0, len(within), _CHUNK_ROWS):

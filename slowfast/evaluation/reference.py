@@ -1,4 +1,4 @@
-"""Published numbers that stand beside ours in the table of a test."""
+"""Published numbers for comparison in the table of a test."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """Percent by name (verb_top1 ...) of a published model."""
+    """Values of a published model: percent by name (verb_top1 ...)."""
 
     model: str
     values: Mapping[str, float]
 
 
 def _published(model: str, verb: Sequence[float], noun: Sequence[float]) -> Published:
-    """Top-1, and top-5 where it was published, of both heads."""
+    """Top-1, and top-5 if it was published, of both heads."""
     named = [
         (f"{kind}_top{k}", value)
         for kind, row in (("verb", verb), ("noun", noun))
@@ -38,5 +38,5 @@ _PUBLISHED: Mapping[tuple[int, ...], list[Published]] = {
 
 
 def published_for(num_segments: int, num_classes: Sequence[int]) -> list[Published]:
-    """What was published on the data set of that size; empty for any other."""
+    """Published results on the data set of that size; empty for any other."""
     return _PUBLISHED.get((num_segments, *num_classes), [])

@@ -1,4 +1,4 @@
-"""What `results.json` holds: every value of one test, in percent.
+"""Content of `results.json`: every value of one test, in percent.
 
 Legend: n segments, K classes of a head.
 """
@@ -33,14 +33,14 @@ def recognition_results(
     """Results of the heads of a model.
 
     scores: per head (n, K), as in `HeadAnswers`. labels: per head (n,) class ids, or multi-hot
-    (n, K). A segment with a class id of -1 is unlabelled: it is counted as such and left out.
-    protocol: of the segments; it applies to the single-label heads verb and noun together.
+    (n, K). A segment with a class id of -1 is unlabelled: it is left out and counted separately.
+    protocol: EPIC-KITCHENS protocol; it applies to the single-label heads verb and noun together.
 
-    Keys: the main values (`{head}_top{1,5}`, `{head}_mAP`), the same with `chance_` before (a
+    Keys: the main values (`{head}_top{1,5}`, `{head}_mAP`), the same with the prefix `chance_` (a
     constant answer), `official` (EPIC-KITCHENS), `ours` (all other metrics), `segments` (sizes of
     the official subsets), `intervals` (95 %, bootstrap over segments).
 
-    Raises: UserError where a label is beyond the classes of its head.
+    Raises: UserError if a label is beyond the classes of its head.
     """
     arrays, truths = _arrays(scores), _arrays(labels)
     rows = labelled_rows(heads, truths)
@@ -72,9 +72,9 @@ def recognition_statistics(
     labels: Sequence[ArrayLike],
     protocol: EpicProtocol | None = None,
 ) -> dict[str, Statistic]:
-    """The values of `recognition_results` by name, for any resample of the segments.
+    """Statistics by name that compute `recognition_results` for any resample of the segments.
 
-    Arguments as there; every segment must be labelled.
+    Same arguments; every segment must be labelled.
     """
     answered = answer(heads, _arrays(scores), _arrays(labels), ranked=True)
     epic = epic_values(answered, protocol or EpicProtocol())
@@ -83,7 +83,7 @@ def recognition_statistics(
 
 
 def read_results(path: Path | str) -> dict[str, Any]:
-    """Read a results file. Raises: UserError where it is missing or is no results file."""
+    """Read a results file. Raises: UserError if it is missing or not a results file."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -98,7 +98,7 @@ def read_results(path: Path | str) -> dict[str, Any]:
 def _statistics(
     answered: Answered, epic: EpicValues
 ) -> tuple[dict[str, Statistic], dict[str, Statistic]]:
-    """Main and our values by name."""
+    """The main values and those under `ours`, by name."""
     main: dict[str, Statistic] = {}
     ours: dict[str, Statistic] = {}
     for named, statistic in answered.statistics().items():

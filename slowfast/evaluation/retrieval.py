@@ -1,7 +1,8 @@
 """Multi-instance retrieval between clips and sentences: mean average precision and nDCG.
 
 The EPIC-KITCHENS-100 protocol. Legend: q queries, g gallery items, n clips, m sentences, K noun
-classes, D embedding width. The full similarity matrix is never held: queries go in chunks.
+classes, D embedding width. Queries are processed in chunks, so the full similarity matrix is never
+in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Rows = Callable[[int, int], NDArray]
 
 @dataclass(frozen=True)
 class ActionClasses:
-    """What clips or sentences say: verbs (n,) class ids, nouns (n, K) bool class sets."""
+    """Classes of clips or sentences: verbs (n,) class ids, nouns (n, K) bool class sets."""
 
     verbs: NDArray[np.int64]
     nouns: NDArray[np.bool_]
@@ -29,7 +30,7 @@ class ActionClasses:
     def from_lists(
         cls, verbs: Sequence[int], nouns: Sequence[Sequence[int]], num_nouns: int
     ) -> ActionClasses:
-        """From one verb and one list of noun classes per item."""
+        """Build from one verb and one list of noun classes per item."""
         sets = np.zeros((len(nouns), num_nouns), dtype=bool)
         for row, classes in enumerate(nouns):
             sets[row, list(classes)] = True
@@ -38,11 +39,11 @@ class ActionClasses:
 
 @dataclass(frozen=True)
 class RetrievalScores:
-    """One direction, percent, over the queries that have something to find.
+    """Values of one direction in percent, over the queries that have a relevant item.
 
-    mean_ap: only relevance 1 is a hit. graded_ap: the same hits, but partly relevant items above
-    them count with their relevance in the precision, as in the public implementation. ndcg: gain =
-    relevance, discount log2(rank + 1), cut at the number of items with any relevance.
+    mean_ap: only relevance 1 is a hit. graded_ap: the same hits, but partly relevant items ranked
+    above them count with their relevance in the precision, as in the public implementation.
+    ndcg: gain = relevance, discount log2(rank + 1), cut at the number of relevant items.
     """
 
     mean_ap: float
@@ -51,7 +52,7 @@ class RetrievalScores:
 
 
 def relevance(queries: ActionClasses, gallery: ActionClasses) -> NDArray[np.float32]:
-    """(q, g): half for the same verb, half for the overlap of the noun sets (IoU); 0..1."""
+    """Relevance (q, g) in 0..1: half for the same verb, half for the IoU of the noun sets."""
     shared = queries.nouns.astype(np.float32) @ gallery.nouns.astype(np.float32).T
     sizes = queries.nouns.sum(axis=1)[:, None] + gallery.nouns.sum(axis=1)[None, :]
     overlap = shared / np.maximum(sizes - shared, 1)
@@ -82,9 +83,9 @@ def multi_instance_retrieval(
 def chance_retrieval(
     clips: ActionClasses, sentences: ActionClasses, queries: int = 1000, seed: int = 0
 ) -> dict[str, float]:
-    """What random rankings score, over so many queries of each direction, drawn with return.
+    """Scores of random rankings, for a sample of queries per direction, with replacement.
 
-    Names as in `multi_instance_retrieval` with `chance_` before.
+    Names as in `multi_instance_retrieval` with the prefix `chance_`.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     directions = {}
@@ -111,7 +112,7 @@ def score_features(
 
 
 def relevance_rows(queries: ActionClasses, gallery: ActionClasses) -> Rows:
-    """The relevance matrix, made row by row."""
+    """The relevance matrix, computed row by row."""
 
     def rows(start: int, stop: int) -> NDArray:
         part = ActionClasses(queries.verbs[start:stop], queries.nouns[start:stop])
@@ -121,12 +122,12 @@ def relevance_rows(queries: ActionClasses, gallery: ActionClasses) -> Rows:
 
 
 def similarity_rows(matrix: NDArray) -> Rows:
-    """The rows of a matrix that is there."""
+    """The rows of a matrix in memory."""
     return lambda start, stop: matrix[start:stop]
 
 
 def retrieval_scores(similarity: Rows, relevances: Rows, num_queries: int) -> RetrievalScores:
-    """One direction of retrieval from the rows of both (q, g) matrices."""
+    """One direction of retrieval, from the rows of the similarity and relevance matrices (q, g)."""
     parts = [
         _query_scores(similarity(start, stop), relevances(start, stop))
         for start, stop in chunks(num_queries)

@@ -1,4 +1,4 @@
-"""Scores as prediction files and metrics take them. Legend: n segments, K classes."""
+"""Conversion of scores for prediction files and metrics. Legend: n segments, K classes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def log_softmax(scores: ArrayLike) -> NDArray[np.float64]:
 
 
 def metric_scores(scores: NDArray, *, logits: bool, multi_label: bool) -> NDArray:
-    """Scores of a model (n, K) as `HeadAnswers` takes them.
+    """Convert the scores of a model (n, K) for `HeadAnswers`.
 
-    logits: they are logits; else what the head's activation makes of them.
+    logits: the scores are logits; else they are outputs of the head's activation.
     """
     if not multi_label:
         return scores if logits else log_scores(scores)
@@ -34,6 +34,6 @@ def metric_scores(scores: NDArray, *, logits: bool, multi_label: bool) -> NDArra
 
 
 def are_probabilities(scores: ArrayLike) -> bool:
-    """Whether scores (n, K) are plain probabilities, which the scorer would take for logits."""
+    """Whether scores (n, K) are probabilities, which the scorer would treat as logits."""
     scores = np.asarray(scores)
     return bool((scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3))

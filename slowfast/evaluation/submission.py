@@ -1,8 +1,8 @@
-"""The EPIC-KITCHENS-100 recognition challenge file: written, read back and checked.
+"""Writer and checker of the EPIC-KITCHENS-100 recognition challenge file.
 
-A zip with the one deflated member `test.json`: version, challenge, the three declared supervision
-levels (sls) and `results`: narration id -> {"verb": {"0": score, ...}, "noun": {...}}. The server
-forms the actions.
+The file is a zip with one deflated member `test.json`: version, challenge, the three declared
+supervision levels (sls) and `results`: narration id -> {"verb": {"0": score, ...}, "noun": {...}}.
+The server forms the actions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MEMBER = "test.json"
 NUM_VERBS, NUM_NOUNS = 97, 300
 COMPRESSION_LEVEL = 5
 
-# What a method may declare, level by level, from 0.
+# Supervision levels that a method can declare, from level 0 up.
 SLS_LEVELS: Mapping[str, tuple[str, ...]] = {
     "sls_pt": (
         "no pre-training",
@@ -78,19 +78,19 @@ class SupervisionLevels:
 
 
 def check_level(name: str, level: Any) -> None:
-    """Raises: UserError where a level is no whole number from 0 to 5."""
+    """Check the levels. Raises: UserError if one is not a whole number from 0 to its maximum."""
     if type(level) is not int or not 0 <= level < len(SLS_LEVELS[name]):
         raise UserError(
-            f"{name} {level!r} is no whole number from 0 to {len(SLS_LEVELS[name]) - 1}"
+            f"{name} {level!r} is not a whole number from 0 to {len(SLS_LEVELS[name]) - 1}"
         )
 
 
 def write_submission(
     path: Path | str, predictions: Predictions, levels: SupervisionLevels, force: bool = False
 ) -> Path:
-    """Write the challenge zip. Scores keep every digit of float32.
+    """Write the challenge zip. Scores keep full float32 precision.
 
-    Raises: UserError where heads or class counts are not the challenge's, a score is infinite, or
+    Raises: UserError if heads or class counts are not the challenge's, a score is infinite, or
     the file exists and `force` is not set.
     """
     path = Path(path)
@@ -122,10 +122,10 @@ def write_submission(
 
 
 def check_submission(path: Path | str, narration_ids: Sequence[str]) -> SupervisionLevels:
-    """Read a challenge zip and hold it against the rules; returns what it declares.
+    """Read a challenge zip and check it against the rules; return its declared content.
 
-    narration_ids: the segments of the test list, each of which must stand in it once.
-    Raises: UserError with the first rule that is broken.
+    narration_ids: the segments of the test list; each must occur exactly once.
+    Raises: UserError for the first broken rule.
     """
     path = Path(path)
     content = _read(path)
@@ -145,7 +145,7 @@ def _json_pieces(predictions: Predictions, levels: SupervisionLevels) -> Iterato
 
 
 def _score_map(scores: NDArray) -> dict[str, float]:
-    """Class id -> score, as the shortest decimal that gives the float32 back."""
+    """Class id -> score, as the shortest decimal that restores the float32."""
     shortest = np.asarray(scores, dtype=np.float32).astype(np.str_).astype(np.float64)
     return {str(i): score for i, score in enumerate(shortest.tolist())}
 
@@ -155,7 +155,7 @@ def _read(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
             if members != [MEMBER]:
-                raise UserError(f"{path}: members {members}, expected the one member {MEMBER}")
+                raise UserError(f"{path}: members {members}, expected only {MEMBER}")
             if archive.getinfo(MEMBER).compress_type != zipfile.ZIP_DEFLATED:
                 raise UserError(f"{path}: {MEMBER} is not deflated")
             with archive.open(MEMBER) as member:
@@ -164,11 +164,11 @@ def _read(path: Path) -> Any:
     except (OSError, zipfile.BadZipFile, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: not a readable challenge zip ({error})") from None
     except _RepeatedKeyError as error:
-        raise UserError(f"{path}: {error} stands in it twice") from None
+        raise UserError(f"{path}: {error} occurs twice") from None
 
 
 class _RepeatedKeyError(ValueError):
-    """The key that a JSON object has twice."""
+    """A key that occurs twice in a JSON object."""
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -190,13 +190,13 @@ def _check_content(content: Any, narration_ids: Sequence[str]) -> SupervisionLev
     levels = SupervisionLevels(*(content[name] for name in SLS_LEVELS))
     results = content["results"]
     if not isinstance(results, dict):
-        raise UserError("results is no object of segments")
+        raise UserError("results is not an object of segments")
     missing = [name for name in narration_ids if name not in results]
     unknown = sorted(results.keys() - set(narration_ids))
     if missing or unknown:
         raise UserError(
             f"{len(missing)} segments of the list are missing {missing[:3]}, "
-            f"{len(unknown)} are not in it {unknown[:3]}"
+            f"{len(unknown)} are not in the list {unknown[:3]}"
         )
     for name, scores in results.items():
         _check_segment(name, scores)
@@ -205,13 +205,13 @@ def _check_content(content: Any, narration_ids: Sequence[str]) -> SupervisionLev
 
 def _check_segment(name: str, scores: Any) -> None:
     if not isinstance(scores, dict) or sorted(scores) != ["noun", "verb"]:
-        raise UserError(f"segment {name} must have verb and noun and nothing else")
+        raise UserError(f"segment {name} must have exactly the keys verb and noun")
     for kind, count in (("verb", NUM_VERBS), ("noun", NUM_NOUNS)):
         values = scores[kind]
         if not isinstance(values, dict) or values.keys() != _class_keys(count):
             raise UserError(f"segment {name}: {kind} must have the keys 0 to {count - 1}")
         if not all(type(v) in (int, float) and math.isfinite(v) for v in values.values()):
-            raise UserError(f"segment {name}: {kind} has a score that is no finite number")
+            raise UserError(f"segment {name}: {kind} has a score that is not a finite number")
 
 
 @cache

@@ -1,9 +1,9 @@
 """One table over several runs: values, intervals, differences to the first run, and noise.
 
-A difference is inside the noise where the 95 % interval of a paired bootstrap over segments holds
-zero. That needs the predictions of both runs and their labelled list; without, the noise is the
-root of the summed squares of both half intervals: as if the runs had been scored on separate
-segments, which is cautious for runs scored on the same ones.
+A difference is inside the noise if the 95 % interval of a paired bootstrap over segments contains
+zero. This needs the predictions of both runs and their labelled list. Without them, the noise is
+the root of the sum of squares of both half intervals, as if the runs had been scored on separate
+segments; that is conservative for runs scored on the same ones.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PREDICTIONS_FILE = "predictions.pkl"
 class Run:
     """A run's name and its values and 95 % intervals by name, percent.
 
-    predictions: the file that they were computed from, None where it is not there.
+    predictions: the file that they were computed from; None if it is missing.
     """
 
     name: str
@@ -50,9 +50,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Cell:
-    """One value of one run; `difference` and `inside_noise` are to the first run.
+    """One value of one run; `difference` and `inside_noise` are relative to the first run.
 
-    paired: 95 % interval of the difference by the paired bootstrap, None without.
+    paired: 95 % interval of the difference by the paired bootstrap; None if not computed.
     """
 
     value: float | None
@@ -62,14 +62,14 @@ class Cell:
     paired: tuple[float, float] | None = None
 
 
-# Per run, the paired interval of its difference to the first run by name.
+# Per run, the paired interval of its difference to the first run, by name.
 Paired = Sequence[Mapping[str, tuple[float, float]]]
 
 
 def load_run(path: Path | str) -> Run:
     """Read a run folder's results (of its test, else of tools/evaluate.py), or a results file.
 
-    Raises: UserError where it is missing or is no results file.
+    Raises: UserError if it is missing or not a results file.
     """
     path = Path(path)
     file = path
@@ -97,10 +97,10 @@ def load_run(path: Path | str) -> Run:
 def paired_differences(
     runs: Sequence[Run], keys: Sequence[str], labelled: LabelledList | None
 ) -> Paired:
-    """The paired bootstrap of every run with the first, as far as there are predictions.
+    """The paired bootstrap of every run with the first, for runs that have predictions.
 
-    A value that a run's predictions do not give (they were joined or scored in another way than
-    they are kept) has none. Raises: UserError where predictions do not fit the list.
+    A value is left out if the stored predictions do not reproduce it, because the run joined or
+    scored them in another way. Raises: UserError if predictions do not fit the list.
     """
     found: list[dict[str, Statistic]] = []
     for run in runs:
@@ -125,13 +125,13 @@ def paired_differences(
 def choose_keys(runs: Sequence[Run], keys: Sequence[str] | None = None) -> list[str]:
     """The given keys, or the main values of the runs.
 
-    Raises: UserError where no run has a given key, or none has a main value.
+    Raises: UserError if no run has a given key, or none has a main value.
     """
     known = dict.fromkeys(key for run in runs for key in run.values)
     if keys:
         for key in keys:
             if key not in known:
-                raise UserError(f"no run has {key}; there are {', '.join(sorted(known))}")
+                raise UserError(f"no run has {key}; choose from {', '.join(sorted(known))}")
         return list(keys)
     chosen = [key for key in known if main_value(key) and key != BOTH_TOP5]
     if not chosen:
@@ -142,9 +142,9 @@ def choose_keys(runs: Sequence[Run], keys: Sequence[str] | None = None) -> list[
 def compare(
     runs: Sequence[Run], keys: Sequence[str], labelled: LabelledList | None = None
 ) -> list[list[Cell]]:
-    """Per run, one cell per key; labelled: the list that they were scored on, for paired noise.
+    """Per run, one cell per key. labelled: the list that they were scored on, for paired noise.
 
-    Raises: UserError where the runs were scored on different numbers of segments.
+    Raises: UserError if the runs were scored on different numbers of segments.
     """
     for run in runs[1:]:
         if run.num_segments != runs[0].num_segments:
@@ -165,7 +165,7 @@ def format_summary(
     keys: Sequence[str] | None = None,
     labelled: LabelledList | None = None,
 ) -> str:
-    """The table as markdown, latex or csv text; labelled as in `compare`."""
+    """The table as markdown, latex or csv text. labelled: as in `compare`."""
     chosen = choose_keys(runs, keys)
     return STYLES[style](runs, chosen, compare(runs, chosen, labelled))
 

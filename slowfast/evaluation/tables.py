@@ -1,4 +1,4 @@
-"""Plain text for the end of a test: what was scored, against chance and the published numbers."""
+"""Plain-text tables for the end of a test: results, chance level and published numbers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from slowfast.evaluation.metric_registry import Metric
 from slowfast.evaluation.reference import published_for
 
 MISSING = "-"
-# Rows of the main values whose name does not say what they are.
+# Row titles of main values whose name does not explain them.
 _ROW_TITLES = {"action_both": "both in top 5", "": "mean of the heads"}
 
 
 def format_table(results: Mapping[str, Any]) -> str:
-    """The table of a `results.json` content, without a line end.
+    """Format the content of a `results.json` as a table, without a trailing newline.
 
-    One line per head, and one for all of them, with the main metrics, their intervals and chance;
-    then the official subsets and our own values, where available. Without labels: the number of
+    One line per head, and one for all heads, with the main metrics, their intervals and chance;
+    then the official subsets and our own values, if available. Without labels: only the number of
     segments.
     """
     blocks = [_main_block(results)]
@@ -30,7 +30,7 @@ def format_table(results: Mapping[str, Any]) -> str:
 
 
 def format_task(results: Mapping[str, Any]) -> str:
-    """The table of the results of a task on features, without a line end."""
+    """Format the results of a task on features as a table, without a trailing newline."""
     if results["task"] == "zero_shot":
         return format_table(results)
     sizes = [
@@ -46,7 +46,7 @@ def format_task(results: Mapping[str, Any]) -> str:
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines, first column to the left, the others to the right."""
+    """Format rows of cells as lines; the first column is left-aligned, the others right-aligned."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -139,6 +139,6 @@ def _number(values: Mapping[str, Any], name: str) -> str:
 
 def _value_and_interval(results: Mapping[str, Any], name: str) -> list[str]:
     low, high = results.get("intervals", {}).get(name) or (None, None)
-    # NaN in memory and null in a file: no resample had a value.
+    # NaN in memory and null in a file mean that no resample had a value.
     known = low is not None and high is not None and low == low
     return [_number(results, name), f"[{low:.1f}, {high:.1f}]" if known else MISSING]

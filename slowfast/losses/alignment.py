@@ -1,7 +1,7 @@
 """View alignment L_a of SUM-L (arXiv 2308.11489): ego and exo embeddings of similar narrations.
 
 Each kind of the loss is one function and one entry in KINDS. The same function computes the public
-`view_alignment` and the training term, which passes rows of all processes.
+`view_alignment` and the training term, which passes the rows of all processes.
 
 Legend: N pairs, n pairs of this process, M pairs of all processes, P kept pairs, D width.
 """
@@ -23,7 +23,7 @@ class AlignmentSettings(NamedTuple):
     """Constants of L_a.
 
     threshold: only pairs with a larger similarity are kept. sigma: temperature of the pair
-        weights, or of the soft targets; None where the kind has none. margin: of the triplet.
+        weights, or of the soft targets; None if the kind has none. margin: triplet margin.
     """
 
     temperature: float
@@ -36,8 +36,8 @@ class AlignmentSettings(NamedTuple):
 class Pairs:
     """Pairs of this process among the pairs of all processes.
 
-    anchors: u ego, v exo embeddings. similarity_all: (M,) of the narrations of each pair.
-    The rest is read by the kinds that name it among their inputs:
+    anchors: u ego, v exo embeddings. similarity_all: (M,) similarity of each pair's narrations.
+    The other fields are read only by the kinds that list them in their inputs:
     negatives: pairs that are negatives of each other; `candidates` is set by the threshold.
     relevance: (n, M) of ego clip i to exo clip j, and (n, M) of exo clip i to ego clip j.
     permutation: (n,) int64, the ego row that is the negative of each pair.
@@ -51,10 +51,11 @@ class Pairs:
 
 
 class AlignmentLoss(NamedTuple):
-    """share: of L_a, of this process's pairs; the sum over processes is L_a of the joined batch.
+    """L_a of one process.
 
-    empty: () float, the share of the kept pairs without negatives, 1 where too few pairs are kept;
-        None for a kind that cannot lack them.
+    share: this process's part of L_a; the sum over processes is L_a of the joined batch.
+    empty: () float, share of the kept pairs without negatives, 1 if too few pairs are kept;
+        None for a kind that always has negatives.
     """
 
     share: Tensor
@@ -64,8 +65,8 @@ class AlignmentLoss(NamedTuple):
 class Kind(NamedTuple):
     """One kind of L_a.
 
-    loss: computes it. inputs: the optional fields of `Pairs` that it reads.
-    gathers: pairs of all processes take part; else each process is a batch of its own.
+    loss: the function. inputs: the optional fields of `Pairs` that it reads.
+    gathers: uses the pairs of all processes; otherwise each process is a separate batch.
     """
 
     loss: Callable[[Pairs, AlignmentSettings], AlignmentLoss]
@@ -74,7 +75,7 @@ class Kind(NamedTuple):
 
 
 class AlignmentOptions(TypedDict, total=False):
-    """Inputs of single kinds, as the fields of `Pairs` and `AlignmentSettings`."""
+    """Inputs that only some kinds need, as the fields of `Pairs` and `AlignmentSettings`."""
 
     permutation: Tensor
     margin: float
@@ -92,17 +93,17 @@ def view_alignment(
     kind: str = "dcl",
     **options: Unpack[AlignmentOptions],
 ) -> Tensor:
-    """L_a of one process; all inputs (N, D) with rows of norm 1, row i of each is pair i.
+    """Compute L_a in one process; inputs are (N, D) with rows of norm 1, row i is pair i.
 
     dcl: DCL(z_ego -> z_exo) + DCL(z_exo -> z_ego) over the pairs with d_ego.d_exo > threshold.
     dcl_weighted: the same, the positive of pair i weighted by |P| softmax(s / sigma)_i.
     triplet: all pairs; anchor z_ego, positive z_exo, negative the rows `permutation` (N,) of
         z_ego, which may have fixed points (as released); with `margin`.
     soft: all pairs, as `_soft` with the relevance d_ego_i.d_exo_j.
-    none: zero. So is a DCL over fewer than two kept pairs; both zeros keep the graph.
-    negatives: of the two kinds of DCL.
+    none: zero. A DCL over fewer than two kept pairs is zero too; both zeros keep the graph.
+    negatives: negatives of the two kinds of DCL.
 
-    Raises: ValueError for an unknown kind, or one that lacks its input.
+    Raises: ValueError for an unknown kind, or a missing input.
     """
     entry = alignment_kind(kind)
     relevance = d_ego @ d_exo.T if "relevance" in entry.inputs else None
@@ -125,11 +126,11 @@ def alignment_kind(name: str) -> Kind:
 
 
 def pair_weights(similarity: Tensor, kept: Tensor, sigma: float) -> Tensor:
-    """w = |P| softmax(s / sigma) over the kept pairs, whose mean is 1; 0 for the others.
+    """Weights w = |P| softmax(s / sigma) of the kept pairs, with mean 1; 0 for the others.
 
     similarity: (M,). kept: (M,) bool.
     """
-    # The lowest finite number in place of -inf: no NaN where no pair is kept.
+    # The lowest finite number instead of -inf avoids NaN when no pair is kept.
     lowest = torch.finfo(similarity.dtype).min
     return kept.sum() * (similarity / sigma).masked_fill(~kept, lowest).softmax(0)
 
@@ -140,7 +141,7 @@ def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -
 
 
 def _dcl(pairs: Pairs, settings: AlignmentSettings) -> AlignmentLoss:
-    """DCL in both directions over the kept pairs, by |P|."""
+    """DCL in both directions over the kept pairs, divided by |P|."""
     return _contrast(pairs, settings, None)
 
 
@@ -162,7 +163,7 @@ def _contrast(pairs: Pairs, settings: AlignmentSettings, weight: Tensor | None) 
     rows = dcl_rows(anchors, settings.temperature, weight, negatives)
     rows = rows + dcl_rows(anchors.swapped(), settings.temperature, weight, negatives)
     alone = without_negatives(anchors, negatives) & kept
-    # A single kept pair may still have extra negatives.
+    # A single kept pair still has a loss if there are extra negatives.
     enough = 2 if negatives.extra is None else 1
     empty = torch.where(kept_all.sum() < enough, 1.0, alone.sum() / kept.sum().clamp(min=1))
     share = torch.where(kept, rows, 0 * rows).sum() / kept_all.sum().clamp(min=1)

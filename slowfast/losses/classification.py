@@ -16,7 +16,7 @@ UNLABELLED = -1
 def cross_entropy(logits: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
     """Mean cross-entropy of each task over its labelled clips.
 
-    logits: (N, K) per task. labels: (N,) int64 per task, -1 where a clip is unlabelled.
+    logits: (N, K) per task. labels: (N,) int64 per task, -1 if a clip is unlabelled.
     Without a labelled clip: a zero that keeps the graph.
     """
     return [_cross_entropy(x, y) for x, y in zip(logits, labels, strict=True)]

@@ -28,16 +28,16 @@ class Anchors(NamedTuple):
 
     @classmethod
     def local(cls, u: Tensor, v: Tensor) -> Anchors:
-        """Rows (N, D) of one process that are all rows."""
+        """Anchors of a single process, whose rows (N, D) are all rows."""
         return cls(u, v, u, v, torch.arange(len(u), device=u.device))
 
     def swapped(self) -> Anchors:
-        """The other direction: anchors and positives exchanged."""
+        """Exchange anchors and positives, for the other direction."""
         return Anchors(self.v, self.u, self.v_all, self.u_all, self.positions)
 
 
 class ExtraNegatives(NamedTuple):
-    """Negatives that are in no pair.
+    """Extra negatives that belong to no pair of the batch.
 
     rows: (Q, D). excluded: (n, Q) bool, rows that are not negatives of an anchor.
     """
@@ -48,13 +48,13 @@ class ExtraNegatives(NamedTuple):
 
 @dataclass(frozen=True)
 class Negatives:
-    """Which rows are negatives of an anchor. By default all rows except its own.
+    """Choice of the negatives of an anchor. By default all rows except its own.
 
     candidates: (M,) bool, rows that may be negatives, or positives of other rows; None for all.
-    related: R (n, M) bool, None for none: rows j of R_ij are not negatives of anchor i.
-    join_related: they are positives instead (EgoNCE, arXiv 2206.01670): the positive term becomes
-        -w_i log( exp(u_i.v_i/tau) + sum_{j!=i: R_ij} exp(u_i.v_j/tau) ).
-    within: False leaves out the negatives u_j, the first sum of DCL.
+    related: R (n, M) bool or None: row j is not a negative of anchor i if R_ij.
+    join_related: related rows are positives instead (EgoNCE, arXiv 2206.01670): the positive term
+        becomes -w_i log( exp(u_i.v_i/tau) + sum_{j!=i: R_ij} exp(u_i.v_j/tau) ).
+    within: False omits the negatives u_j, the first sum of DCL.
     extra: further negatives.
     """
 
@@ -94,18 +94,19 @@ def dcl_rows(
 ) -> Tensor:
     """Loss of each anchor (n,), with the negatives of all processes.
 
-    weight: (n,) of the positives, None for 1. An anchor without negatives gives a zero that keeps
-    the graph. Takes O(n M) memory, and the host never waits for the device.
+    weight: (n,) weights of the positives, None for 1. An anchor without negatives gives a zero
+    that keeps the graph. Takes O(n M) memory, and the host never waits for the device.
     """
     u, v, u_all, v_all, positions = anchors
     excluded = _excluded(positions, len(u_all), negatives)
     parts = [u_all, v_all] if negatives.within else [v_all]
     if negatives.extra is not None:
-        # Joined to one part, which is not empty where only the extra rows are negatives.
+        # Join the parts first: one part may be empty if only the extra rows are negatives.
         excluded = torch.cat([excluded] * len(parts) + [negatives.extra.excluded], dim=1)
         parts = [torch.cat([*parts, negatives.extra.rows])]
     alone = excluded.all(1)
-    # Anchors without negatives keep them here: the gradient through log(0) is NaN, even times 0.
+    # Keep all terms of anchors without negatives here, because the gradient through log(0) is NaN
+    # even when it is multiplied by 0.
     excluded = excluded & ~alone[:, None]
     if negatives.join_related and negatives.related is not None:
         others = negatives.related
@@ -124,18 +125,18 @@ def dcl_rows(
 
 
 def without_negatives(anchors: Anchors, negatives: Negatives) -> Tensor:
-    """(n,) bool, anchors that no row is a negative of."""
+    """Anchors without any negative: (n,) bool."""
     alone = _excluded(anchors.positions, len(anchors.u_all), negatives).all(1)
     return alone if negatives.extra is None else alone & negatives.extra.excluded.all(1)
 
 
 def own_rows(positions: Tensor, count: int) -> Tensor:
-    """(n, M) bool, the row of each anchor among the `count` rows of all processes."""
+    """Mask (n, M) bool of each anchor's own row among the `count` rows of all processes."""
     return positions[:, None] == torch.arange(count, device=positions.device)
 
 
 def _excluded(positions: Tensor, count: int, negatives: Negatives) -> Tensor:
-    """(n, M) bool, rows that are not negatives of an anchor."""
+    """Mask (n, M) bool of the rows that are not negatives of an anchor."""
     excluded = own_rows(positions, count)
     if negatives.candidates is not None:
         excluded = excluded | ~negatives.candidates

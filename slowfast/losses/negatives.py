@@ -1,4 +1,4 @@
-"""Which clips of a batch mean the same, and so are no negatives of each other.
+"""Detection of clips with the same meaning, which must not be negatives of each other.
 
 Legend: n clips of this process, M clips of all processes, K classes, D width.
 """
@@ -10,15 +10,15 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-# Of two embeddings of one sentence, which differ by rounding alone.
+# Largest cosine distance of two embeddings of the same sentence, which differ only by rounding.
 _SAME_TEXT = 1 - 1e-6
 
 
 def same_classes(labels: Iterable[Tensor], labels_all: Iterable[Tensor]) -> Tensor:
     """Whether two clips agree in every task, (n, M) bool.
 
-    Per task either int64 (n,) and (M,), which agree where they are equal and labelled (not -1), or
-    multi-hot (n, K) and (M, K), which agree where they share a class.
+    Per task either int64 (n,) and (M,), which agree if they are equal and labelled (not -1), or
+    multi-hot (n, K) and (M, K), which agree if they share a class.
     """
     agree = [_agree(y, y_all) for y, y_all in zip(labels, labels_all, strict=True)]
     return torch.stack(agree).all(0)
@@ -41,5 +41,5 @@ def same_text(d: Tensor, d_all: Tensor) -> Tensor:
 
     d, d_all: (n, D), (M, D) embeddings, rows of norm 1.
     """
-    # float64: products of lower precision (TF32) are off by more than the limit.
+    # float64, because the error of lower precision (TF32) exceeds the limit.
     return d.double() @ d_all.double().T > _SAME_TEXT

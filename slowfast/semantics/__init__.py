@@ -1,4 +1,4 @@
-"""Before training: narrations become embeddings, embeddings and labels become pseudo-pairs."""
+"""Preparation of training: embeddings of narrations, and pseudo-pairs from them and the labels."""
 
 from slowfast.semantics.build import encode_narrations
 from slowfast.semantics.mining import mine_pairs

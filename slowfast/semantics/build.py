@@ -1,4 +1,4 @@
-"""Mining as a config asks for it: lists, narrations, class maps, the written table."""
+"""Mining from a config: reads lists, narrations and class maps, writes the pair table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Encode = Callable[[Sequence[str], CfgNode], np.ndarray]
 
 @dataclass(frozen=True)
 class MiningInput:
-    """The two training lists of a config, with what pairs are mined from.
+    """The two training lists of a config, with the embeddings and labels that mining uses.
 
     exo_labels: None without class tables.
     """
@@ -49,7 +49,7 @@ class MiningInput:
 def encode_narrations(texts: Sequence[str], cfg: CfgNode) -> np.ndarray:
     """Embeddings (n, D) float32, rows of norm 1, by SUML.ENCODER, cached in SUML.CACHE_DIR.
 
-    Raises: UserError for an encoder that is not there or whose width is not SUML.EMBED_DIM.
+    Raises: UserError for an encoder that is missing or whose width is not SUML.EMBED_DIM.
     """
     return encode_cached(
         texts, encoder=cfg.SUML.ENCODER, folder=cfg.SUML.CACHE_DIR, width=cfg.SUML.EMBED_DIM
@@ -80,7 +80,7 @@ def mine_from_config(cfg: CfgNode) -> MiningReport:
 def mining_input(cfg: CfgNode, labels_required: bool) -> MiningInput:
     """Read both lists, encode their narrations, map the exo labels.
 
-    Raises: UserError for bad input, and for missing class tables where they are required.
+    Raises: UserError for bad input, and for missing class tables if they are required.
     """
     ego, exo = ego_train_segments(cfg), exo_train_annotations(cfg)
     exo_labels = map_exo_labels(cfg, exo, required=labels_required)
@@ -88,9 +88,9 @@ def mining_input(cfg: CfgNode, labels_required: bool) -> MiningInput:
 
 
 def index_search(cfg: CfgNode) -> Search:
-    """The approximate search of a config; it logs its recall on a sample of the rows.
+    """The approximate search of a config; logs its recall on a sample of the rows.
 
-    Raises: UserError where faiss is not installed.
+    Raises: UserError if faiss is not installed.
     """
     ivf = IvfSearch(cfg.SUML.PAIRS.IVF_LISTS, cfg.SUML.PAIRS.IVF_PROBES)
     ivf.require()
@@ -123,7 +123,7 @@ def import_from_config(
     if not isinstance(exo, ImageListAnnotations):
         raise UserError(
             f"published pairs refer to image files, but EXO.DATASET {cfg.EXO.DATASET} does not list"
-            " any; set it to the data set that the pairs were searched in"
+            " any; set it to the data set that the pairs were mined from"
         )
     indices = import_pairs(json_path, len(ego), exo, text_path)
     exo_labels = map_exo_labels(cfg, exo, required=False)
@@ -151,14 +151,14 @@ def exo_train_annotations(cfg: CfgNode) -> Annotations:
 def _narrations(
     ego: Sequence[Segment], exo: Sequence[Segment], cfg: CfgNode
 ) -> tuple[Narrations, Narrations]:
-    """The embedded narrations of both lists; one call, so that the encoder is loaded once."""
+    """The embedded narrations of both lists, in one call so that the encoder is loaded once."""
     distinct = [list(dict.fromkeys(one.narration for one in view)) for view in (ego, exo)]
     for view, segments in (("ego", ego), ("exo", exo)):
         silent = [segment for segment in segments if not segment.narration.strip()]
         if silent:
             raise UserError(
                 f"{len(silent)} {view} segment(s) such as {silent[0].segment_id} have no "
-                "narration; SUM-L needs one of every training segment"
+                "narration; SUM-L needs a narration for every training segment"
             )
     vectors = encode_narrations([*distinct[0], *distinct[1]], cfg)
     parts = vectors[: len(distinct[0])], vectors[len(distinct[0]) :]
@@ -173,15 +173,15 @@ def _narrations(
 def map_exo_labels(cfg: CfgNode, exo: Annotations, required: bool) -> ExoLabels | None:
     """The exo verbs and nouns as ego classes.
 
-    None where a side has no verbs and nouns, or no names for its classes, unless they are required.
-    Raises: UserError where they are required and missing.
+    None if a view has no verbs and nouns, or no names for its classes.
+    Raises: UserError if they are required and missing.
     """
     try:
         maps = _class_maps(cfg, exo)
     except ClassNamesMissing as error:
         if required:
             raise
-        logger.warning("the agreement of the pairs in verb and noun is unknown: %s", error)
+        logger.warning("verb and noun agreement of the pairs is unknown: %s", error)
         return None
     labels: list[list[list[int | None]]] = []
     for head, classes in enumerate(maps):
@@ -226,7 +226,7 @@ def _log_unmapped(head: str, names: Sequence[str], classes: ClassMap) -> None:
 
 
 def _written_table(cfg: CfgNode) -> Path:
-    """SUML.PAIRS.FILE as the file to write. Raises: UserError where it is a URL."""
+    """SUML.PAIRS.FILE as the file to write. Raises: UserError if it is a URL."""
     path = input_path(cfg.SUML.PAIRS.FILE)
     if isinstance(path, str):
         raise UserError(

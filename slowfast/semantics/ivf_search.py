@@ -1,7 +1,8 @@
-"""The nearest narrations by an inverted-file index (faiss): approximate, for very long lists.
+"""Approximate search for the nearest narrations with an inverted-file index (faiss).
 
 Johnson et al., Billion-scale similarity search with GPUs, arXiv 1702.08734. The keys are divided
-into lists around k-means centroids; a query is compared with the keys of the nearest lists only.
+into lists around k-means centroids; a query is compared only with the keys of the nearest lists.
+Use it for lists that are too long for exact search.
 
 Legend: A queries, B keys, D embedding width, k neighbours.
 """
@@ -20,21 +21,21 @@ from slowfast.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# k-means: keys per list that it sees at most; below the smaller number faiss warns.
+# Keys per list: the most that k-means trains on, and the fewest without a warning of faiss.
 _TRAINING_KEYS, _FEWEST_KEYS = 64, 39
-# Candidates beyond k that are ranked in float64.
+# Extra candidates beyond k that are ranked in float64.
 _SPARE = 8
 _SEARCH_ROWS = 1 << 14
-# Queries that recall is measured on.
+# Number of queries for measuring recall.
 _RECALL_ROWS = 1000
 
 
 @dataclass(frozen=True)
 class IvfSearch:
-    """As `nearest_vectors`, but a neighbour in a list that is not looked at is missed.
+    """Approximate version of `nearest_vectors`: misses neighbours in lists it does not search.
 
-    lists: of keys; 0: 4 * sqrt(B). Fewer where there are not 39 keys for each.
-    probes: lists that are looked at per query.
+    lists: number of lists; 0: 4 * sqrt(B). Reduced if a list would have fewer than 39 keys.
+    probes: number of lists searched per query.
     """
 
     lists: int = 0
@@ -43,9 +44,9 @@ class IvfSearch:
     def __call__(self, queries: np.ndarray, keys: np.ndarray, k: int) -> np.ndarray:
         """The keys (B, D) found nearest to each query (A, D): (A, min(k, B)) int64.
 
-        Ranked in float64, ties by position; as many threads as torch has.
+        Ranked in float64, ties by position. Uses as many threads as torch.
 
-        Raises: UserError where faiss is not installed.
+        Raises: UserError if faiss is not installed.
         """
         faiss = _faiss()
         k = min(k, len(keys))
@@ -62,23 +63,23 @@ class IvfSearch:
             part = np.ascontiguousarray(queries[start : start + _SEARCH_ROWS], np.float32)
             found = index.search(part, wanted)[1]
             short = (found >= 0).sum(1) < k
-            # The lists of such a query hold too few keys.
+            # The searched lists held too few keys for these queries, so search them exactly.
             found[short, :k] = nearest_vectors(part[short], keys, k)
             ranked[start : start + _SEARCH_ROWS] = rank_candidates(part, keys, found, k)
         return ranked
 
     @staticmethod
     def require() -> None:
-        """Raises: UserError where faiss is not installed."""
+        """Check the dependency. Raises: UserError if faiss is not installed."""
         _faiss()
 
     def list_count(self, keys: int) -> int:
-        """Lists for that many keys."""
+        """Number of lists for `count` keys."""
         return max(min(self.lists or round(4 * keys**0.5), keys // _FEWEST_KEYS), 1)
 
 
 def recall(queries: np.ndarray, keys: np.ndarray, found: np.ndarray, exact: np.ndarray) -> float:
-    """Share of the k nearest keys that were found; one as near as the k-th counts, too.
+    """Share of the k nearest keys that were found; keys as near as the k-th also count.
 
     found, exact: (A, k) keys of each query.
     """
@@ -86,7 +87,7 @@ def recall(queries: np.ndarray, keys: np.ndarray, found: np.ndarray, exact: np.n
 
 
 def sampled_recall(queries: np.ndarray, keys: np.ndarray, found: np.ndarray) -> tuple[float, int]:
-    """Recall of what was found, and of how many queries, spread evenly over all."""
+    """Recall of the search on evenly spread queries, and the number of these queries."""
     rows = np.unique(np.linspace(0, len(queries) - 1, _RECALL_ROWS).astype(np.int64))
     part = queries[rows]
     exact = nearest_vectors(part, keys, found.shape[1])

@@ -1,13 +1,13 @@
 """Pseudo-pairs by label overlap: the published tiers, for all actions at once.
 
-An exo segment that has an ego segment's verb or noun is in exactly one tier of it:
+An exo segment that has an ego segment's verb or noun is in exactly one of its tiers:
 
 - same: the exo segment has exactly this verb and exactly this noun;
 - subset: it has both, and more;
 - verb: it has the verb, not the noun;
 - noun: it has the noun, not the verb.
 
-An exo label without an ego class counts as one more label that equals none.
+An exo label without an ego class counts as an extra label that matches nothing.
 
 Legend: P distinct ego actions (verb, noun), m exo segments, k candidates.
 """
@@ -20,15 +20,15 @@ import numpy as np
 
 from slowfast.datasets.pairing.pairs import Tier
 
-# The heads that tiers are made of; both views must have them as their first ones.
+# The heads that define tiers; both views must have them as their first heads.
 TIER_HEADS = ("verb", "noun")
-# The tier that a segment is joined from is the first of these that is not empty.
+# Candidates come from the first of these tiers that is not empty.
 TIER_ORDER = (Tier.SAME, Tier.SUBSET, Tier.VERB, Tier.NOUN)
 
-# Exo segments that are looked at together; most rows find their k among the first ones.
+# Exo segments searched at a time; most rows find their k in the first block.
 _BLOCK_SEGMENTS = 1024
 
-# Ego classes of one task, per exo segment; None where a label has no ego class.
+# Ego classes of one task, per exo segment; None if a label has no ego class.
 ExoClasses = Sequence[Sequence[int | None]]
 
 
@@ -51,7 +51,7 @@ class ExoLabels:
         return len(self.single)
 
     def tier_of(self, verbs: np.ndarray, nouns: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Tier (n, k) uint8 of pairs: verbs, nouns (n,) with exo segments (n, k), -1 for none."""
+        """Tier (n, k) uint8 of pairs of verbs, nouns (n,) and exo segments (n, k), -1: none."""
         verb = self.has_verb[verbs[:, None], indices]
         noun = self.has_noun[nouns[:, None], indices]
         both = verb & noun
@@ -77,7 +77,7 @@ class ExoLabels:
 def distinct_actions(
     verbs: np.ndarray, nouns: np.ndarray, num_nouns: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(verbs (P,), nouns (P,), inverse (n,)) of the actions that occur."""
+    """Distinct actions: verbs (P,), nouns (P,), and the inverse index (n,)."""
     codes, inverse = np.unique(verbs * num_nouns + nouns, return_inverse=True)
     return codes // num_nouns, codes % num_nouns, inverse
 
@@ -106,13 +106,13 @@ def tier_candidates(
 
 
 def best_tier(found: Mapping[Tier, np.ndarray]) -> np.ndarray:
-    """The first tier in TIER_ORDER that has a candidate: (P,) uint8, NONE without any."""
+    """The first tier in TIER_ORDER that has a candidate: (P,) uint8, NONE if there is none."""
     filled = [found[tier][:, 0] >= 0 for tier in TIER_ORDER]
     return np.select(filled, list(TIER_ORDER), Tier.NONE).astype(np.uint8)
 
 
 def tier_pairs(verbs: np.ndarray, nouns: np.ndarray, exo: ExoLabels, k: int) -> np.ndarray:
-    """Up to k candidates per ego segment, of its best tier: (n, k) int64, -1 padded.
+    """Up to k candidates per ego segment, from its best tier: (n, k) int64, -1 padded.
 
     verbs, nouns: (n,) ego classes. Equal actions get equal candidates.
     """
@@ -126,7 +126,7 @@ def tier_pairs(verbs: np.ndarray, nouns: np.ndarray, exo: ExoLabels, k: int) -> 
 
 
 def _membership(classes: ExoClasses, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(count, m) bool: who has which class; (m,) bool: who has one class and nothing else."""
+    """Class membership (count, m) bool, and segments with exactly one class (m,) bool."""
     has = np.zeros((count, len(classes)), bool)
     single = np.zeros(len(classes), bool)
     for segment, labels in enumerate(classes):
@@ -141,7 +141,8 @@ def _first(
 ) -> np.ndarray:
     """The first k of the segments (s,) that have, or have not, each of the classes (r,).
 
-    has: (classes, m) bool. wanted: whether they shall have it. Returns: (r, k), -1 padded.
+    has: (classes, m) bool. wanted: select segments with the class, or without it.
+    Returns: (r, k), -1 padded.
     """
     first = np.full((len(classes), k), -1, np.int64)
     count = np.zeros(len(classes), np.int64)

@@ -1,4 +1,4 @@
-"""Pseudo-pairs: which exo segments every ego segment is trained with, and how good they are.
+"""Mining of pseudo-pairs: exo segments for every ego segment, and a report of their quality.
 
 Legend: n ego and m exo segments, k candidates, D embedding width.
 """
@@ -27,16 +27,16 @@ from slowfast.semantics.text_search import Narrations, Search, nearest_segments
 logger = logging.getLogger(__name__)
 
 MINING = ("text", "tiers", "tiers_text", "factors")
-# Below this share of passing pairs the alignment hardly trains.
+# Below this share of pairs above the threshold, the alignment loss has almost no effect.
 _FEW_PASSING = 0.2
 _BLOCK_PAIRS = 1 << 15
 
 
 @dataclass(frozen=True)
 class MiningReport:
-    """What a pair table holds. Shares are of all pairs, 0..1; None where labels were not mapped.
+    """Statistics of a pair table. Shares are of all pairs, 0..1; None if labels were not mapped.
 
-    ego_narrations, exo_narrations: distinct ones.
+    ego_narrations, exo_narrations: numbers of distinct narrations.
     exo_used: exo segments that occur in a pair.
     rows_without_pair: ego segments that are joined with any exo segment.
     passing: share of pairs whose similarity is above `threshold`.
@@ -74,7 +74,7 @@ class MiningReport:
             f"above SUML.ALIGN.THRESHOLD {self.threshold:g}",
         ]
         if self.tier_pairs is None:
-            return [*lines, "agreement of labels: not known, no class tables were found"]
+            return [*lines, "label agreement: unknown, no class tables were found"]
         tiers = ", ".join(f"{name} {count}" for name, count in self.tier_pairs.items())
         return [
             *lines,
@@ -99,18 +99,18 @@ def mine_pairs(
 ) -> PairTable:
     """The pair table of two lists of segments.
 
-    text: the k exo segments of the most similar narrations.
+    text: the k exo segments with the most similar narrations.
     tiers: the first k exo segments of the best label tier (the published rule).
-    tiers_text: the best label tier's k exo segments of the most similar narrations; of all exo
-        segments where no label agrees.
-    factors: the k exo segments of the most similar narrations of those with the ego segment's verb,
-        and as many of those with its noun.
+    tiers_text: the k exo segments with the most similar narrations in the best label tier; among
+        all exo segments if no label agrees.
+    factors: the k exo segments with the most similar narrations among those with the ego segment's
+        verb, and another k among those with its noun.
 
     ego_text, exo_text: the embeddings of their narrations.
-    settings: `mining` (text, tiers, tiers_text), `top_k`, and what else the table shall remember.
+    settings: `mining` (text, tiers, tiers_text), `top_k`, and other values to store in the table.
     exo_labels: the exo labels as ego classes; the tiers need them.
-    device: where narrations are compared; None: a GPU if there is one.
-    search: what finds the nearest of all exo narrations; None: exactly.
+    device: device for comparing narrations; None: a GPU if available.
+    search: search over all exo narrations; None: exact search.
     """
     k = int(settings["top_k"])
     mining = settings["mining"]
@@ -167,8 +167,10 @@ def factor_pairs(
     exo_text: Narrations,
     k: int,
 ) -> np.ndarray:
-    """Per ego segment (n,) the nearest exo segments with its verb, then those with its noun:
-    (n, 2k) int64, either half -1 padded."""
+    """Per ego segment the k nearest exo segments with its verb, then the k with its noun.
+
+    Returns: (n, 2k) int64, each half padded with -1.
+    """
     halves = []
     for classes, has in ((verbs, exo_labels.has_verb), (nouns, exo_labels.has_noun)):
         indices = np.full((len(classes), k), -1, np.int64)
@@ -183,8 +185,8 @@ def factor_pairs(
 def _nearest_of(
     members: np.ndarray, ego_text: Narrations, exo_text: Narrations, k: int
 ) -> np.ndarray:
-    """The nearest to each ego segment of some exo segments `members`: (n, k), -1 padded."""
-    # Thousands of small searches: moving each to a GPU would cost more than it.
+    """The `members` (exo segments) nearest to each ego segment: (n, k), -1 padded."""
+    # On the CPU: for thousands of small searches, the transfer to a GPU costs more than it saves.
     near = nearest_segments(ego_text, exo_text.select(members), k, torch.device("cpu"))
     return np.where(near >= 0, members[near], -1)
 
@@ -224,7 +226,7 @@ def make_table(
 def report(
     table: PairTable, ego_text: Narrations, exo_text: Narrations, threshold: float, labelled: bool
 ) -> MiningReport:
-    """What the table holds; logs a warning where few pairs pass.
+    """Summarize the table; logs a warning if few pairs pass the threshold.
 
     labelled: the table's tiers come from labels.
     """
@@ -254,8 +256,8 @@ def report(
     )
     if result.passing < _FEW_PASSING:
         logger.warning(
-            "only %s of the pairs are above SUML.ALIGN.THRESHOLD %g: most are not aligned. The "
-            "threshold means another thing for every encoder; lower it or take another encoder",
+            "only %s of the pairs are above SUML.ALIGN.THRESHOLD %g, so most are not aligned. The "
+            "right threshold depends on the encoder; lower it or use another encoder",
             _percent(result.passing),
             threshold,
         )
@@ -263,7 +265,7 @@ def report(
 
 
 def _similarity(ego_text: Narrations, exo_text: Narrations, indices: np.ndarray) -> np.ndarray:
-    """Cosines (n, k) float32 of the pairs, 0 where there is none."""
+    """Cosines (n, k) float32 of the pairs, 0 for padding."""
     similarity = np.zeros(indices.shape, np.float32)
     rows, columns = np.nonzero(indices >= 0)
     for start in range(0, len(rows), _BLOCK_PAIRS):

@@ -1,9 +1,9 @@
-"""Reads the published pseudo-pair files: a JSON file and, beside it, a text file.
+"""Reader of the published pseudo-pair files: a JSON file and an optional text file.
 
 JSON: `{"<ego row>": {"same": [c, ...], "sub": [...], "sub_verb": [...], "sub_noun": [...]}}`; a
-candidate c is `{"<entry>": [verbs, nouns, image paths, narration]}`. Entries number a list in which
-every exo segment stands three times; the image paths are the author's, absolute, of a clip centred
-on the segment's first frame.
+candidate c is `{"<entry>": [verbs, nouns, image paths, narration]}`. An entry is a position in a
+list that contains every exo segment three times. The image paths are the author's absolute paths
+of a clip centred on the segment's first frame.
 
 Text: one line `row,tier code,...` per ego row; the third field from the end is the number of the
 candidate within its tier. Code 0: none.
@@ -25,10 +25,10 @@ from slowfast.datasets.types import ImageListAnnotations
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import InputPath, local_path
 
-# Names of the tiers in the file, in the order in which they are looked through.
+# Names of the tiers in the file, in search order.
 _TIERS = {"same": Tier.SAME, "sub": Tier.SUBSET, "sub_verb": Tier.VERB, "sub_noun": Tier.NOUN}
 _TIER_NAMES = {tier: name for name, tier in _TIERS.items()}
-# Times that every segment stands in the author's list.
+# Number of times that the author's list contains every segment.
 _REPEATS = 3
 _READ_CHARACTERS = 1 << 20
 _DECODER = json.JSONDecoder()
@@ -41,8 +41,8 @@ def import_pairs(
 ) -> np.ndarray:
     """Exo segments per ego segment: (num_ego, k) int64, -1 padded; every one once.
 
-    The candidates of a row are those of its first tier that is not empty; with the text file,
-    the one that it names. Rows without any get none.
+    The candidates of a row are those of its first non-empty tier or, with the text file, the one
+    that it names. Rows without any are all padding.
 
     Raises: UserError for a malformed file, or one that belongs to other data.
     """
@@ -52,12 +52,12 @@ def import_pairs(
     rows: list[list[int]] = [[] for _ in range(num_ego)]
     for key, tiers in read_members(path):
         if not key.isdecimal() or not isinstance(tiers, dict):
-            raise UserError(f"{path}: {key!r} is no row of a pair file; {_REMEDY}")
+            raise UserError(f"{path}: {key!r} is not a row of a pair file; {_REMEDY}")
         row = int(key)
         if row >= num_ego:
             raise UserError(
                 f"{path} has a row {row}, the ego list has {num_ego} segments; set "
-                "TRAIN.TRAIN_DATA_LIST to the list that the pairs were searched for"
+                "TRAIN.TRAIN_DATA_LIST to the list that the pairs were mined for"
             )
         candidates = _candidates(tiers, row, None if chosen is None else chosen.get(row), path)
         rows[row] = list(dict.fromkeys(segments.find(one, row) for one in candidates))
@@ -74,14 +74,16 @@ def read_choices(path: Path) -> dict[int, tuple[Tier, int]]:
             row, tier = int(fields[0]), Tier(int(fields[1]))
             choices[row] = (tier, int(fields[-3]) if tier else -1)
         except (IndexError, ValueError):
-            raise UserError(f"{path}: line {number} is no line of a pair file; {_REMEDY}") from None
+            raise UserError(
+                f"{path}: line {number} is not a line of a pair file; {_REMEDY}"
+            ) from None
     return choices
 
 
 def read_members(path: Path) -> Iterator[tuple[str, Any]]:
-    """(key, value) of a JSON object in a file, one after the other: memory for one value.
+    """Stream the (key, value) pairs of a JSON object; only one value is in memory at a time.
 
-    Raises: UserError for a missing file, or one that is no JSON object.
+    Raises: UserError for a missing file, or one that is not a JSON object.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -89,11 +91,13 @@ def read_members(path: Path) -> Iterator[tuple[str, Any]]:
             while True:
                 try:
                     member, at = _next_member(text, at, opened)
-                # The text ends too early, for want of reading on or for good.
+                # The member is incomplete: read more, or fail at the end of the file.
                 except (ValueError, IndexError):
                     more = file.read(max(_READ_CHARACTERS, len(text)))
                     if not more:
-                        raise UserError(f"{path} is no whole JSON object; copy it again") from None
+                        raise UserError(
+                            f"{path} is not a complete JSON object; copy it again"
+                        ) from None
                     text, at = text[at:] + more, 0
                     continue
                 if member is None:
@@ -106,11 +110,11 @@ def read_members(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _next_member(text: str, at: int, opened: bool) -> tuple[tuple[str, Any] | None, int]:
-    """The member of an object that stands at text[at:], None at its end; and the place behind it.
+    """Parse the object member at text[at:], None at the object's end; and the position after it.
 
-    opened: the object's brace and members were read before.
+    opened: the opening brace, and possibly members, were already read.
 
-    Raises: ValueError, IndexError where the text holds no whole member.
+    Raises: ValueError, IndexError if the text holds no complete member.
     """
     at = _skip_space(text, at)
     if opened and text[at] == "}":
@@ -121,7 +125,7 @@ def _next_member(text: str, at: int, opened: bool) -> tuple[tuple[str, Any] | No
     key, at = _DECODER.raw_decode(text, at)
     at = _expect(text, _skip_space(text, at), ":")
     value, at = _DECODER.raw_decode(text, at)
-    # A number may go on behind the end of the text: only a delimiter ends it.
+    # More digits may follow the end of the text: only a delimiter ends a number.
     at = _skip_space(text, at)
     if text[at] not in ",}" or not isinstance(key, str):
         raise ValueError(text[at])
@@ -129,7 +133,7 @@ def _next_member(text: str, at: int, opened: bool) -> tuple[tuple[str, Any] | No
 
 
 def _expect(text: str, at: int, mark: str) -> int:
-    """The next place behind a mark and space. Raises: ValueError, IndexError without the mark."""
+    """The position after a mark and spaces. Raises: ValueError, IndexError without the mark."""
     if text[at] != mark:
         raise ValueError(text[at])
     return _skip_space(text, at + 1)
@@ -143,7 +147,7 @@ def _skip_space(text: str, at: int) -> int:
 def _candidates(
     tiers: Mapping[str, Any], row: int, choice: tuple[Tier, int] | None, path: Path
 ) -> Sequence[Any]:
-    """The candidates of a row that training may draw."""
+    """The candidates of a row that training can draw."""
     if choice is None:
         return next((tiers[name] for name in _TIERS if tiers.get(name)), [])
     tier, number = choice
@@ -153,13 +157,13 @@ def _candidates(
     if not 0 <= number < len(listed):
         raise UserError(
             f"{path}: row {row} has {len(listed)} candidates in its tier {_TIER_NAMES[tier]}, the "
-            f"text file names number {number}; take both files of one search"
+            f"text file names number {number}; take both files from one release"
         )
     return [listed[number]]
 
 
 class _SegmentFinder:
-    """Finds the exo segment that a candidate means."""
+    """Look-up of the exo segment that a candidate refers to."""
 
     def __init__(self, exo: ImageListAnnotations, path: Path) -> None:
         self._exo = exo
@@ -179,8 +183,8 @@ class _SegmentFinder:
     def find(self, candidate: Any, row: int) -> int:
         """The segment whose first frame is the middle of the candidate's clip.
 
-        Several segments may begin with one frame, and clips may be centred otherwise: the
-        candidate's number decides, as far as its images agree.
+        If several segments begin with that frame, or the clip is centred elsewhere, the
+        candidate's number decides among the segments that agree with its images.
         """
         try:
             ((entry, (_, _, images, _)),) = candidate.items()
@@ -199,12 +203,12 @@ class _SegmentFinder:
             return number if number in around else around[0]
         raise UserError(
             f"{self._path}: row {row} has image {images[len(images) // 2][0]}, which no exo "
-            "segment shows; set EXO.VIDEO_TYPE, EXO.VIEW and EXO.SEGMENTS_VIEW to what the pairs "
-            "were searched in"
+            "segment shows; set EXO.VIDEO_TYPE, EXO.VIEW and EXO.SEGMENTS_VIEW to the data that "
+            "the pairs were mined from"
         )
 
     def _known(self, image: str) -> str:
-        """The annotations' own path of an image, which is the end of the author's."""
+        """The path of an image in the annotations, which is the end of the author's path."""
         parts = image.replace("\\", "/").split("/")
         ends = ("/".join(parts[start:]) for start in range(len(parts)))
         return next((end for end in ends if end in self._video_of), "")

@@ -1,4 +1,4 @@
-"""The exo narrations nearest to every ego narration, exactly.
+"""Exact search for the exo narrations nearest to every ego narration.
 
 Legend: n ego and m exo segments, A and B their distinct narrations, D embedding width, k
 neighbours.
@@ -19,14 +19,14 @@ from torch import Tensor
 # Queries (A, D), keys (B, D), k -> the k keys nearest to each query (A, k) int64.
 Search = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
-# Queries x keys whose products a thread holds at once: 8 MiB, which stay in a processor cache.
+# Queries x keys per chunk of a CPU thread: 8 MiB of products, which fit in its cache.
 _CHUNK = 256, 8192
-# The same on a GPU: 512 MiB.
+# Queries x keys per chunk on a GPU: 512 MiB.
 _GPU_CHUNK = 4096, 32768
 _BLOCK_COLUMNS = 64
-# Up to so many products none is sorted out.
+# Up to this number of products, all are sorted without filtering.
 _FEW_PRODUCTS = 1024
-# Candidates that are compared in float64 at once: 6 MiB for vectors of 384.
+# Candidates per float64 block: 6 MiB for vectors of width 384.
 _EXACT_ROWS = 2048
 
 
@@ -34,8 +34,8 @@ _EXACT_ROWS = 2048
 class Narrations:
     """The narrations of n segments.
 
-    vectors: (A, D) float32, rows of norm 1: the distinct ones, each of at least one segment.
-    rows: (n,) int64, which of them each segment has.
+    vectors: (A, D) float32, rows of norm 1, of the distinct narrations; each occurs in a segment.
+    rows: (n,) int64, row of `vectors` for each segment.
     """
 
     vectors: np.ndarray
@@ -45,7 +45,7 @@ class Narrations:
         return len(self.rows)
 
     def select(self, segments: np.ndarray) -> Narrations:
-        """The narrations of some of the segments, without those that none of them has."""
+        """The narrations of some of the segments; unused narrations are dropped."""
         distinct, rows = np.unique(self.rows[segments], return_inverse=True)
         return Narrations(self.vectors[distinct], rows)
 
@@ -57,15 +57,14 @@ def nearest_segments(
     device: torch.device | None = None,
     search: Search | None = None,
 ) -> np.ndarray:
-    """The k exo segments of the most similar narrations, nearest first: (n, k) int64, -1 padded.
+    """The k exo segments with the most similar narrations, nearest first: (n, k) int64, -1 padded.
 
-    Distinct narrations are compared once. Exo segments of one narration are equally near, and
-    all of them are used: the segments of that narration are dealt out in turn to the ego segments
-    that ask for them, in the order of the lists. Narrations that are equally near come in the
-    order of `exo.vectors`.
+    Distinct narrations are compared once. Exo segments with the same narration are equally near.
+    To use all of them, they are assigned in turn to the ego segments that match the narration,
+    in the order of the lists. Equally near narrations are ordered as in `exo.vectors`.
 
-    device: where the similarities are computed; None: a GPU if there is one.
-    search: what finds the nearest narrations; None: `nearest_vectors`.
+    device: device that computes the similarities; None: a GPU if available.
+    search: search for the nearest narrations; None: `nearest_vectors`.
     """
     count = min(k, len(exo))
     indices = np.full((len(ego), k), -1, np.int64)
@@ -84,8 +83,8 @@ def nearest_vectors(
 ) -> np.ndarray:
     """The k keys (B, D) most similar to each query (A, D), unit rows: (A, min(k, B)) int64.
 
-    Found in float32, ranked in float64, ties by position: chunks, threads and device make no
-    difference.
+    Searched in float32, ranked in float64, ties by position, so the result does not depend on
+    chunks, threads or device.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     k = min(k, len(keys))
@@ -104,7 +103,7 @@ def nearest_vectors(
 
     starts = range(0, len(queries), rows)
     threads = min(torch.get_num_threads(), len(starts)) if device.type == "cpu" else 1
-    # Whole chunks per thread: threads that share one product wait for the slowest of them.
+    # Each thread computes whole chunks; threads sharing one product would wait for the slowest.
     with _threads_per_product(1):
         if threads == 1:
             for start in starts:
@@ -149,15 +148,15 @@ def _best(left: Tensor, right: Tensor, rows: Tensor, columns: Tensor, k: int) ->
 def _candidates(left: Tensor, right: Tensor, k: int, chunk: int) -> tuple[Tensor, Tensor]:
     """(row, column) of every product that can be among the k largest of its row.
 
-    left, right: (r, D) and (B, D), of which `chunk` rows are taken at once.
+    left, right: (r, D) and (B, D), processed `chunk` rows at a time.
 
-    The k-th largest of the maxima of blocks of columns is a lower bound of the k-th largest
-    product: only blocks that reach it are looked at.
+    The k-th largest of the block maxima is a lower bound of the k-th largest product, so only
+    blocks whose maximum reaches it are searched.
     """
     if len(left) * len(right) <= _FEW_PRODUCTS:
         pairs = torch.arange(len(left) * len(right), device=left.device)
         return pairs // len(right), pairs % len(right)
-    # Rounding of a float32 dot product of unit vectors, both values that are compared.
+    # Rounding error of a float32 dot product of unit vectors, for both compared values.
     slack = 4 * right.shape[1] * float(np.finfo(np.float32).eps) / 2
     block = min(max(len(right) // (4 * k), 1), _BLOCK_COLUMNS)
     bounds = left.new_full((len(left), k), -torch.inf)
@@ -191,14 +190,14 @@ def deal_out(ranked: np.ndarray, narration_of: np.ndarray, k: int) -> np.ndarray
     ranked: (n, r) distinct narrations, best first; together they have at least k segments.
     narration_of: (m,) narration of every exo segment.
 
-    Returns: (n, k) int64 exo segments; those of a better narration stand first.
+    Returns: (n, k) int64 exo segments; those of a better narration come first.
     """
     available = np.bincount(narration_of, minlength=int(ranked.max()) + 1)
-    # What every ranked narration contributes: all it has, until k are found.
+    # Each ranked narration contributes all its segments until k are found.
     through = np.minimum(np.cumsum(available[ranked], axis=1), k)
     taken = np.diff(through, axis=1, prepend=0)
     narrations = np.repeat(ranked.ravel(), taken.ravel())
-    # How often the narration was asked for before, in the order of the rows.
+    # Number of times that earlier rows used the narration.
     order = np.argsort(narrations, kind="stable")
     sorted_narrations = narrations[order]
     starts = np.searchsorted(sorted_narrations, sorted_narrations)

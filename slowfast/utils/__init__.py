@@ -1,1 +1,1 @@
-"""What every floor may use: errors, logging, seeding, distributed calls, safe unpickling."""
+"""Helpers for every layer: errors, logging, seeding, distributed calls, safe unpickling."""

@@ -1,4 +1,4 @@
-"""Runs a command's `main`: a user's mistake ends in one line and exit status 2."""
+"""Wrapper of a command's `main`: a user's mistake gives one line and exit status 2."""
 
 import os
 import sys
@@ -9,16 +9,17 @@ from collections.abc import Callable
 from slowfast.utils.errors import UserError
 from slowfast.utils.logging import log_to_file
 
-# A mistake that all processes see is told by the first one, whose end makes the launcher stop the
-# others; one that a single process sees is told by that one, this much later.
+# Delay in seconds before a local rank other than 0 reports a mistake. If all ranks make it, rank 0
+# reports it first and the launcher stops the others, so it is printed once. If only one rank makes
+# it, its report is just late.
 OTHERS_WAIT_SEC = 3.0
 
 
 def run_command(main: Callable[[], int | None]) -> None:
     """Call `main` and exit with its status, 0 for None.
 
-    A UserError is one line and status 2, an interruption from the keyboard status 130. What ends
-    the command stands in the log too, if there is one.
+    A UserError prints one line and gives status 2; a keyboard interrupt gives status 130. The
+    error is also written to the log, if there is one.
     """
     try:
         status = main()

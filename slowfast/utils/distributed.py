@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import Store
 
-# Of all groups: torch gives every further group its own default instead.
+# Timeout of every group. torch would give further groups its own default.
 _timeout: datetime.timedelta | None = None
 
 
@@ -23,9 +23,9 @@ def join_group(
     timeout: datetime.timedelta,
     device: torch.device,
 ) -> None:
-    """Make this process one of the group: nccl for CUDA devices, else gloo.
+    """Join the process group: nccl for CUDA devices, else gloo.
 
-    timeout: of every collective call. Raises: RuntimeError where the group cannot be made.
+    timeout: limit of every collective call. Raises: RuntimeError if the group cannot be created.
     """
     global _timeout
     on_cuda = device.type == "cuda"
@@ -34,7 +34,7 @@ def join_group(
         store=store,
         rank=rank,
         world_size=world_size,
-        # nccl ends the process without a word on who is missing: gloo, which tells, comes first.
+        # nccl ends the process without naming the missing ranks; gloo names them, so it goes first.
         timeout=2 * timeout if on_cuda else timeout,
         device_id=device if on_cuda else None,
     )
@@ -42,17 +42,17 @@ def join_group(
 
 
 def data_parallel(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model with gradients that are means over ranks; the model itself in one process.
+    """Wrap the model so that gradients are averaged over ranks; unchanged in one process.
 
-    Batch-norm statistics stay each rank's own: rank 0's are saved, and `broadcast_buffers` hands
-    them out where they are used.
+    Batch-norm statistics are not synchronised: checkpoints store those of rank 0, and
+    `broadcast_buffers` copies them to all ranks before they are used.
     """
     if world_size() == 1:
         return model
     wrapped = nn.parallel.DistributedDataParallel(
         model, device_ids=[device.index] if device.type == "cuda" else None
     )
-    # Not as an argument, which newer versions warn of.
+    # Set after construction, because newer versions warn about the argument.
     wrapped.broadcast_buffers = False
     return wrapped
 
@@ -66,7 +66,7 @@ def world_size() -> int:
 
 
 def machine_count() -> int:
-    """Machines of the run, as far as the launcher tells how many processes each one has."""
+    """Number of machines of the run, if the launcher says how many processes each one has."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "0")) or world_size()
     return max(world_size() // here, 1)
 
@@ -92,7 +92,7 @@ def gather_objects(value: Any) -> list[Any]:
 def gather_to_main(value: Any) -> list[Any]:
     """`value` of every rank, in rank order, on rank 0; an empty list elsewhere.
 
-    Goes from host to host, as a rank's part may be too large for the memory of its device.
+    Sent between hosts (gloo), because a rank's part may not fit in the memory of its device.
     """
     if world_size() == 1:
         return [value]
@@ -119,7 +119,7 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
 
 
 def all_reduce_and(flag: Tensor) -> Tensor:
-    """Which entries of `flag`, bool of any shape on the device, are true on every rank."""
+    """Logical AND over ranks of `flag`, bool of any shape on the device."""
     everywhere = flag.to(torch.int32)
     if world_size() > 1:
         dist.all_reduce(everywhere, op=dist.ReduceOp.MIN)
@@ -127,9 +127,9 @@ def all_reduce_and(flag: Tensor) -> Tensor:
 
 
 def begin_host_max(value: int) -> Callable[[], int]:
-    """Start to find the largest `value` of all ranks; the result waits for it.
+    """Start computing the largest `value` over ranks; the returned function waits for it.
 
-    Goes from host to host (gloo), not through the devices, and beside their work.
+    Sent between hosts (gloo), so it runs concurrently with the work of the devices.
     """
     if world_size() == 1:
         return lambda: value
@@ -147,7 +147,7 @@ _host_groups: dict[Any, Any] = {}
 
 
 def _host_group() -> Any:
-    """A gloo group of all ranks, made when it is first needed: by all ranks at once."""
+    """A gloo group of all ranks, created on first use, which must happen on all ranks together."""
     world = dist.group.WORLD
     if world not in _host_groups:
         _host_groups.clear()
@@ -156,7 +156,7 @@ def _host_group() -> Any:
 
 
 def broadcast_buffers(model: nn.Module) -> None:
-    """Give every rank the buffers (batch-norm statistics) of rank 0, which are what is saved."""
+    """Give every rank the buffers (batch-norm statistics) of rank 0, as checkpoints store those."""
     if world_size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
@@ -170,7 +170,7 @@ def _gathered(block: Tensor) -> Tensor:
 
 
 class _AllGather(torch.autograd.Function):
-    """Concatenates equal-sized blocks; the gradient of a block is summed over the ranks."""
+    """Concatenation of equal-sized blocks; the gradient of a block is summed over the ranks."""
 
     @staticmethod
     def forward(ctx: Any, block: Tensor) -> Tensor:
@@ -188,8 +188,8 @@ class _AllGather(torch.autograd.Function):
 def all_gather(block: Tensor) -> Tensor:
     """The blocks (n, ...) of all ranks as (world * n, ...), with gradients.
 
-    The gradient that reaches a block is the sum of what all ranks send back to it. Every rank
-    must bring a block of the same shape.
+    The gradient of a block is the sum of its gradients from all ranks. Blocks must have the same
+    shape on every rank.
     """
     if world_size() == 1:
         return block

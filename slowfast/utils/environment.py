@@ -1,7 +1,7 @@
 """Report of versions, hardware and limits for a bug report (`tools/run_net.py --env`).
 
-This module imports only the standard library, and a fact that cannot be read is reported with the
-reason, so that the report also works when a package is missing or broken.
+This module imports only the standard library at the top, and a fact that cannot be read is reported
+with the reason. The report therefore works even if a package is missing or broken.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _packages(extra: bool = False) -> str:
 
 
 def _opencv() -> str:
-    """The JPEG library that OpenCV was built with: decoded pixels depend on it."""
+    """The JPEG library that OpenCV was built with; decoded pixels depend on it."""
     cv2 = import_module("cv2")
     jpeg = re.search(r"\bJPEG: +(.+)", cv2.getBuildInformation())
     return f"{cv2.__version__}, JPEG {jpeg[1] if jpeg else 'not supported'}"
@@ -142,7 +142,7 @@ def _simplejpeg() -> str:
 
 
 def _av() -> str:
-    """PyAV with its FFmpeg: codecs and seeking depend on it."""
+    """Versions of PyAV and its FFmpeg; codecs and seeking depend on them."""
     av = import_module("av")
     codec = ".".join(map(str, av.library_versions["libavcodec"]))
     return f"{av.__version__}, FFmpeg {getattr(av, 'ffmpeg_version_info', '')} libavcodec {codec}"
@@ -166,7 +166,7 @@ _FACTS: dict[str, Callable[[], str]] = {
     PROJECT: _project,
     "Python": platform.python_version,
     "OS": _system,
-    # Before the packages: importing cv2 changes LD_LIBRARY_PATH.
+    # Must come before the packages, because importing cv2 changes LD_LIBRARY_PATH.
     "variables": _variables,
     "torch": _torch,
     "GPUs visible to torch": _visible_gpus,

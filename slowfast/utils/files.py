@@ -1,4 +1,4 @@
-"""Writes files whole or not at all."""
+"""Atomic writes of files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-# What reading a damaged .npz file, or one of another program, may raise.
+# Errors of reading a damaged .npz file, or one of another program.
 UNREADABLE_ARRAYS = (
     AttributeError,
     EOFError,
@@ -25,9 +25,10 @@ UNREADABLE_ARRAYS = (
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a file beside `path`, then give it its name: whole, or not there.
+    """Let `write` fill a temporary file next to `path`, then rename it to `path`.
 
-    File and name outlast a power cut. Raises: OSError where the folder cannot be written.
+    A reader sees the complete file or none. The file and its name survive a power failure.
+    Raises: OSError if the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -43,7 +44,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names of the files in `folder` outlast a power cut."""
+    """Sync `folder` to disk, so that the names of its files survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -52,12 +53,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
+    """Write UTF-8 text atomically."""
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def write_json(path: Path | str, content: Mapping[str, Any]) -> Path:
-    """Write `content` as indented JSON; what is not a number becomes null."""
+    """Write `content` as indented JSON; NaN and infinities become null."""
     path = Path(path)
     write_text(path, json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
     return path

@@ -14,7 +14,7 @@ _FORMAT = "[%(asctime)s %(levelname)s %(name)s] %(message)s"
 
 
 class _Terminal(logging.Handler):
-    """Writes to what sys.stderr is at the moment, which a progress line may have replaced."""
+    """Handler that writes to the current sys.stderr, which a progress line may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(self.format(record) + "\n")
@@ -24,7 +24,7 @@ class _Terminal(logging.Handler):
 def setup_logging(output_dir: Path | None = None, *, quiet: bool = False) -> None:
     """Send the package's log to stderr and, with `output_dir`, to `output_dir/log.txt`.
 
-    quiet: warnings only on the terminal and no file; what ranks other than 0 ask for.
+    quiet: only warnings on the terminal, and no file; for ranks other than 0.
     """
     root = logging.getLogger("slowfast")
     root.setLevel(logging.INFO)
@@ -44,7 +44,7 @@ def setup_logging(output_dir: Path | None = None, *, quiet: bool = False) -> Non
 
 
 def log_to_file(text: str) -> None:
-    """An error into log.txt alone, for what the terminal is told in another way."""
+    """Log an error to log.txt only, because the terminal shows it separately."""
     root = logging.getLogger("slowfast")
     record = root.makeRecord(root.name, logging.ERROR, "", 0, text, (), None)
     for handler in root.handlers:

@@ -35,10 +35,10 @@ InputPath = str | Path
 
 CACHE_VARIABLE = "SUML_CACHE"
 _DEFAULT_CACHE = "~/.cache/suml"
-# Longest silence of a server, while connecting and while sending.
+# Longest silence of a server in seconds, while connecting and while sending.
 _TIMEOUT_SEC = 60.0
 _CHUNK_BYTES = 1 << 20
-# Characters that a URL may hold as they are, the mark of escaped ones among them.
+# Characters that are left as they are in a URL, including the % of escaped ones.
 _LEGAL = "%/:=&?~#+!$,;'@()*[]"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+://[^/?#]*)([^?#]*)(.*)", re.DOTALL)
 _FOLDED_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]")
@@ -46,7 +46,7 @@ _NAME_LENGTH = 120
 
 
 class _AbsentError(UserError):
-    """The server answers, but does not have the file."""
+    """The server answered, but does not have the file."""
 
 
 def is_remote(path: InputPath) -> bool:
@@ -88,9 +88,9 @@ def parent(path: InputPath) -> InputPath:
 def local_path(path: InputPath, key: str) -> Path:
     """The file to open: an ordinary path as it is, a URL's copy in the cache, downloaded once.
 
-    key: what names the input (a config key, an option), for the error.
+    key: config key or option that names the input, for the error.
 
-    Raises: UserError where the download fails; no part of it is left under the copy's name.
+    Raises: UserError if the download fails; a partial download never gets the copy's name.
     """
     if not is_remote(path):
         return Path(path)
@@ -105,7 +105,7 @@ def local_path(path: InputPath, key: str) -> Path:
 def optional_path(path: InputPath, key: str) -> Path | None:
     """`local_path` of an input that need not exist; None without it.
 
-    A URL counts as missing only where the server says so (HTTP 404 or 410).
+    A URL counts as missing only if the server says so (HTTP 404 or 410).
     """
     try:
         found = local_path(path, key)
@@ -115,7 +115,7 @@ def optional_path(path: InputPath, key: str) -> Path | None:
 
 
 def cached_file(url: str) -> Path:
-    """Where the copy of a URL is kept: a folder per URL, a file of the same name and suffix."""
+    """Path of the copy of a URL: one folder per URL, and the file name and suffix of the URL."""
     folder = Path(os.environ.get(CACHE_VARIABLE) or _DEFAULT_CACHE).expanduser()
     name = unquote(_parts(url)[1]).rpartition("/")[2]
     readable = re.sub(r"[^\w.+=-]+", "_", name)[-_NAME_LENGTH:].lstrip(".")
@@ -123,7 +123,7 @@ def cached_file(url: str) -> Path:
 
 
 def _parts(url: str) -> tuple[str, str, str]:
-    """Scheme with host, path, and query; of any text with a scheme, which urlsplit refuses."""
+    """Split into scheme with host, path, and query; accepts URLs that urlsplit refuses."""
     match = _URL.fullmatch(url)
     if match is None:
         raise ValueError(f"{url} is not a URL")
@@ -140,7 +140,7 @@ def path_manager() -> PathManager:
 
 
 class CachedFiles(PathHandler):
-    """Remote files that are downloaded once, by one process, and are complete or absent."""
+    """Downloads of remote files: once, by one process, and complete or absent."""
 
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
         copy = cached_file(path)
@@ -158,22 +158,22 @@ class CachedFiles(PathHandler):
         return str(copy)
 
     def _download(self, url: str, file: IO[bytes]) -> None:
-        """Write the content. Raises: FileNotFoundError where the server has no such file."""
+        """Write the content. Raises: FileNotFoundError if the server has no such file."""
         raise NotImplementedError
 
 
 class HttpFiles(CachedFiles):
-    """http:// and https://.
+    """Handler of http:// and https://.
 
-    iopath's HTTPURLHandler ignores host and query when it names a copy, waits for a silent server
-    indefinitely, and draws its progress bar into log files; hence this one.
+    It replaces iopath's HTTPURLHandler, which ignores host and query when it names a copy, waits
+    for a silent server indefinitely, and draws its progress bar into log files.
     """
 
     def _get_supported_prefixes(self) -> list[str]:
         return ["http://", "https://"]
 
     def _download(self, url: str, file: IO[bytes]) -> None:
-        # Not at the top: it imports torch, which a config or a list does not need.
+        # Imported here because it imports torch, which reading a config or a list does not need.
         from slowfast.utils.progress import download_line
 
         request = Request(quote(url, safe=_LEGAL), headers={"User-Agent": "suml-slowfast"})
@@ -185,7 +185,7 @@ class HttpFiles(CachedFiles):
             raise kind(f"HTTP {error.code} {error.reason}") from None
         with response:
             if response.headers.get_content_type() == "text/html":
-                raise OSError("the server sends a web page; on GitHub, take the link `Raw`")
+                raise OSError("the server sent a web page; on GitHub, use the `Raw` link")
             length = response.headers.get("Content-Length")
             total, received = int(length) if length else None, 0
             with download_line(cached_file(url).name, total) as line:
@@ -199,9 +199,10 @@ class HttpFiles(CachedFiles):
 
 
 class S3Files(CachedFiles):
-    """s3://BUCKET/KEY, with the credentials that boto3 finds.
+    """Handler of s3://BUCKET/KEY, with the credentials that boto3 finds.
 
-    iopath's S3PathHandler ignores the bucket when it names a copy, and asserts that a file exists.
+    It replaces iopath's S3PathHandler, which ignores the bucket when it names a copy, and asserts
+    that a file exists.
     """
 
     def _get_supported_prefixes(self) -> list[str]:
@@ -242,7 +243,7 @@ def _fetched(url: str, key: str) -> Path:
         ) from error
     if copy == url:  # no handler knows it, so iopath takes it for a local path
         raise UserError(
-            f"{url} is not an address that can be read; set {key} to a local path, or to a URL of "
-            "http://, https:// or s3://"
+            f"{url} is not a supported address; set {key} to a local path, or to a URL that starts "
+            "with http://, https:// or s3://"
         )
     return Path(copy)

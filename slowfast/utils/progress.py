@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class ProgressLine:
-    """Progress of a loop; shows nothing unless a subclass does."""
+    """Progress of a loop; this base class shows nothing."""
 
     def advance(self, steps: int = 1, text: str = "") -> None:
         """Count finished steps; `text` stays at the end of the line until it is replaced."""
@@ -71,7 +71,7 @@ def progress_line(
 def download_line(title: str, total: int | None) -> Iterator[ProgressLine]:
     """Show `title  ███  12.5/98.0 MB  3.1 MB/s` on the terminal; `advance` counts bytes.
 
-    Not on rank 0 alone, as any process may be the one that downloads. total: None if unknown.
+    Shown on every rank, because any process may be the one that downloads. total: None if unknown.
     """
     if not sys.stderr.isatty():
         yield ProgressLine()
@@ -83,7 +83,7 @@ def download_line(title: str, total: int | None) -> Iterator[ProgressLine]:
 
 
 class Bar(NamedTuple):
-    """State of one task. share: part of it that is done, 0 to 1."""
+    """State of one task. share: completed fraction, 0 to 1."""
 
     title: str
     share: float
@@ -91,7 +91,7 @@ class Bar(NamedTuple):
 
 
 class Display:
-    """Messages that stay, above bars that show the current state; messages alone go to the log."""
+    """Permanent messages above bars of the current state; only the messages go to the log."""
 
     def say(self, text: str) -> None:
         logger.info("%s", text)

@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Entries by name, in the order of their registration.
+    """Table of entries by name, in registration order.
 
     what: the kind of entry, for errors ("model"). key: the config key that names one.
-    package: modules in it register the entries when they are imported, which the first look-up
-        does; None: whoever registers has been imported by then.
+    package: its modules register the entries; the first look-up imports them. None: the entries
+        are registered by modules that are already imported.
     """
 
     def __init__(self, what: str, key: str, package: str | None = None) -> None:
@@ -28,7 +28,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
 
     def add(self, name: str, entry: T) -> None:
-        """Raises: ValueError where the name is taken."""
+        """Register an entry. Raises: ValueError if the name is taken."""
         if name in self._entries:
             raise ValueError(f"two {self._what} entries are called {name}; rename one of them")
         self._entries[name] = entry

@@ -101,7 +101,7 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
         (
             ["DATA.TRAIN_CROP_SIZE", "280"],
             "DATA.TRAIN_JITTER_SCALES [256, 320] begins below DATA.TRAIN_CROP_SIZE 280, which"
-            " cannot be cut from it; raise the one to 280 or lower the other to 256",
+            " cannot be cut from it; raise the scale to 280 or lower the crop to 256",
         ),
         (
             ["DATA.MEAN", "[0.5]"],
@@ -149,7 +149,7 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
         (
             ["RESNET.WIDTH_PER_GROUP", "12"],
             "RESNET.WIDTH_PER_GROUP 12 is not a multiple of SLOWFAST.BETA_INV 8, so the fast"
-            " pathway has no whole width; set the width to 16",
+            " pathway has a fractional width; set it to 16",
         ),
         (
             ["SLOWFAST.FUSION_KERNEL_SZ", "4"],
@@ -207,22 +207,22 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
         ),
         (
             ["SUML.QUEUE.SIZE", "64", "SUML.ALIGN.KIND", "soft"],
-            "SUML.QUEUE.SIZE 64 holds negatives of SUML.ALIGN.KIND dcl and dcl_weighted; it is"
-            " soft, of SUML.WEIGHTS.ALIGN 0.02: set the size 0, or one of these kinds and a"
-            " weight above 0",
+            "SUML.QUEUE.SIZE is 64, but SUML.ALIGN.KIND soft with SUML.WEIGHTS.ALIGN 0.02 does not"
+            " use the queue; set SUML.QUEUE.SIZE 0, or set SUML.ALIGN.KIND to dcl or dcl_weighted"
+            " and SUML.WEIGHTS.ALIGN above 0",
         ),
         (
             ["SUML.ALIGN.KIND", "factorised"],
-            "SUML.ALIGN.KIND factorised needs partners by verb and by noun, SUML.PAIRS.MINING is"
-            " text; set it to factors, and SUML.PAIRS.FILE to a table of its own",
+            "SUML.ALIGN.KIND factorised needs partners by verb and by noun, but SUML.PAIRS.MINING"
+            " is text; set it to factors, and SUML.PAIRS.FILE to a new file",
         ),
         (
             [
                 *("SUML.EXO_STREAM", "True", "SUML.ALIGN.KIND", "factorised"),
                 *("SUML.PAIRS.MINING", "factors"),
             ],
-            "SUML.EXO_STREAM True and SUML.ALIGN.KIND factorised both ask for a second exo clip;"
-            " set the one False or the other dcl",
+            "SUML.EXO_STREAM True and SUML.ALIGN.KIND factorised both need the second exo clip;"
+            " set SUML.EXO_STREAM False or SUML.ALIGN.KIND dcl",
         ),
         (
             [

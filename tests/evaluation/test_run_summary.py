@@ -61,7 +61,7 @@ def test_markdown_and_latex_hold_the_same_cells(tmp_path: Path) -> None:
 def test_keys_of_every_section_can_be_chosen(tmp_path: Path) -> None:
     (row,) = _rows([_run(tmp_path, "a", 60)], ["verb_calibration_error"])
     assert float(row["value"]) == 3.0
-    with pytest.raises(UserError, match=r"no run has verb_top3; there are .*noun_top1"):
+    with pytest.raises(UserError, match=r"no run has verb_top3; choose from .*noun_top1"):
         _rows([tmp_path / "a"], ["verb_top3"])
 
 

@@ -159,12 +159,12 @@ def _score_not_finite(content: dict) -> None:
         (_without_version, "expected the keys"),
         (_other_challenge, "action_detection"),
         (_level_as_text, "sls_pt '2'"),
-        (_with_actions, "nothing else"),
+        (_with_actions, "exactly the keys verb and noun"),
         (_one_class_less, "keys 0 to 299"),
         (_segment_missing, "1 segments of the list are missing"),
-        (_segment_unknown, "1 are not in it"),
-        (_score_as_text, "no finite number"),
-        (_score_not_finite, "no finite number"),
+        (_segment_unknown, "1 are not in the list"),
+        (_score_as_text, "not a finite number"),
+        (_score_not_finite, "not a finite number"),
     ],
 )
 def test_a_broken_rule_is_named(
@@ -181,7 +181,7 @@ def test_a_broken_rule_is_named(
 def test_a_segment_that_stands_twice_is_refused(submission: Path, tmp_path: Path) -> None:
     text = json.dumps(_content(submission))
     doubled = text.replace(f'"{IDS[1]}"', f'"{IDS[0]}"')
-    with pytest.raises(UserError, match=f"{IDS[0]} stands in it twice"):
+    with pytest.raises(UserError, match=f"{IDS[0]} occurs twice"):
         check_submission(_zip(tmp_path / "twice.zip", doubled), IDS)
 
 
@@ -189,7 +189,7 @@ def test_other_containers_are_refused(submission: Path, tmp_path: Path) -> None:
     text = json.dumps(_content(submission))
     (tmp_path / "plain.zip").write_text(text)
     for path, message in (
-        (_zip(tmp_path / "name.zip", text, member="results.json"), "one member"),
+        (_zip(tmp_path / "name.zip", text, member="results.json"), "expected only test.json"),
         (_zip(tmp_path / "stored.zip", text, kind=zipfile.ZIP_STORED), "not deflated"),
         (_zip(tmp_path / "text.zip", text[:-5]), "not a readable"),
         (tmp_path / "plain.zip", "not a readable"),

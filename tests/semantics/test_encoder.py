@@ -177,7 +177,7 @@ def test_another_process_writes_the_same_texts_first(tmp_path: Path) -> None:
 
 
 def test_another_width_is_refused_and_writes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gives vectors of width 16.*set SUML.EMBED_DIM 16"):
+    with pytest.raises(UserError, match=r"returns vectors of width 16.*set SUML.EMBED_DIM 16"):
         fill(tmp_path, ["a"], make_fake, width=384)
     with sqlite3.connect(cache_path(tmp_path, "fake")) as connection:
         assert connection.execute("SELECT count(*) FROM embeddings").fetchone() == (0,)
@@ -185,7 +185,7 @@ def test_another_width_is_refused_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot be made: .*; set SUML.CACHE_DIR"):
+    with pytest.raises(UserError, match=r"cannot be created: .*; set SUML.CACHE_DIR"):
         fill(tmp_path / "file" / "cache", ["a"], make_fake)
 
 

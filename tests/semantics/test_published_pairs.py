@@ -101,8 +101,8 @@ def test_a_clip_inside_its_segment(tmp_path: Path, exo: ImageListAnnotations) ->
     ("content", "message"),
     [
         ({"7": row(same=[candidate(0)])}, r"has a row 7, the ego list has 2 segments"),
-        ({"x": row()}, r"'x' is no row of a pair file"),
-        ({"0": [1]}, r"'0' is no row of a pair file"),
+        ({"x": row()}, r"'x' is not a row of a pair file"),
+        ({"0": [1]}, r"'0' is not a row of a pair file"),
         ({"0": row(same=[{"0": [[0], [0], []]}])}, r"row 0 has a candidate that is not"),
         ({"0": row(same=[{"zero": [[0], [0], [["a"]], ""]}])}, r"row 0 has a candidate that is"),
         ({"0": row(same=["text"])}, r"row 0 has a candidate that is not"),
@@ -126,7 +126,7 @@ def test_a_text_file_of_another_search(tmp_path: Path, exo: ImageListAnnotations
     with pytest.raises(UserError, match=r"row 0 has 1 candidates in its tier same.*number 5"):
         import_pairs(write(tmp_path / "p.json", content), 1, exo, text)
     text.write_text("0,9,5,0,0\n")
-    with pytest.raises(UserError, match=r"p.txt: line 1 is no line of a pair file"):
+    with pytest.raises(UserError, match=r"p.txt: line 1 is not a line of a pair file"):
         read_choices(text)
     with pytest.raises(UserError, match=r"none.txt cannot be read: No such file"):
         read_choices(tmp_path / "none.txt")
@@ -153,7 +153,7 @@ def test_members_one_by_one(
 def test_text_that_is_no_object(tmp_path: Path, text: str) -> None:
     path = tmp_path / "p.json"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"p.json is no whole JSON object; copy it again"):
+    with pytest.raises(UserError, match=r"p.json is not a complete JSON object; copy it again"):
         list(read_members(path))
 
 

@@ -240,7 +240,7 @@ def _silent(handler: BaseHTTPRequestHandler) -> None:
         (_refused, "HTTP 403 Forbidden"),
         (_closed_early, "the connection closed after 1000 of 256000 bytes"),
         (_chunks_without_end, "IncompleteRead"),
-        (_web_page, "the server sends a web page"),
+        (_web_page, "the server sent a web page"),
         (_silent, "timed out"),
     ],
 )

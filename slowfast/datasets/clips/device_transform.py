@@ -1,7 +1,7 @@
-"""From uint8 frames to what the model takes: one batched step, the same code on CPU and GPU.
+"""From uint8 frames to model input: one batched step, the same code on CPU and GPU.
 
 Legend: N clips, T frames of the fast pathway, A = T // alpha frames of the slow one, H W pixels,
-S crop side, C = S + 1 side of the windows that crops are resized from.
+S crop side, C = S + 1 side of the windows from which crops are resized.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from slowfast.datasets.types import ClipBatch
 
 
 class DeviceTransform:
-    """Normalises frames, orders their channels and gathers the slow pathway.
+    """Transform that normalises frames, orders their channels and gathers the slow pathway.
 
     mean, std: of pixels in 0..1, per channel, in the order of the channels at the model.
     channel_order: of the channels at the model, bgr or rgb.
@@ -37,7 +37,7 @@ class DeviceTransform:
         self.channels = (0, 1, 2) if channel_order == "bgr" else (2, 1, 0)
 
     def clips(self, batch: ClipBatch) -> list[Tensor]:
-        """The batch's frames as the model takes them, resized where the worker left that."""
+        """The batch's frames as model input; resizes them if the worker did not."""
         return self(batch.frames, batch.lighting, batch.resize, batch.crop_size)
 
     def __call__(
@@ -72,7 +72,7 @@ class DeviceTransform:
         return [fast.index_select(2, self._slow_indices(length, fast.device)), fast]
 
     def _slow_indices(self, length: int, device: torch.device) -> Tensor:
-        """Made once per device: a copy from the host would wait for the device."""
+        """Created once per device, because a copy from the host would wait for the device."""
         key = (length, device)
         if key not in self._indices:
             self._indices[key] = torch.from_numpy(slow_indices(length, self.alpha)).to(device)
@@ -80,7 +80,7 @@ class DeviceTransform:
 
 
 class _Axis(NamedTuple):
-    """Which two pixels of a window each pixel of a crop lies between, along one axis.
+    """Neighbouring window pixels and weights for each crop pixel, along one axis.
 
     low, high: (N, S) int64. weight: (N, S) float32, of `high`.
     """
@@ -90,14 +90,15 @@ class _Axis(NamedTuple):
     weight: Tensor
 
     def mirrored(self, clips: Tensor) -> _Axis:
-        """The axis read backwards in the clips that are True in (N,)."""
+        """The axis reversed for the clips that are True in (N,)."""
         return _Axis(*(torch.where(clips[:, None], part.flip(1), part) for part in self))
 
 
 def _axis(resize: Tensor, size: int) -> _Axis:
-    """Bilinear, centres of pixels at halves: the arithmetic of the float pipeline.
+    """Bilinear sampling with pixel centres at halves, with the arithmetic of the float pipeline.
 
-    That has a float32 scale, and rounds once to float32 behind multiplication and addition.
+    The float pipeline has a float32 scale and rounds to float32 once, after the multiplication
+    and the addition.
 
     resize: (N, 4): source length, resized length, start of the crop, start of the window.
     """
@@ -111,7 +112,7 @@ def _axis(resize: Tensor, size: int) -> _Axis:
 
 
 def _resized(pixels: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
-    """One channel (N, T, H, W) uint8 of the windows as that of the crops (N, T, S, S) float32."""
+    """Resize one channel of the windows (N, T, H, W) uint8 to the crops (N, T, S, S) float32."""
     count, length = pixels.shape[:2]
     clip = torch.arange(count, device=pixels.device)[:, None, None]
     frame = torch.arange(length, device=pixels.device)[None, :, None]

@@ -1,4 +1,4 @@
-"""Which frames of a segment a clip takes. Pure index arithmetic, as published.
+"""Temporal sampling: the frames of a segment that form a clip. Pure index arithmetic, as published.
 
 Legend: L frames of the segment, T frames of the clip (fast pathway), V temporal views. A
 position counts frames from the segment's first one; a span is the distance that a clip covers,
@@ -13,7 +13,7 @@ import numpy as np
 
 from slowfast.datasets.types import Segment
 
-# The validation clip is this view of so many, whatever the number of test views.
+# The validation clip is always view 5 (0-based) of 10, whatever the number of test views.
 VALIDATION_VIEW = 5
 VALIDATION_VIEWS = 10
 
@@ -53,12 +53,12 @@ def clip_positions(starts: np.ndarray | int, length: int, num_frames: int, rate:
 
 
 def centred_frames(centre: int, num_frames: int, rate: int) -> np.ndarray:
-    """Frame numbers (T,) int64 of a clip around frame `centre`; some may lie outside the video."""
+    """Frame numbers (T,) int64 of a clip around frame `centre`; may leave the video's range."""
     return centre - num_frames * rate // 2 + rate * np.arange(num_frames)
 
 
 def slow_indices(num_frames: int, alpha: int) -> np.ndarray:
-    """Which of the T fast frames the slow pathway takes: (T // alpha,) int64, ends included."""
+    """Fast frames that the slow pathway takes: (T // alpha,) int64 indices, ends included."""
     count = num_frames // alpha
     if count == 1:
         return np.zeros(1, dtype=np.int64)
@@ -67,7 +67,7 @@ def slow_indices(num_frames: int, alpha: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ClipSampling:
-    """How clips are cut out of segments.
+    """Temporal sampling of clips from segments.
 
     num_frames: T.
     rate: step between two frames of a clip, in frames of the video.

@@ -3,8 +3,8 @@
 Sizes and offsets follow the published code. Frames are (H, W, 3) uint8 BGR; H W are pixels of
 the decoded frame, h w pixels after the resize, S the side of the crop.
 
-A Cut is what the worker makes of a frame: the finished crop (FinishedCrop), or the window of the
-decoded frame from which the device resizes the crop (SourceWindow).
+A Cut is the part of a frame that the worker sends: the finished crop (FinishedCrop), or the window
+of the decoded frame from which the device resizes the crop (SourceWindow).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _EIGENVECTORS = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What is cut out of a resized frame.
+    """Crop of a resized frame.
 
     height, width: h, w.
     top, left: corner of the crop, pixels of the resized frame.
@@ -104,7 +104,7 @@ def draw_short_side(
 
 
 def resized_size(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """(h, w) that give the short side the length asked for; the long side is rounded down."""
+    """(h, w) with the short side at the requested length; the long side is rounded down."""
     if min(height, width) == short_side:
         return height, width
     if width < height:
@@ -125,7 +125,7 @@ def place(
 ) -> np.ndarray:
     """Write the crop of the resized frame into `out` (S, S, 3) uint8.
 
-    memory: what a call with the same placement gave back, written over here.
+    memory: result of an earlier call with the same placement; it is overwritten.
 
     Returns: the resized frame as far as the crop reaches.
     """
@@ -165,14 +165,14 @@ def _resize_corner(
 
 
 def _source_length(stop: int, source: int, resized: int) -> int:
-    """Source pixels that the first `stop` of `resized` pixels touch, and one to round with."""
+    """Number of source pixels that the first `stop` of `resized` pixels need, plus one spare."""
     return min(source, math.ceil((stop + 0.5) * source / resized) + 2)
 
 
 class Cut(Protocol):
-    """What the worker makes of every frame of a clip.
+    """The worker's part of the spatial transform, applied to every frame of a clip.
 
-    side: of what it writes. resize: as ClipSample.resize.
+    side: side of its output, pixels. resize: as ClipSample.resize.
     """
 
     side: int
@@ -184,7 +184,7 @@ class Cut(Protocol):
 
 
 class FinishedCrop:
-    """The crop, resized in uint8: at most 1.0 grey level beside the float pipeline."""
+    """The crop, resized in uint8: within 1.0 grey level of the float pipeline."""
 
     resize: Tensor | None = None
 
@@ -200,9 +200,9 @@ class FinishedCrop:
 class SourceWindow:
     """The pixels of the decoded frame that the crop is sampled from; the device resizes them.
 
-    Where a frame grows or keeps its size, S pixels of the crop are sampled from at most S + 1
-    of the decoded frame. One that shrinks is cropped and resized here, in uint8, so that never
-    more than S + 1 by S + 1 pixels leave the worker. What the frame does not fill is zero.
+    If a frame grows or keeps its size, S pixels of the crop are sampled from at most S + 1
+    of the decoded frame. A frame that shrinks is cropped and resized here, in uint8, so the
+    worker never sends more than S + 1 by S + 1 pixels. Pixels outside the frame are zero.
     """
 
     def __init__(self, height: int, width: int, placement: Placement) -> None:
@@ -235,9 +235,9 @@ class SourceWindow:
 
 
 def _window_start(source: int, resized: int, start: int, side: int) -> int:
-    """First source pixel that the crop touches, or an earlier one where the window would leave.
+    """First source pixel of the window: where the crop starts, or earlier to stay in the frame.
 
-    Arithmetic is that of the device's resize, so that both agree on the pixel.
+    Uses the arithmetic of the device's resize, so that both agree on the pixel.
     """
     scale = float(np.float32(source) / np.float32(resized))
     position = np.float32(scale * (start + 0.5) - 0.5)
@@ -265,6 +265,6 @@ def draw_lighting(std: float, rng: np.random.Generator) -> Tensor:
 
 
 def lighting_shift(alpha: np.ndarray) -> Tensor:
-    """The shift (3,) float32 in B, G, R order of the components' strengths `alpha` (3,)."""
+    """The shift (3,) float32 in B, G, R order for component strengths `alpha` (3,)."""
     red_green_blue = _EIGENVECTORS @ (alpha * _EIGENVALUES)
     return torch.from_numpy(red_green_blue[::-1].astype(np.float32))

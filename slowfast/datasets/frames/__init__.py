@@ -1,1 +1,1 @@
-"""Where pictures come from: image files, video files, and the folders that hold them."""
+"""Sources of frames: image files, video files, and the folders that hold them."""

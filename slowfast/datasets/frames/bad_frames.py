@@ -21,11 +21,11 @@ class BadFrame(UserError):
 
 
 class BadFrames:
-    """Replaces frames that cannot be read, names each once per process, and counts them.
+    """Replacement of unreadable frames; each is logged once per process and counted.
 
-    policy: error (they are an error) or nearest (the segment's nearest readable frame stands in,
-        the earlier of two). Which one that is depends on the files alone.
-    name: of the data set, for the log.
+    policy: error (raise an error) or nearest (take the segment's nearest readable frame, the
+        earlier of two). The choice depends on the files alone.
+    name: name of the data set, for the log.
     """
 
     def __init__(self, policy: str = "error", name: str = "the data set") -> None:
@@ -33,7 +33,7 @@ class BadFrames:
             raise ValueError(f"policy is {policy!r}, not one of {POLICIES}")
         self.nearest = policy == "nearest"
         self._name = name
-        # Loader workers add to it.
+        # Shared, because loader workers add to it.
         self._replaced: Any = multiprocessing.Value("q") if self.nearest else None
         self._told = 0
         self._known: dict[tuple[str, int, int], int] = {}
@@ -41,7 +41,7 @@ class BadFrames:
 
     @property
     def replaced(self) -> int:
-        """Frames that others stood in for, in this process and its workers."""
+        """Number of frames replaced so far, in this process and its workers."""
         return int(self._replaced.value) if self.nearest else 0
 
     def replace(
@@ -52,12 +52,12 @@ class BadFrames:
         name: Callable[[int], str],
         error: BadFrame,
     ) -> np.ndarray:
-        """The frame that stands in for frame `number`, which ended in `error`.
+        """The replacement for frame `number`, which failed with `error`.
 
         span: first and last frame number of the segment.
         read: frame number -> frame, or BadFrame. name: frame number -> its file.
 
-        Raises: `error` under the policy `error`; UserError where no frame of the segment can be
+        Raises: `error` under the policy `error`; UserError if no frame of the segment can be
             read.
         """
         if not self.nearest:
@@ -100,7 +100,7 @@ def _first_readable(
 
 
 def _outwards(number: int, first: int, last: int) -> Iterator[int]:
-    """The other numbers from `first` to `last`, nearest first, the smaller of two first."""
+    """The other numbers from `first` to `last`, nearest first; of two, the smaller first."""
     for distance in range(1, max(number - first, last - number) + 1):
         for candidate in (number - distance, number + distance):
             if first <= candidate <= last:

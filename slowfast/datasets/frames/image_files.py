@@ -1,6 +1,6 @@
-"""Frames out of JPEG files: decoding, lists of files, and folders with numbered files.
+"""Frames from JPEG files: decoding, lists of files, and folders with numbered files.
 
-A frame number is the video's own; a file number is what stands in the name of the file.
+A frame number is the video's own; a file number is the number in the name of the file.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ logger = logging.getLogger(__name__)
 
 
 class Decoder(Protocol):
-    """Decodes the bytes of a JPEG file."""
+    """Decoder of the bytes of a JPEG file."""
 
     def __call__(self, data: bytes, buffer: np.ndarray | None = None) -> np.ndarray:
-        """The picture (H, W, 3) uint8 BGR, in `buffer` where it fits in there.
+        """The picture (H, W, 3) uint8 BGR, in `buffer` if it fits.
 
-        buffer: an earlier picture that is no longer needed; memory that the processor's caches
-            hold is decoded into a tenth faster.
+        buffer: an earlier picture that is no longer needed. Decoding into memory that is already
+            in the processor's cache is 10 % faster.
 
-        Raises: ValueError for a file that is not whole.
+        Raises: ValueError for an incomplete file.
         """
         ...
 
@@ -45,9 +45,9 @@ DECODERS = ("auto", "simplejpeg", "opencv")
 
 
 def make_decoder(name: str) -> Decoder:
-    """The decoder of that name; `auto` is simplejpeg where it is installed, else OpenCV.
+    """The decoder of that name; `auto` is simplejpeg if it is installed, else OpenCV.
 
-    Both give the same pixels. Raises: UserError for simplejpeg where it is not installed.
+    Both give the same pixels. Raises: UserError for simplejpeg if it is not installed.
     """
     if name not in DECODERS:
         raise UserError(f"DATA.DECODER {name} is unknown; choose one of {', '.join(DECODERS)}")
@@ -72,13 +72,13 @@ def _decode_simplejpeg(
     except ValueError:
         if buffer is None:
             raise
-    # The file is broken, or its picture larger than the buffer.
+    # Either the file is broken or its picture is larger than the buffer.
     return decode_jpeg(data, "BGR")
 
 
 def _decode_opencv(data: bytes, buffer: np.ndarray | None = None) -> np.ndarray:
-    # OpenCV fills the missing part of a file with grey. Inside a scan the bytes of a marker
-    # cannot occur, so a whole file has its end marker behind the last start of a scan.
+    # OpenCV fills the missing part of a file with grey. The bytes of a marker cannot occur inside
+    # a scan, so in a complete file the end marker follows the last start of a scan.
     if not data.startswith(b"\xff\xd8"):
         raise ValueError("no JPEG header")
     if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
@@ -117,7 +117,7 @@ def read_jpeg(
 
 
 def read_whole(path: str) -> bytes:
-    """The content of a file. Raises: OSError, also where it ends before its size."""
+    """The content of a file. Raises: OSError, also if fewer bytes than its size can be read."""
     with FileIO(path) as file:
         data = file.readall()
         size = os.fstat(file.fileno()).st_size
@@ -156,7 +156,7 @@ class ImageFiles:
             yield frame
 
     def _frame(self, position: int) -> np.ndarray:
-        """The frame, or the one that stands in for it."""
+        """The frame, or its replacement."""
         try:
             return self._read_file(position)
         except BadFrame as error:
@@ -182,7 +182,7 @@ class ImageFiles:
         return min(max(number, 0), len(self._files) - 1)
 
 
-# Names of frame files; those that begin with img_ count from 0 where frames count from 1.
+# Names of frame files. Files that begin with img_ count from 0, frames from 1.
 _FILE_NAME = re.compile(r"(frame_|img_)(\d{5,10})\.jpg")
 _NUMBERING = {"frame_": 0, "img_": -1}
 
@@ -202,9 +202,9 @@ class VideoFolder:
 
     @staticmethod
     def find(path: Path) -> VideoFolder | None:
-        """The folder `path`; None where it does not exist or holds no frame."""
+        """The folder `path`; None if it does not exist or holds no frame."""
         try:
-            # Not a list of the folder, which may hold 100,000 files.
+            # The folder is not listed, because it may hold 100,000 files.
             with os.scandir(path) as entries:
                 names = (_FILE_NAME.fullmatch(entry.name) for entry in entries)
                 name = next((name for name in names if name), None)
@@ -271,7 +271,7 @@ class JpegFolder:
         return self._folder.file(frame_number + self._offset)
 
     def _frame(self, number: int) -> np.ndarray:
-        """The frame in a file, or the one that stands in for it."""
+        """The frame in a file, or its replacement."""
         try:
             return self._read_file(number)
         except BadFrame as error:
@@ -282,7 +282,7 @@ class JpegFolder:
             return self._bad_frames.replace(number, span, self._read_file, self._folder.file, error)
 
     def _read_file(self, number: int) -> np.ndarray:
-        """The frame in a file; of a number outside the folder's files, the nearest one's."""
+        """The frame in a file; outside the folder's range, the frame in the nearest file."""
         try:
             return self._decoded(self._folder.file(number))
         except FileNotFoundError:
@@ -322,7 +322,7 @@ class JpegFolder:
             )
         if not known:
             logger.warning(
-                "%s ends at files %d and %d; segment %s asks for %d: the nearest frame is taken",
+                "%s holds files %d to %d, but segment %s needs file %d: using the nearest frame",
                 folder.path,
                 first,
                 last,

@@ -1,4 +1,4 @@
-"""Videos without frames: an error at the first, or a list of all of them for who asks for it."""
+"""Videos without frames: an error at the first one, or a list of all of them on request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _collected: ContextVar[list[MissingVideos] | None] = ContextVar("collected", def
 
 @contextmanager
 def missing_collected() -> Iterator[list[MissingVideos]]:
-    """Within it, data sets are built although videos are missing, which the list then tells."""
+    """Context in which data sets are built despite missing videos, which are listed instead."""
     found: list[MissingVideos] = []
     token = _collected.set(found)
     try:
@@ -39,10 +39,10 @@ def missing_collected() -> Iterator[list[MissingVideos]]:
 
 
 def report_missing(errors: Mapping[str, UserError], videos: int) -> None:
-    """What a frame store has found in a list with `videos` videos: the error of each that lacks.
+    """Report the missing videos of a frame store: one error per missing video out of `videos`.
 
-    Raises: UserError, the first one, with the names of the others; nothing where all are there or
-        somebody collects.
+    Raises: UserError, the first one, with the names of the others. Nothing is raised if no video
+        is missing, or inside the context that collects them.
     """
     if not errors:
         return

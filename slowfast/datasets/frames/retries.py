@@ -1,4 +1,4 @@
-"""Reads that fail now and then, as on a network file system, and are repeated."""
+"""Retries of reads that fail occasionally, as on a network file system."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LONGEST_PAUSE_SEC = 5.0
 
 
 class Retries:
-    """Repeats a read that ends in an OSError, a missing or a short file included.
+    """Retries of a read that ends in an OSError, including a missing or a short file.
 
-    The pause before the n-th repetition is 0.1 * 2^(n-1) seconds, at most 5. A file that was
-    given up once is read once only from then on. Nothing else is repeated: a file that was read
-    to its end and cannot be decoded stays as it is.
+    The pause before the n-th retry is 0.1 * 2^(n-1) seconds, at most 5. Once all retries of a
+    file have failed, later reads of that file are not retried. Nothing else is retried: a file
+    that was read to its end but cannot be decoded will not get better.
 
-    count: repetitions; 0: none, and no pause.
+    count: retries; 0: none, and no pause.
     """
 
     def __init__(self, count: int = 0, sleep: Callable[[float], object] = time.sleep) -> None:
@@ -31,7 +31,7 @@ class Retries:
         self._given_up: set[str] = set()
 
     def read(self, read: Callable[[], T], file: str) -> T:
-        """What `read` gives. Raises: as `read`, the OSError of the last attempt."""
+        """Return the result of `read`. Raises: as `read`, the OSError of the last attempt."""
         attempt = 0
         while True:
             try:
@@ -42,7 +42,7 @@ class Retries:
             attempt += 1
 
     def wait(self, attempt: int, file: str, error: OSError) -> bool:
-        """Pause after failed attempt 0, 1, ... and say whether there is to be another."""
+        """Pause after failed attempt 0, 1, ...; return whether to try again."""
         if attempt >= self.count or file in self._given_up:
             if self.count:
                 self._given_up.add(file)

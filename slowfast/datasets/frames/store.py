@@ -1,4 +1,4 @@
-"""Where the videos of a data set lie: roots and layouts, searched once per video."""
+"""Location of the videos of a data set: roots and layouts, searched once per video."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slowfast.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Below a root, in the order they are looked for.
+# Paths below a root, in search order.
 _FOLDERS = ("{participant}/{video}", "{participant}/rgb_frames/{video}", "{video}")
 _FILES = ("{participant}/{video}", "{participant}/videos/{video}", "{video}")
 _SUFFIXES = (".mp4", ".MP4")
@@ -30,8 +30,8 @@ class VideoStore:
         the first file of a folder is frame_0000000001.jpg or img_0000000000.jpg.
     frame_offset: added to frame numbers, which count from 1.
     number_fps: video name -> rate at which its frame numbers count; only for video files.
-    retries: of reading a file; None: none.
-    bad_frames: what happens to frames that cannot be read; None: they are an error.
+    retries: retries of failed reads; None: no retries.
+    bad_frames: policy for frames that cannot be read; None: raise an error.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class VideoStore:
         self._indices: dict[Path, VideoIndex] = {}
 
     def open(self, segment: Segment) -> FrameSource:
-        """The frames of the segment's video. Raises: UserError where there are none."""
+        """The frames of the segment's video. Raises: UserError if there are none."""
         _, place = self._place(segment)
         if isinstance(place, VideoFolder):
             return JpegFolder(
@@ -77,7 +77,7 @@ class VideoStore:
         )
 
     def check(self, segments: Sequence[Segment]) -> None:
-        """Look for every video and log how many lie where.
+        """Look for every video and log the number found in each layout.
 
         Raises: UserError naming the videos without frames and the roots.
         """
@@ -94,7 +94,7 @@ class VideoStore:
             logger.info("frames of %d video(s) in %s", count, layout)
 
     def _place(self, segment: Segment) -> tuple[str, VideoFolder | Path]:
-        """Layout and place of the segment's video."""
+        """Layout and path of the segment's video."""
         video = segment.video_id
         if video not in self._places:
             self._places[video] = self._find(segment)

@@ -1,4 +1,4 @@
-"""Frames out of a video file (PyAV), each the very one that decoding the whole file gives."""
+"""Frames from a video file (PyAV), identical to those of decoding the whole file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from slowfast.utils.errors import UserError
 
 @dataclass(frozen=True)
 class VideoIndex:
-    """Where the frames of a video file lie.
+    """Time stamps of the frames of a video file.
 
     times: presentation time stamps of all frames, ascending; position = number of the frame.
-    key_times: those of the frames that decoding can start at.
+    key_times: time stamps of the key frames, where decoding can start.
     fps: frames per second.
     """
 
@@ -66,7 +66,7 @@ def _packets(path: Path) -> tuple[list[tuple[int, bool]], float]:
 class VideoFile:
     """The frames of one video file, on behalf of one segment.
 
-    Raises: UserError where the segment begins behind the last frame.
+    Raises: UserError if the segment begins after the last frame.
 
     first_number: frame number of the file's first frame.
     number_fps: rate at which frame numbers count; the frame shown at a number's time is taken.
@@ -127,7 +127,7 @@ class VideoFile:
             yield from self._decode(container, stream, times)
 
     def _replaced(self, position: int, reason: str) -> np.ndarray:
-        """What stands in for a frame; each candidate is decoded from its own key frame."""
+        """The replacement for a frame; each candidate is decoded from its own key frame."""
         first, last = (
             self._inside(self._position(number))
             for number in (self._segment.start_frame, self._segment.stop_frame)
@@ -152,12 +152,12 @@ class VideoFile:
         return min(max(position, 0), len(self._index.times) - 1)
 
     def _position(self, number: int) -> int:
-        """Position of the frame shown at a number's time, beyond the file's ends too."""
-        # The small addend keeps a frame that begins exactly at that time.
+        """Position of the frame shown at a number's time; it may be beyond the file's ends."""
+        # The small addend includes a frame that begins exactly at that time despite rounding.
         return math.floor((number - self._first_number) * self._frames_per_number + 1e-6)
 
     def _decode(self, container: Any, stream: Any, wanted: Sequence[int]) -> Iterator[np.ndarray]:
-        """The frames at the ascending times `wanted`; seeks where a key frame lies between."""
+        """The frames at the ascending times `wanted`; seeks if a later key frame is closer."""
         key_times = self._index.key_times
         decoded = None
         frames: Iterator[Any] = iter(())

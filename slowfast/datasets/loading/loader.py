@@ -1,4 +1,4 @@
-"""Batches out of data sets: which segments form them, workers, collation, errors.
+"""Batches from data sets: choice of segments, workers, collation, errors.
 
 Legend: N clips of this process, T frames, S crop side, B clips of the global batch, R ranks.
 """
@@ -29,7 +29,8 @@ from slowfast.utils.seeding import Stream, generator
 
 BatchT = TypeVar("BatchT")
 
-# A worker outlives SIGTERM by this time, in which the training process finishes its step.
+# Seconds that a worker keeps running after SIGTERM, so that the training process can finish its
+# step.
 _GRACE_SEC = 30
 
 
@@ -40,8 +41,8 @@ class GlobalBatchSampler(Sampler[list[SampleKey]]):
     ranks; rank r takes the r-th of R contiguous parts. A last batch of fewer than B is divided as
     evenly as possible; a rank whose part is empty has one batch less. Starts with epoch 0.
 
-    num_samples: segments of the data set.
-    shuffle: the order is a permutation drawn from (seed, epoch), else that of the data set.
+    num_samples: number of segments in the data set.
+    shuffle: use a permutation drawn from (seed, epoch), else the order of the data set.
     drop_last: leave out a last batch of fewer than B.
     """
 
@@ -72,17 +73,17 @@ class GlobalBatchSampler(Sampler[list[SampleKey]]):
 
     @property
     def batches_per_epoch(self) -> int:
-        """Global batches of a whole epoch."""
+        """Number of global batches in a whole epoch."""
         whole, rest = divmod(self._num_samples, self._global_batch_size)
         return whole if self._drop_last or rest == 0 else whole + 1
 
     @property
     def largest_batch(self) -> int:
-        """Clips of this rank in one batch, at most."""
+        """Largest number of clips of this rank in one batch."""
         return -(-min(self._global_batch_size, self._num_samples) // self._world_size)
 
     def __len__(self) -> int:
-        """Batches that the next iteration gives to this rank."""
+        """Number of batches of this rank in the next iteration."""
         return sum(1 for _ in self._parts())
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
@@ -141,7 +142,7 @@ class _Orders(Sampler[_Order]):
 
 
 class _Batches(Dataset[Any]):
-    """Loads whole batches and gives a UserError back as a value, without a traceback."""
+    """Loader of whole batches; returns a UserError as a value, without a traceback."""
 
     def __init__(self, dataset: Any, ring: SharedRing | None) -> None:
         self._dataset = dataset
@@ -161,7 +162,7 @@ class _Batches(Dataset[Any]):
 
 
 class BatchLoader(Generic[BatchT]):
-    """Iterates over the batches of one epoch of this rank.
+    """Iterator over the batches of one epoch of this rank.
 
     Iterating raises UserError for a user's mistake in a worker, and for a worker that has died
     or hangs. With `shared_ring` a batch is valid until the next one is taken, unless it is in
@@ -197,10 +198,12 @@ class BatchLoader(Generic[BatchT]):
             worker_init_fn=_start_worker,
             persistent_workers=num_workers > 0,
             prefetch_factor=prefetch_batches if num_workers else None,
-            # Seeds of workers, which nothing uses: the global generator is left alone.
+            # DataLoader draws worker seeds that nothing uses; draw them from a generator of its
+            # own, so that the global one does not change.
             generator=torch.Generator(),
         )
-        # Runs before multiprocessing sends the workers SIGTERM, which they outlive for a while.
+        # Must run before multiprocessing sends SIGTERM to the workers, which they ignore for a
+        # while.
         weakref.finalize(self, _end_workers, self._loader)
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
@@ -208,7 +211,7 @@ class BatchLoader(Generic[BatchT]):
         self.sampler.set_epoch(epoch, start_batch)
 
     def __len__(self) -> int:
-        """Batches that the next iteration gives to this rank."""
+        """Number of batches of this rank in the next iteration."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[BatchT]:
@@ -230,9 +233,9 @@ class BatchLoader(Generic[BatchT]):
 
     @contextmanager
     def naming_lost_workers(self) -> Iterator[None]:
-        """Turn the death of a worker into a UserError; for code that uses batches.
+        """Context that turns the death of a worker into a UserError; for code that uses batches.
 
-        torch raises it in the main thread, wherever that is at the moment.
+        torch raises the error in the main thread, at whatever line that is executing.
         """
         try:
             yield
@@ -295,7 +298,7 @@ def build_loader(
         num_workers=cfg.DATA_LOADER.NUM_WORKERS,
         timeout_sec=cfg.DATA_LOADER.TIMEOUT,
         pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0 and torch.cuda.is_available(),
-        # All frames of a segment's views are large; one segment waiting is enough.
+        # All views of a segment take much memory, so only one segment is prefetched.
         prefetch_batches=1 if split == "test" else 2,
         shared_ring=cfg.DATA_LOADER.SHARED_RING,
     )
@@ -324,9 +327,9 @@ def _log_bad_frames(dataset: Any) -> None:
 
 
 def _start_worker(worker: int) -> None:
-    """One OpenCV thread per worker, as the workers are the parallelism (torch limits itself).
+    """Limit OpenCV to one thread, as the workers already run in parallel (torch limits itself).
 
-    Signals to the whole process group leave the worker alive until the training process ends it.
+    A signal to the whole process group does not end the worker; the training process does.
     """
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -335,12 +338,12 @@ def _start_worker(worker: int) -> None:
 
 
 def _lost_worker(message: str, num_workers: int) -> UserError | None:
-    """The user's error if the DataLoader's error means a dead or late worker; else None."""
+    """A UserError if the DataLoader's error means a dead or late worker; else None."""
     reason = " ".join(message.split())
     if "DataLoader timed out" in reason:
         return UserError(
-            f"a loader worker gave no batch in time ({reason}); check the disk of the frames or "
-            "raise DATA_LOADER.TIMEOUT"
+            f"a loader worker returned no batch in time ({reason}); check the disk of the frames "
+            "or raise DATA_LOADER.TIMEOUT"
         )
     if "DataLoader worker" in reason and ("exited unexpectedly" in reason or "killed" in reason):
         return UserError(

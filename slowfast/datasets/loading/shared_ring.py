@@ -1,8 +1,8 @@
-"""Frames of batches in memory that is used again and again, shared with the workers.
+"""Reusable shared memory for the frames of batches.
 
-Fresh memory costs a page fault for every 4 KiB, and fresh shared memory one in the worker and one
-in the training process, which is as long as half of the decoding. Here a worker decodes into a
-slot that is mapped already; only the slot's number travels.
+New memory costs a page fault for every 4 KiB; new shared memory costs one in the worker and one
+in the training process, which takes half as long as decoding. Here a worker decodes into a slot
+that is already mapped, and sends only the slot's number.
 
 Legend: N clips of a batch, T frames, S side of what leaves the worker, U unique frames of a
 segment, H W their size.
@@ -28,7 +28,7 @@ from slowfast.datasets.selection import Selection
 class SlotFrames(NamedTuple):
     """Frames of one view of a batch, in a slot of the ring.
 
-    shape: (N, T, S, S, 3), or of a segment (1, U, H, W, 3).
+    shape: (N, T, S, S, 3), or (1, U, H, W, 3) for a segment.
     """
 
     view: int
@@ -36,7 +36,7 @@ class SlotFrames(NamedTuple):
     shape: tuple[int, ...]
 
 
-# By number, for a parcel that is all that torch's page-locking thread is given.
+# Rings by number: torch's page-locking thread gets only the parcel, which names its ring by number.
 _RINGS: weakref.WeakValueDictionary[int, SharedRing] = weakref.WeakValueDictionary()
 _numbers = itertools.count()
 
@@ -44,24 +44,24 @@ _numbers = itertools.count()
 class SharedRing:
     """Slots for the frames of whole batches.
 
-    A slot is free again when the batch that was given out from it is no longer in use. With as
-    many slots as there are batches under way, and one more for the batch in use, batch b may
-    take slot b modulo their number without asking.
+    A slot is free again once the batch in it is no longer in use. With one slot for each batch
+    in progress, and one more for the batch in use, batch b can take slot b modulo their number
+    without synchronisation.
 
-    sizes: per view of a batch (ego, exo, other exo), bytes of a slot. Memory that is never written
-        to is never taken from the system, so that they may be generous.
+    sizes: per view of a batch (ego, exo, other exo), bytes of a slot. They may be generous: the
+        system allocates a page only when it is first written.
     """
 
     def __init__(self, sizes: Sequence[int], slots: int) -> None:
         self.slots = slots
         self.number = next(_numbers)
         _RINGS[self.number] = self
-        # One slot alone is for the process itself.
+        # A single slot means that this process loads the batches itself.
         new = shared_tensor if slots > 1 else torch.empty
         self._views = [new((slots, size), dtype=torch.uint8) for size in sizes]
 
     def load(self, dataset: Any, keys: Sequence[Any], slot: int) -> list[Any]:
-        """The samples `keys`, their frames written into the slot as far as it reaches."""
+        """The samples `keys`, their frames written into the slot while they fit."""
         views = clip_datasets(dataset)
         for view, memory in zip(views, self._views, strict=True):
             view.allocate = _Region(memory[slot].numpy())
@@ -72,20 +72,20 @@ class SharedRing:
                 view.allocate = new_frames
 
     def place(self, view: int, slot: int, clips: Sequence[Tensor]) -> SlotFrames | None:
-        """Where the frames of a view's N clips lie as one; None where they did not fit."""
+        """Location of the frames of a view's N clips in the slot; None if they did not fit."""
         memory, first = self._views[view][slot], clips[0]
         if first.data_ptr() != memory.data_ptr():
             return None
         return SlotFrames(view, slot, (len(clips), *first.shape))
 
     def frames(self, place: SlotFrames) -> Tensor:
-        """What lies there: uint8 of `place.shape`."""
+        """The frames at a place: uint8 of `place.shape`."""
         memory = self._views[place.view][place.slot]
         return memory[: math.prod(place.shape)].view(place.shape)
 
 
 class _Region:
-    """Hands out arrays in the memory of a slot, one behind the other, and fresh ones beyond."""
+    """Allocator of consecutive arrays in a slot; uses new memory once the slot is full."""
 
     def __init__(self, memory: np.ndarray) -> None:
         self._free = memory
@@ -99,12 +99,12 @@ class _Region:
 
 
 def ring_numbered(number: int) -> SharedRing:
-    """A ring of this process that is in use."""
+    """The ring of that number, which this process must still use."""
     return _RINGS[number]
 
 
 def ring_for(dataset: Any, clips_per_batch: int, slots: int) -> SharedRing | None:
-    """A ring for a data set's batches; None where their size is not known."""
+    """Create a ring for a data set's batches; None if their size is unknown."""
     views = clip_datasets(dataset)
     if not views or clips_per_batch == 0:
         return None
@@ -112,7 +112,7 @@ def ring_for(dataset: Any, clips_per_batch: int, slots: int) -> SharedRing | Non
 
 
 def clip_datasets(dataset: Any) -> list[SegmentDataset]:
-    """The data sets whose clips make up a sample, one per view; none where that is not known."""
+    """The data sets whose clips make up a sample, one per view; empty if unknown."""
     if isinstance(dataset, Selection):
         return clip_datasets(dataset.dataset)
     if isinstance(dataset, EgoExoDataset):

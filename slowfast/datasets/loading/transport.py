@@ -1,8 +1,8 @@
-"""How a batch travels from a worker to the training process.
+"""Transport of a batch from a worker to the training process.
 
-Its frames lie in shared memory, in a slot of the ring or in memory of their own. Everything else
-is small and goes by value, as arrays: a tensor would take a file of shared memory, a connection
-and a file descriptor, and a batch has a dozen of them.
+Frames are in shared memory, either in a slot of the ring or in memory of their own. Everything
+else is small and is sent by value, as arrays: each tensor would need a shared-memory file, a
+connection and a file descriptor, and a batch has a dozen tensors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from slowfast.datasets.types import Batch, ClipBatch, PairedBatch, PairedSample,
 
 @dataclass
 class _PackedView:
-    """One view of a batch: all but its frames, tensors as arrays, and the frames of its clips."""
+    """One view of a batch: the fields without frames, tensors as arrays, and the frames."""
 
     batch: ClipBatch | SegmentViews
     frames: Tensor | SlotFrames
@@ -34,28 +34,28 @@ class _PackedView:
 
 @dataclass
 class Parcel:
-    """A batch on its way, one entry per view (ego, exo, other exo).
+    """A batch in transit, one entry per view (ego, exo, other exo).
 
-    ring: number of the ring that frames lie in; None: in none.
+    ring: number of the ring that holds the frames; None: not in a ring.
     """
 
     views: list[_PackedView]
     ring: int | None = None
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory, out of its slot; torch calls it beside the training."""
+        """Copy the batch from its slot to page-locked memory; torch calls this in a thread."""
         return unpack(self).pin_memory()
 
 
 def pack(samples: Sequence[Any], ring: SharedRing | None, slot: int) -> Parcel:
-    """The batch of `samples`, loaded into a slot of the ring where there is one."""
+    """Load the batch of `samples`, into a slot of the ring if one is used."""
     views = enumerate(zip(*map(_views, samples), strict=True))
     packed = [_pack_view(parts, ring, view, slot) for view, parts in views]
     return Parcel(packed, ring.number if ring else None)
 
 
 def unpack(parcel: Parcel) -> Batch:
-    """The batch; frames that lie in a slot stay there."""
+    """Unpack the batch; frames in a slot are not copied."""
     ring = None if parcel.ring is None else ring_numbered(parcel.ring)
     views = [_unpack_view(view, ring) for view in parcel.views]
     return PairedBatch(*views) if len(views) > 1 else views[0]

@@ -1,1 +1,1 @@
-"""What joins ego and exo segments: pair tables, narrations, label maps."""
+"""Joining of ego and exo segments: pair tables, narrations, label maps."""

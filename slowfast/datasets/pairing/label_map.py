@@ -1,4 +1,4 @@
-"""From the words of an exo vocabulary to ego classes, by the class tables of the ego data set.
+"""Mapping of an exo vocabulary to ego classes, by the class tables of the ego data set.
 
 A class table lists the words of every class, as EPIC-KITCHENS publishes it (`instances`; in
 EPIC-KITCHENS-55 `verbs`, `nouns`). An override file adds to it or corrects it. A word that belongs
@@ -20,7 +20,7 @@ _OVERRIDE_COLUMNS = ("kind", "exo", "ego_class")
 
 
 class ClassNamesMissing(UserError):
-    """A data set whose classes have no names, so that its labels cannot be compared with others."""
+    """The data set has no class names, so its labels cannot be compared with other data sets."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ def build_label_map(
 ) -> tuple[ClassMap, ...]:
     """Per head the ego class of every exo class.
 
-    class_names: the words of the exo classes. tables: those of the ego classes, or their files.
+    class_names: the words of the exo classes. tables: the ego class tables, or their files.
     override: CSV file `kind,exo,ego_class`: kind is the name of a head, exo a word of the exo
         vocabulary, ego_class a class id, a word of the class table, or empty for none.
 
-    Raises: UserError for a missing or malformed file, or an override that names nothing.
+    Raises: UserError for a missing or malformed file, or an override of an unknown word or class.
     """
     ego = [table if isinstance(table, ClassTable) else read_class_table(table) for table in tables]
     maps = [
@@ -63,7 +63,7 @@ def build_label_map(
         if word not in class_names[head]:
             raise UserError(
                 f"{override}: line {line}: the exo set has no {kind} {word!r}; "
-                "take a word of its vocabulary"
+                "use a word of its vocabulary"
             )
         mapped = _override_class(text, ego[head], f"{override}: line {line}")
         maps[head][class_names[head].index(word)] = mapped
@@ -71,10 +71,10 @@ def build_label_map(
 
 
 def ego_class(word: str, ids: Mapping[str, int]) -> int | None:
-    """The class of a word, as it is written or in EPIC's spelling; None where it has none.
+    """The class of a word, as written or in EPIC's spelling; None if it has none.
 
-    EPIC writes compounds from the head on (`cutting-board` is `board:cutting`) and nouns in the
-    singular.
+    EPIC writes compounds with the head first (`cutting-board` is `board:cutting`) and nouns in
+    the singular.
     """
     plain = word.strip().lower().replace(" ", "-").replace("_", "-")
     modifier, _, head = plain.rpartition("-")
@@ -99,13 +99,13 @@ def read_class_table(path: InputPath) -> ClassTable:
                 words.setdefault(str(word).lower(), number)
         except (KeyError, ValueError, SyntaxError, TypeError):
             raise UserError(
-                f"{path}: line {line} is no row of a class table (id, key, instances); "
+                f"{path}: line {line} is not a row of a class table (id, key, instances); "
                 "take the file as EPIC-KITCHENS publishes it"
             ) from None
         count = max(count, number + 1)
     if not keys:
         raise UserError(f"{path} has no rows; take the file as EPIC-KITCHENS publishes it")
-    # A few words stand in two classes: the class that is called so wins, else the first.
+    # A few words belong to two classes: the class with that name wins, else the first.
     by_id = {number: key for key, number in keys.items()}
     return ClassTable(
         {**words, **keys}, count, tuple(by_id.get(number, "") for number in range(count))
@@ -133,8 +133,8 @@ def _override_class(text: str, table: ClassTable, where: str) -> int | None:
     number = int(text) if text.isdecimal() else table.ids.get(text.lower())
     if number is None or number >= table.num_classes:
         raise UserError(
-            f"{where}: {text!r} is no ego class; give an id below {table.num_classes}, a word of "
-            "the class table, or nothing"
+            f"{where}: {text!r} is not an ego class; use an id below {table.num_classes}, a word "
+            "of the class table, or an empty cell"
         )
     return number
 
@@ -156,7 +156,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _cell(row: Mapping[str, str], names: Sequence[str]) -> str:
-    """The cell of the column that has one of the names. Raises: KeyError without it."""
+    """The cell of the column that has one of the names. Raises: KeyError if there is none."""
     present = [name for name in names if name in row]
     if not present:
         raise KeyError(names[0])

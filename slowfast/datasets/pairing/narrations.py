@@ -1,4 +1,4 @@
-"""Narration embeddings as training reads them: from the cache on disk, never from the encoder.
+"""Narration embeddings for training: read from the cache on disk, never from the encoder.
 
 The cache is one SQLite file per encoder below SUML.CACHE_DIR; `semantics.encoder` writes it.
 
@@ -29,7 +29,7 @@ _QUERY_TEXTS = 500
 
 
 def cache_path(folder: str | Path, encoder: str) -> Path:
-    """The file of an encoder's embeddings: a readable name, told apart by a hash."""
+    """The file of an encoder's embeddings: a readable name, made unique by a hash."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "_", encoder.strip("./"))[-60:]
     digest = hashlib.sha256(encoder.encode()).hexdigest()[:8]
     return Path(folder) / f"{readable}-{digest}.sqlite"
@@ -37,7 +37,7 @@ def cache_path(folder: str | Path, encoder: str) -> Path:
 
 @contextmanager
 def database_errors(path: Path) -> Iterator[None]:
-    """Turns what SQLite says of a bad file into a UserError."""
+    """Context that turns SQLite's errors about a bad file into a UserError."""
     try:
         yield
     except sqlite3.Error as error:
@@ -50,9 +50,9 @@ def database_errors(path: Path) -> Iterator[None]:
 def read_vectors(
     connection: sqlite3.Connection, texts: Sequence[str], width: int, path: Path
 ) -> dict[str, np.ndarray]:
-    """The vectors (D,) of those texts that the cache `path` holds.
+    """The vectors (D,) of the texts that the cache `path` holds.
 
-    Raises: UserError where they are not `width` wide.
+    Raises: UserError if they are not `width` wide.
     """
     found: dict[str, np.ndarray] = {}
     for start in range(0, len(texts), _QUERY_TEXTS):
@@ -70,7 +70,7 @@ def read_vectors(
 
 
 class NarrationTable:
-    """Text -> embedding, in memory.
+    """Table of embeddings by text, in memory.
 
     vectors: (U, D) float32, rows of norm 1.
     """
@@ -111,7 +111,7 @@ class NarrationTable:
         return cls(distinct, torch.from_numpy(rows.astype(np.float32)))
 
     def rows(self, texts: Sequence[str]) -> np.ndarray:
-        """Which rows (n,) int64 of `vectors` belong to the texts.
+        """Rows (n,) int64 of `vectors` that belong to the texts.
 
         Raises: UserError for a text that the table lacks.
         """

@@ -1,7 +1,7 @@
-"""The table of pseudo-pairs: which exo segments every ego segment may be joined with.
+"""The table of pseudo-pairs: the exo segments that each ego segment may be joined with.
 
-One `.npz` file that holds no pickles. It fits one ego list, one exo list and one way of mining,
-and is refused for others.
+One `.npz` file without pickles. It is valid for one ego list, one exo list and one set of mining
+settings, and is refused for any other.
 
 Legend: n ego segments, k candidates per segment.
 """
@@ -30,17 +30,17 @@ VERSION = 1
 IMPORTED = "published"
 
 _ARRAYS = {"indices": np.int32, "similarity": np.float32, "tier": np.uint8}
-# What a setting is where it is not said.
+# Values of settings that a table does not state.
 _ABSENT = {"index": "exact"}
 _REMEDY = "run tools/mine_pairs.py with this config"
 
 
 class Tier(enum.IntEnum):
-    """How the labels of a pair agree; the published codes.
+    """Label agreement of a pair; the published codes.
 
-    SAME: both have exactly one verb and one noun, the same ones. SUBSET: verb and noun of the ego
-    segment are among those of the exo segment. VERB, NOUN: only that one is. NONE: neither, or
-    not known.
+    SAME: both have exactly one verb and one noun, and they are the same. SUBSET: verb and noun of
+    the ego segment are among those of the exo segment. VERB, NOUN: only the verb or the noun is.
+    NONE: neither, or unknown.
     """
 
     NONE = 0
@@ -54,9 +54,9 @@ class Tier(enum.IntEnum):
 class PairTable:
     """Candidates of every ego segment.
 
-    indices: (n, k) int32, positions in the exo list, -1 behind the last candidate of a row.
-        Mined as `factors`, k is 2 top_k: the candidates by verb, then those by noun.
-    similarity: (n, k) float32, cosine of the two narrations; 0 where there is no candidate.
+    indices: (n, k) int32, positions in the exo list, -1 after the last candidate of a row.
+        With mining `factors`, k is 2 top_k: the candidates by verb, then those by noun.
+    similarity: (n, k) float32, cosine of the two narrations; 0 if there is no candidate.
     tier: (n, k) uint8, Tier of each pair.
     settings: how it was mined: mining, top_k, encoder, label_map; index, unless it was exact.
     ego_hash, exo_hash: of the ids and narrations of both lists.
@@ -87,7 +87,7 @@ class PairTable:
 
     @property
     def by_factor(self) -> tuple[PairTable, PairTable]:
-        """The candidates by verb and those by noun, of a table that was mined as `factors`."""
+        """The candidates by verb and those by noun, of a table mined with `factors`."""
         half = self.indices.shape[1] // 2
         verb, noun = (
             replace(self, **{name: getattr(self, name)[:, columns] for name in _ARRAYS})
@@ -99,7 +99,7 @@ class PairTable:
         return bool((self.indices[row] >= 0).any())
 
     def draw(self, row: int, rng: np.random.Generator) -> int:
-        """One candidate of a row, uniformly; of a row without any, one of all exo segments."""
+        """Draw one candidate of a row uniformly; of an empty row, one of all exo segments."""
         candidates = self.indices[row]
         candidates = candidates[candidates >= 0]
         if len(candidates):
@@ -135,7 +135,7 @@ class PairTable:
                     return cls(**{name: content[name] for name in _ARRAYS}, **header)
         except UNREADABLE_ARRAYS as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{path} is no pair table ({reason}); {_REMEDY}") from error
+            raise UserError(f"{path} is not a pair table ({reason}); {_REMEDY}") from error
         raise UserError(
             f"pair table {path} is of version {version}, this program reads {VERSION}; {_REMEDY}"
         )

@@ -1,1 +1,1 @@
-"""One module per data set: its annotations, and where its frames are."""
+"""One module per data set: annotations and location of its frames."""

@@ -1,6 +1,6 @@
 """EPIC-KITCHENS frame lists: read from CSV or pickle, checked, and split.
 
-Facts about the lists: EPIC-KITCHENS-100 calls its rows by narration_id, EPIC-KITCHENS-55 by uid;
+Facts about the lists: EPIC-KITCHENS-100 identifies rows by narration_id, EPIC-KITCHENS-55 by uid;
 start_frame and stop_frame are 1-based and both inclusive; test lists may come without labels.
 """
 
@@ -43,10 +43,10 @@ def read_segments(
     """The segments of a frame list (a path or a URL), in its order.
 
     epic_100: the list is EPIC-KITCHENS-100's, else EPIC-KITCHENS-55's.
-    num_classes: verbs, nouns; ids must lie below.
-    labelled: the list must have labels; otherwise they are read where it has them.
+    num_classes: verbs, nouns; ids must be smaller.
+    labelled: the list must have labels; otherwise labels are optional.
 
-    Raises: UserError naming the file, the column or row, and the mend.
+    Raises: UserError naming the file, the column or row, and the fix.
     """
     path = local_path(path, _LIST_KEY)
     table = read_table(path)
@@ -111,7 +111,7 @@ def read_table(path: InputPath) -> pd.DataFrame:
 def split_epic_55(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(train, validation) rows of EPIC-KITCHENS-55's training list `path`, by video.
 
-    Raises: UserError where a validation video has no row.
+    Raises: UserError if a validation video has no row.
     """
     if "video_id" not in table.columns:
         raise UserError(f"{path} has no column video_id; take EPIC_train_action_labels.csv")
@@ -128,7 +128,7 @@ def split_epic_55(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.Dat
 def write_epic_55_split(source: InputPath, folder: Path) -> dict[Path, int]:
     """Write the split of the list `source` into `folder`; rows by file.
 
-    Raises: UserError where the list does not fit, or where it would be overwritten.
+    Raises: UserError if the list does not fit, or if it would be overwritten.
     """
     source = local_path(source, "--annotations")
     targets = [folder / name for name in EPIC_55_SPLIT_FILES]
@@ -151,9 +151,9 @@ def _check_columns(
         if column in table.columns:
             continue
         if column == id_column:
-            mend = f"DATA.EPIC_100 is {epic_100}: set it to what the list is, or mend the list"
+            mend = f"DATA.EPIC_100 is {epic_100}: set it to match the list, or fix the list"
         elif column in LABEL_COLUMNS:
-            mend = "a list without labels can only be tested; take an action-label list"
+            mend = "a list without labels can only be tested; use an action-label list"
         else:
             mend = "take the list as EPIC-KITCHENS publishes it"
         raise UserError(f"frame list {path} has no column {column}; {mend}")
@@ -184,7 +184,7 @@ def _labels(
             if not 0 <= label < count:
                 raise UserError(
                     f"{path}: row {name} has {column} {label}, outside the {count} classes of "
-                    "MODEL.NUM_CLASSES_LIST; set the key to what the list is labelled with"
+                    "MODEL.NUM_CLASSES_LIST; set the key to the class counts of the list"
                 )
         per_task.append([(label,) for label in classes])
     return list(zip(*per_task, strict=True))

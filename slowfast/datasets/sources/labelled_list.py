@@ -1,4 +1,4 @@
-"""A labelled frame list as the scores of others are compared with it: for commands on files."""
+"""Labelled frame lists for commands that evaluate files of scores without a config."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def read_labelled_list(
     unseen: InputPath | None = None,
     training: InputPath | None = None,
 ) -> LabelledList:
-    """The list `path`, of EPIC-KITCHENS-100 or -55 by its columns, and the tables beside it.
+    """The list `path` (EPIC-KITCHENS-100 or -55, by its columns) and the tables in its folder.
 
-    num_classes: verbs and nouns of the scores. The tables are found under their public names, or
-    taken as given. Raises: UserError in the words of `--annotations`.
+    num_classes: verbs and nouns of the scores. Tables without a path are found by their public
+    names. Raises: UserError that names the option `--annotations`.
     """
     segments, epic_100 = read_listed_segments(path, num_classes, labelled=True)
     folder = parent(path)
@@ -50,7 +50,7 @@ def read_listed_segments(
 ) -> tuple[list[Segment], bool]:
     """The segments of a list, and whether it is EPIC-KITCHENS-100's.
 
-    Raises: UserError in the words of `--annotations`, which named the list.
+    Raises: UserError that names the option `--annotations` instead of config keys.
     """
     path = local_path(path, "--annotations")
     try:
@@ -60,10 +60,10 @@ def read_listed_segments(
             path, epic_100=epic_100, num_classes=num_classes, labelled=labelled
         )
     except UserError as error:
-        # What it says behind the semicolon is about the keys of a config.
+        # The text after the semicolon names config keys, which these commands do not have.
         reason = str(error).split(";")[0].split(": set it to ")[0]
         for key in ("MODEL.NUM_CLASSES_LIST", "of MODEL.NUM_CLASSES_LIST"):
             reason = reason.replace(key, "the predictions")
-        kind = "the labelled list that the predictions are of" if labelled else "the test list"
+        kind = "the labelled list of the predictions" if labelled else "the test list"
         raise UserError(f"--annotations: {reason}; give {kind}") from None
     return segments, epic_100

@@ -1,4 +1,4 @@
-"""LEMMA (exo): the data set `lemma`, and where its frames are."""
+"""LEMMA (exo): the data set `lemma`, and the location of its frames."""
 
 from __future__ import annotations
 

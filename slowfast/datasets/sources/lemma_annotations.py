@@ -9,7 +9,7 @@ The layout, below one root (`{view}` is fpv or tpv):
 - `annotations/splits/{video_type}_{split}.json`: a list of videos.
 - `annotations/metadata/all_{acts,objs,hois}.json`: lists of words; a word's id is its position.
 
-A video may carry a person, `video|P1`; a split that lists `video` means all of its persons.
+A video name may include a person, `video|P1`; a split that lists `video` includes all its persons.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _HOI_AS_TEXT = (
 
 
 class _Person(NamedTuple):
-    """What one person does in one frame."""
+    """Actions and interactions of one person in one frame."""
 
     name: str
     actions: Sequence[tuple[int, Sequence[Sequence[int]]]]
@@ -69,16 +69,16 @@ def read_lemma(
     video_type: str,
     num_classes: Sequence[int],
 ) -> ImageListAnnotations:
-    """The segments of a split in which somebody does something, each once, in the file's order.
+    """The segments of a split that contain an action, each once, in the file's order.
 
     A segment's labels are the verbs and objects of everybody in its frames. Its narration is the
-    first interaction of the first person who does anything (`video|P1`: of that person).
+    first interaction of the first active person (`video|P1`: of that person).
 
     root: the folder `annotations`, or its URL.
-    view, segments_view: whose frame records and whose segments are read.
+    view, segments_view: the views whose frame records and whose segments are read.
     num_classes: verbs, nouns; the vocabularies must have as many words.
 
-    Raises: UserError naming the file or key, and the mend.
+    Raises: UserError naming the file or key, and the fix.
     """
     vocabularies = [_words(join(root, f"metadata/all_{kind}.json")) for kind in ("acts", "objs")]
     for kind, words, count in zip(("acts", "objs"), vocabularies, num_classes, strict=True):
@@ -89,7 +89,7 @@ def read_lemma(
             )
     hois = _words(join(root, "metadata/all_hois.json"))
     split_path = join(root, f"splits/{video_type}_{split}.json")
-    listed = frozenset(_words(split_path, "set EXO.VIDEO_TYPE to a split that is there"))
+    listed = frozenset(_words(split_path, "set EXO.VIDEO_TYPE to an existing split"))
     frames_path = join(root, f"full/rec_{view}_frames.p")
     videos = _videos(frames_path, listed)
     segments_path = join(root, f"full/rec_{segments_view}_segments_indices.p")
@@ -122,7 +122,7 @@ def _without_person(name: str) -> str:
 
 
 def _is_listed(name: str, listed: frozenset[str]) -> bool:
-    """Whether a split that lists the videos `listed` holds the video."""
+    """Whether a split that lists the videos `listed` includes the video."""
     if name in listed or _without_person(name) in listed:
         return True
     return "|" not in name and any(_without_person(other) == name for other in listed)
@@ -151,7 +151,7 @@ def _videos(path: InputPath, listed: frozenset[str]) -> dict[str, _Video]:
 
 
 class _SegmentReader:
-    """Joins the list of segments with the frame records."""
+    """Join of the list of segments with the frame records."""
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class _SegmentReader:
         self._in_order: dict[str, tuple[list[tuple[str, list[_Person]]], dict[int, int]]] = {}
 
     def read(self, listed: frozenset[str]) -> list[Segment]:
-        """The segments of the listed videos in which somebody does something."""
+        """The segments of the listed videos that contain an action."""
         segments = []
         cut = 0
         for row, entry in enumerate(_load_list(self._path)):
@@ -202,7 +202,7 @@ class _SegmentReader:
                 )
         if cut:
             logger.warning(
-                "%s: %d segment(s) reach beyond the last frame of their video and end there",
+                "%s: %d segment(s) extend beyond the last frame of their video; cut there",
                 self._path,
                 cut,
             )
@@ -229,7 +229,7 @@ class _SegmentReader:
         return self._in_order[video]
 
     def _narration(self, people: Sequence[_Person], person: str) -> str | None:
-        """The first interaction of the first one who does anything; None where nobody does."""
+        """The first interaction of the first active person; None if nobody is active."""
         for someone in people:
             if person and someone.name != person:
                 continue
@@ -258,7 +258,7 @@ class _SegmentReader:
         for number in numbers:
             if not 0 <= number < count:
                 raise UserError(
-                    f"{self._frames_path} has {kind} {number}, the metadata beside it names "
+                    f"{self._frames_path} has {kind} {number}, but the metadata lists only "
                     f"{count}; take both from one release"
                 )
         return numbers

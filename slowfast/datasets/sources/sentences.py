@@ -1,4 +1,4 @@
-"""Clips and sentences of a frame list for retrieval: what each says, as classes.
+"""Clips and sentences of a frame list for retrieval, with the classes that each contains.
 
 EPIC-KITCHENS names all nouns of a segment in `all_noun_classes`, a list or its text; `noun_class`
 is the first of them.
@@ -35,7 +35,7 @@ def describe_clips(path: InputPath, segments: Sequence[Segment], num_nouns: int)
     """The clips of the list at `path`, whose segments these are, in their order.
 
     A list without all_noun_classes has one noun per clip.
-    Raises: UserError where a segment has no label, or a noun is no class.
+    Raises: UserError if a segment has no label, or a noun is not a class.
     """
     unlabelled = [s.segment_id for s in segments if not all(s.labels)]
     if unlabelled:
@@ -59,9 +59,9 @@ def describe_sentences(
 ) -> Described:
     """The sentences to retrieve: the rows of a CSV `narration_id,narration`.
 
-    A sentence says what the clip of its narration_id says. path None: every distinct narration of
-    the clips, with the classes of the first clip that has it.
-    Raises: UserError where a sentence belongs to no clip.
+    A sentence has the classes of the clip with its narration_id. path None: every distinct
+    narration of the clips, with the classes of the first clip that has it.
+    Raises: UserError if a sentence belongs to no clip.
     """
     if path is None:
         first = {text: row for row, text in reversed(list(enumerate(clips.texts)))}

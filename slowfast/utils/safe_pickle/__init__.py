@@ -1,1 +1,1 @@
-"""Reads pickles without running any code of theirs."""
+"""Reader of pickles that never runs code from them."""

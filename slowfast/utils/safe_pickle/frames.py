@@ -1,9 +1,9 @@
-"""Turns the records of a pickled pandas table, of pandas 0.19 to 3, into a DataFrame.
+"""Conversion of the records of a pickled pandas table (pandas 0.19 to 3) to a DataFrame.
 
-The frames of all versions hold the same: two indexes (columns, rows) and blocks, each with values
-and the positions of its columns. Only their wrappers have changed; they are read here and handed to
-the public constructor, so the pandas that is installed does not matter. Text columns come out as
-objects whatever held them.
+Tables of all versions have the same content: two indexes (columns, rows) and blocks, each with
+values and the positions of its columns. Only the wrappers have changed. They are read here and
+passed to the public constructor, so the installed version of pandas does not matter. Text columns
+become object columns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Maker, Values, numpy
 if TYPE_CHECKING:
     import pandas as pd
 
-# Modules have moved, the names in them are the same since pandas 0.19.
+# Names are compared without their modules, which have moved since pandas 0.19.
 _PANDAS_NAMES = frozenset(
     (
         *("DataFrame", "BlockManager", "_unpickle_block", "new_block", "_new_Index"),
@@ -39,7 +39,7 @@ _TIMESTAMP_UNITS = {7: "s", 8: "ms", 9: "us", 10: "ns"}
 
 
 def frame_kind(module: str, name: str) -> str | None:
-    """`KindOf` for tables and what their cells may hold."""
+    """`KindOf` for tables and the contents of their cells."""
     if module == "pandas" or module.startswith("pandas."):
         return name if name in _PANDAS_NAMES else None
     if module == "pyarrow.lib":
@@ -50,7 +50,7 @@ def frame_kind(module: str, name: str) -> str | None:
 
 
 def frame_of(record: Any) -> pd.DataFrame:
-    """The table of a parsed pickle. Raises: ValueError or TypeError where it is none."""
+    """The table of a parsed pickle. Raises: ValueError or TypeError if it is not a table."""
     import pandas as pd
 
     if not isinstance(record, Record) or record.kind != "DataFrame":
@@ -92,12 +92,12 @@ def _blocks(manager: Record, values: Values) -> Iterator[tuple[NDArray, NDArray]
         elif block.kind == "call" and block.args[0].kind == "partial":  # pandas 1.3
             _, content, positions = block.args
         else:
-            raise ValueError(f"a {block.kind} is no block")
+            raise ValueError(f"a {block.kind} is not a block")
         yield _columns(content, values), _positions(positions, values)
 
 
 def _columns(content: Any, values: Values) -> NDArray:
-    """The columns of a block: (columns, rows). Blocks of the newer kinds have one, without axis."""
+    """The columns of a block: (columns, rows). A newer block of one column lacks the first axis."""
     array: NDArray = values(content)
     return array if array.ndim == 2 else array[np.newaxis]
 
@@ -114,7 +114,7 @@ def _index(record: Record, values: Values) -> pd.Index:
 
     index: pd.Index = values(record)
     if not isinstance(index, pd.Index):
-        raise ValueError("an axis that is no index")
+        raise ValueError("an axis is not an index")
     return index
 
 
@@ -137,7 +137,7 @@ def _of_state(record: Record, *names: str) -> Any:
 
 
 def _ndarray_backed(record: Record, values: Values) -> NDArray:
-    """Arrays over one of numpy, since pandas 1.3: state (type, array, ...)."""
+    """Wrappers of a numpy array, since pandas 1.3: state (type, array, ...)."""
     array: NDArray = values(record.state[1])
     if record.args[0].kind == "Categorical":
         return _category_values(record.state[0].state["categories"], array, values)
@@ -160,7 +160,7 @@ def _category_values(categories: Any, codes: NDArray, values: Values) -> NDArray
 
 
 def _masked(record: Record, values: Values) -> NDArray:
-    """Arrays with a mask; objects, with a NaN for a missing value, where there is one."""
+    """Masked arrays; with missing values, an object array that has NaN in their place."""
     data, mask = values(record.state["_data"]), values(record.state["_mask"])
     if not mask.any():
         return data
@@ -183,7 +183,7 @@ def _arrow_text(record: Record, values: Values) -> NDArray:
 
 
 def _arrow_cells(chunk: Record) -> list[Any]:
-    """The strings of an Arrow array: a bit mask, offsets, and all text in one buffer."""
+    """Strings of an Arrow array: a bit mask, offsets, and all text in one buffer."""
     kind, length, _, offset, buffers, _, _ = chunk.args[0]
     if kind.args[0] not in _ARROW_OFFSETS:
         raise ValueError(f"Arrow columns of {kind.args[0]} are not read")

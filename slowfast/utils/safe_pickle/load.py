@@ -1,4 +1,4 @@
-"""Reads pickles that people download, and lets none of them run code."""
+"""Loaders for downloaded pickles that never run code from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PLAIN_MEND = (
-    "save it anew as built-in types and numpy arrays, or the weights of a model as .safetensors"
+    "save it again as built-in types and numpy arrays, or the weights of a model as .safetensors"
 )
 _TABLE_MEND = "convert it to .csv with the pandas that wrote it (DataFrame.to_csv)"
 
@@ -20,7 +20,7 @@ _TABLE_MEND = "convert it to .csv with the pandas that wrote it (DataFrame.to_cs
 def load_plain(path: Path | str) -> Any:
     """The content of a pickle of built-in types, dates, numpy arrays and scalars.
 
-    Text of Python 2 is taken for latin-1, as arrays of Python 2 require.
+    Text from Python 2 is decoded as latin-1, which arrays from Python 2 require.
 
     Raises: UserError for a missing, damaged or foreign file, and for one that names anything else.
     """
@@ -30,12 +30,12 @@ def load_plain(path: Path | str) -> Any:
         return content
     try:
         return Values(NUMPY_MAKERS)(content)
-    except Exception as error:  # what a damaged record raises is open
+    except Exception as error:  # a damaged record can raise almost anything
         raise unusable(path, error, what, _PLAIN_MEND) from error
 
 
 def load_dataframe(path: Path | str) -> pd.DataFrame:
-    """The table of a pandas pickle, of pandas 0.19 to 3; text columns come as objects.
+    """The table of a pandas pickle, of pandas 0.19 to 3; text columns become object columns.
 
     Raises: UserError for a missing, damaged or foreign file, and for one that names anything else.
     """
@@ -45,5 +45,5 @@ def load_dataframe(path: Path | str) -> pd.DataFrame:
     parsed = parse_pickle(path, frame_kind, what, _TABLE_MEND)
     try:
         return frame_of(parsed.content)
-    except Exception as error:  # what a damaged record raises is open
+    except Exception as error:  # a damaged record can raise almost anything
         raise unusable(path, error, what, _TABLE_MEND) from error

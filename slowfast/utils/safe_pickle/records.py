@@ -1,8 +1,8 @@
-"""Parses pickles without running any code of theirs.
+"""Parser of pickles that never runs code from them.
 
-A pickle is a program that calls what it names. Here a name stands for one of a few types of the
-interpreter that only hold values, or for a `Record`: an inert note of what the file wanted to
-build. The caller turns the records it knows into values with code of its own; every other name is
+A pickle is a program that calls the objects it names. Here a name is either one of a few built-in
+types that only hold values, or a `Record`: an inert description of the object that the file would
+build. The caller converts the records it knows to values with its own code; every other name is
 refused.
 """
 
@@ -17,10 +17,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 from slowfast.utils.errors import UserError
 
-# (module, name) -> kind of the record; None where the name is refused.
+# (module, name) -> kind of the record; None if the name is refused.
 KindOf = Callable[[str, str], str | None]
 
-# Types that hold values, do nothing else, and cannot be altered by a file.
+# Types that only hold values and that a file cannot alter.
 _HARMLESS = ("bytearray", "complex", "frozenset", "set", "slice")
 _PLAIN_TYPES: dict[tuple[str, str], type] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
@@ -33,7 +33,7 @@ _PLAIN_TYPES: dict[tuple[str, str], type] = {
 
 
 class Record:
-    """What a pickle says of one object: what it calls (`kind`), the arguments, the state after."""
+    """Description of one object in a pickle: the called name (`kind`), arguments, final state."""
 
     kind = ""
     args: tuple[Any, ...]
@@ -49,7 +49,7 @@ class Record:
         self.state = state
 
     def __call__(self, *args: Any) -> Record:
-        """The file calls this object: a record of that."""
+        """Record that the file calls this object."""
         called = Record(self, *args)
         called.kind = "call"
         return called
@@ -83,7 +83,7 @@ class _ForbiddenName(pickle.UnpicklingError):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Gives every name a type that lives for this file only: none can alter what another gets."""
+    """Unpickler with new types for each file, so that one file cannot alter another's types."""
 
     def __init__(self, file: BinaryIO, kind_of: KindOf) -> None:
         super().__init__(file, encoding="latin1")  # what numpy arrays of Python 2 need
@@ -110,7 +110,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class Parsed(NamedTuple):
-    """The content of a pickle; `has_records` tells whether it may hold more than plain values."""
+    """Content of a pickle. has_records: it may hold more than plain values."""
 
     content: Any
     has_records: bool
@@ -119,7 +119,7 @@ class Parsed(NamedTuple):
 def parse_pickle(path: Path, kind_of: KindOf, what: str, mend: str) -> Parsed:
     """Parse `path`; objects of the names that `kind_of` knows become records.
 
-    what, mend: for errors: what the file should be, and what to do where it is not.
+    what, mend: for errors: the expected content of the file, and how to fix it.
 
     Raises: UserError for a missing, damaged or foreign file, and for a name that is refused.
     """
@@ -133,14 +133,14 @@ def parse_pickle(path: Path, kind_of: KindOf, what: str, mend: str) -> Parsed:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except _ForbiddenName as error:
         raise UserError(
-            f"{path} is refused: as a {what} it has no need of {error}, and calling that could "
-            f"run code; {mend}"
+            f"{path} is refused: a {what} does not need {error}, and calling it could run code; "
+            f"{mend}"
         ) from None
     except Exception as error:  # a damaged pickle raises nearly anything
         raise unusable(path, error, what, mend) from error
 
 
 def unusable(path: Path, error: Exception, what: str, mend: str) -> UserError:
-    """The error for content that makes no sense."""
+    """The error for malformed content."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return UserError(f"{path} is no {what}, or it is damaged or cut short ({reason}); {mend}")
+    return UserError(f"{path} is not a {what}, or it is damaged or truncated ({reason}); {mend}")

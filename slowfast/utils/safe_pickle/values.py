@@ -1,7 +1,7 @@
-"""Turns the records of a pickle into values: numpy arrays and scalars, dates.
+"""Conversion of the records of a pickle to values: numpy arrays and scalars, dates.
 
-The arrays are made from their bytes and a type that is checked here; numpy's own set-state
-functions, which trust what they are given, never see the file.
+Arrays are built from their bytes and a type that is checked here. numpy's own set-state functions,
+which trust their input, are never called with data from the file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from slowfast.utils.safe_pickle.records import Record
 
-# Makes the value of a record; the second argument makes values of what the record holds.
+# Converts a record to its value; the second argument converts the objects inside it.
 Maker = Callable[[Record, "Values"], Any]
 
 _ATOMS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, slice))
@@ -36,19 +36,19 @@ def numpy_kind(module: str, name: str) -> str | None:
 
 
 class Values:
-    """Replaces the records in nested containers; lists and dicts are changed in place.
+    """Replacement of records in nested containers; lists and dicts are changed in place.
 
-    makers: kind of record -> what makes its value. leaves: types of values that are kept as found.
+    makers: kind of record -> converter. leaves: types of values that are kept unchanged.
     """
 
     def __init__(self, makers: Mapping[str, Maker], leaves: tuple[type, ...] = ()) -> None:
         self._makers = makers
         self._leaves = leaves
-        # Keeps the originals too: their ids must stay taken.
+        # Keeps the originals alive too, so that their ids are not reused.
         self._done: dict[int, tuple[Any, Any]] = {}
 
     def __call__(self, item: Any) -> Any:
-        """The value of `item`. Raises: ValueError or TypeError where it makes no sense."""
+        """The value of `item`. Raises: ValueError or TypeError if it is malformed."""
         if type(item) in _ATOMS or isinstance(item, self._leaves):
             return item
         if id(item) in self._done:
@@ -74,11 +74,11 @@ class Values:
             return type(item)(self(value) for value in item)
         if isinstance(item, type) and issubclass(item, Record):
             return self._maker(f"type {item.kind}")(item(), self)
-        raise ValueError(f"a {type(item).__name__} is no value")
+        raise ValueError(f"a {type(item).__name__} is not a value")
 
     def _maker(self, kind: str) -> Maker:
         if kind not in self._makers:
-            raise ValueError(f"a {kind} is no value")
+            raise ValueError(f"a {kind} is not a value")
         return self._makers[kind]
 
 

@@ -62,8 +62,8 @@ def test_override(tables: tuple[Path, Path], tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("kind,exo,ego_class\nverb,jump,1\n", "line 2: the exo set has no verb 'jump'"),
-        ("kind,exo,ego_class\nverb,get,3\n", "line 2: '3' is no ego class.*below 3"),
-        ("kind,exo,ego_class\nverb,get,-1\n", "line 2: '-1' is no ego class"),
+        ("kind,exo,ego_class\nverb,get,3\n", "line 2: '3' is not an ego class.*below 3"),
+        ("kind,exo,ego_class\nverb,get,-1\n", "line 2: '-1' is not an ego class"),
         ("kind,exo,ego_class\nverbs,get,1\n", "line 2 has kind 'verbs'; use verb or noun"),
         ("kind,exo,ego_class\nverb,get\n", "line 2 lacks a cell"),
         ("kind,word,ego_class\nverb,get,1\n", "the columns are kind,exo,ego_class"),
@@ -79,9 +79,9 @@ def test_bad_override(tables: tuple[Path, Path], tmp_path: Path, text: str, mess
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("id,key\n0,take\n", "line 2 is no row of a class table"),
-        ("id,key,instances\n0,take,\"['take'\"\n", "line 2 is no row of a class table"),
-        ("id,key,instances\nzero,take,\"['take']\"\n", "line 2 is no row of a class table"),
+        ("id,key\n0,take\n", "line 2 is not a row of a class table"),
+        ("id,key,instances\n0,take,\"['take'\"\n", "line 2 is not a row of a class table"),
+        ("id,key,instances\nzero,take,\"['take']\"\n", "line 2 is not a row of a class table"),
         ("id,key,instances\n", "has no rows"),
         ("", "has no rows"),
     ],

@@ -133,7 +133,7 @@ def test_segment_beyond_the_video_ends_there(
 ) -> None:
     write_annotations(tmp_path, indices=[("v1", 14, 500)])
     assert read(tmp_path).segments[0].stop_frame == 25
-    assert "1 segment(s) reach beyond the last frame" in caplog.text
+    assert "1 segment(s) extend beyond the last frame" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -164,21 +164,21 @@ def test_bad_settings(tmp_path: Path, changes: dict, message: str) -> None:
                 "frames": records({"v1": [(0, 4, (([(4, [[0]])], [1]),))]}),
                 "indices": [("v1", 0, 4)],
             },
-            "has verb 4, the metadata beside it names 4",
+            "has verb 4, but the metadata lists only 4",
         ),
         (
             {
                 "frames": records({"v1": [(0, 4, (([(0, [[0], [-1]])], [1]),))]}),
                 "indices": [("v1", 0, 4)],
             },
-            "has object -1, the metadata beside it names 6",
+            "has object -1, but the metadata lists only 6",
         ),
         (
             {
                 "frames": records({"v1": [(0, 4, (([(0, [[0]])], [9]),))]}),
                 "indices": [("v1", 0, 4)],
             },
-            "has interaction 9, the metadata beside it names 4",
+            "has interaction 9, but the metadata lists only 4",
         ),
     ],
 )
