@@ -3,7 +3,7 @@
 
 Prints the official EPIC-KITCHENS values with intervals and writes them to evaluation.json;
 the results.json of a test run stays as it is. Tail classes, unseen participants and
-EPIC-KITCHENS-55's training list are found under their public names beside the annotations.
+EPIC-KITCHENS-55's training list are found under their public names next to the annotations.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="also by the public scorer's arithmetic (one soft-max over all segments)",
     )
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap")
-    parser.add_argument("--out", type=Path, help="default: evaluation.json beside the predictions")
+    parser.add_argument("--out", type=Path, help="default: evaluation.json next to the predictions")
     args = parser.parse_args(argv)
     if args.out is None:
         folder = parent(args.predictions)

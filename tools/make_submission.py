@@ -69,7 +69,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     if not epic_100:
         raise UserError(
-            f"--annotations {args.annotations} is no list of EPIC-KITCHENS-100; give its test list"
+            f"--annotations {args.annotations} is not a list of EPIC-KITCHENS-100; give its test"
+            " list"
         )
     ids = [s.segment_id for s in segments]
     path = args.check or write(args, ids)

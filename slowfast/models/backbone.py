@@ -1,4 +1,4 @@
-"""What a recogniser asks of a backbone; freezing its first stages, recomputing some.
+"""Interface of a backbone; freezing its first stages, recomputing some.
 
 Legend: N clips, C channels of a pathway, T frames, H W positions.
 """
@@ -21,8 +21,8 @@ class Backbone(nn.Module):
     """A clip, one tensor per pathway -> features [(N, C, T, H, W) per pathway].
 
     out_channels: C of each pathway. Stages are children named s<number>, or s<number>_... for
-    what belongs to one; a child with another name belongs to no stage. A batch norm stands right
-    behind the convolution that feeds it (`fold_batch_norms` goes by that).
+    what belongs to one; a child with another name belongs to no stage. A batch norm comes right
+    after the convolution that feeds it, as `fold_batch_norms` expects.
     """
 
     out_channels: tuple[int, ...]

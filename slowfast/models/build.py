@@ -67,7 +67,7 @@ def _build(spec: ModelSpec, cfg: CfgNode) -> nn.Module:
 
 
 def _set_up(model: nn.Module, cfg: CfgNode) -> None:
-    """How the model computes: its values differ by rounding at most, but for BN.NORM_TYPE."""
+    """Set how the model computes. Except for BN.NORM_TYPE, values differ by rounding at most."""
     convert_norms(model, cfg.BN.NORM_TYPE)
     if cfg.MODEL.CONV_2D:
         use_2d_convolutions(model)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Position(NamedTuple):
-    """Where a dropout stands in its sequence of masks; generator None: it drew none yet."""
+    """Position of a dropout in its sequence of masks; generator None: it has drawn none yet."""
 
     seed: int
     generator: torch.Generator | None
@@ -33,7 +33,7 @@ class SeededDropout(nn.Module):
         self._generator = None
 
     def position(self) -> Position:
-        """What `go_to` takes to draw the next masks again."""
+        """The position that `go_to` takes to draw the next masks again."""
         return Position(self._seed, self._generator.clone_state() if self._generator else None)
 
     def go_to(self, position: Position) -> None:

@@ -23,10 +23,10 @@ class Head(nn.Module):
     Training gives logits; eval gives their `activation`, or the logits with `no_act`.
 
     num_classes: K of each task.
-    window: None pools all of time and space. A number pools, over all of time, every window of so
-        many positions a side (a smaller map is one window); each window is classified, and the
-        mean over windows is taken last: of probabilities in eval, of logits in training and with
-        `no_act`. A fully convolutional test, as in PySlowFast.
+    window: side of the pooling windows, in positions of the feature map; None pools all of time
+        and space. Every window is pooled over all of time and classified (a smaller map is one
+        window). The mean over windows is taken last: of probabilities in eval, of logits in
+        training and with `no_act`. A fully convolutional test, as in PySlowFast.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ def kept_statistics(model: nn.Module) -> Iterator[None]:
 def fold_batch_norms(model: nn.Module) -> int:
     """Fold batch norms in eval mode into the convolutions that feed them; how many there were.
 
-    A batch norm is fed by the convolution that stands right before it among its siblings. Only for
+    A batch norm is fed by the convolution right before it among its siblings. Only for
     evaluation: the model has other parameters then, and its scores differ by rounding.
     """
     folded = 0
@@ -115,7 +115,7 @@ class RunningStatistics:
     def take_pass(self) -> None:
         """Remember what the pass just made has changed, and take it back.
 
-        Behind the backward pass, which reads them.
+        Call it after the backward pass, which reads them.
         """
         if self._values:
             if self._total is None:

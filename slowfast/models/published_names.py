@@ -77,6 +77,6 @@ def _in_dual(model: EgoExoModel, name: str) -> str:
 
 
 def _dual_rank(published: str) -> int:
-    """Position of the weight's stage; what is no stage keeps its order at the end."""
+    """Position of the weight's stage; other names keep their order at the end."""
     stage = published.split(".")[0]
     return _DUAL_STAGES.index(stage) if stage in _DUAL_STAGES else len(_DUAL_STAGES)

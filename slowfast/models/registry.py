@@ -18,7 +18,7 @@ BuildT = TypeVar("BuildT", bound=Build)
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a model takes and gives; everything else asks this instead of the model's name.
+    """Inputs and outputs of a model; everything else asks this instead of the model's name.
 
     build: the model on the CPU, with initial weights.
     views: the halves of the data that it is trained on, `ego`, `exo` or both; the first one is

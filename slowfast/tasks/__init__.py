@@ -1,1 +1,1 @@
-"""What one step computes: batch in, losses by name out. The loop knows no objective."""
+"""Objectives of a training step: batch in, losses by name out. The loop knows none of them."""

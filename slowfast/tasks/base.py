@@ -21,7 +21,7 @@ OutputT = TypeVar("OutputT")
 
 @dataclass
 class StepOutput:
-    """What one training step gives.
+    """Losses, logits and counts of one training step.
 
     losses: scalars by name, before their weights; `total` is their weighted sum.
     logits: one (N, K) tensor per head of the view that is evaluated, detached.

@@ -1,4 +1,4 @@
-"""What a run depends on, as hashes: its code, its merged config, its data."""
+"""Hashes of everything a run depends on: its code, its merged config, its data."""
 
 from __future__ import annotations
 

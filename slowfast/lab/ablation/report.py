@@ -98,7 +98,7 @@ def write_report(
 
 
 class _Style(NamedTuple):
-    """How signs are written. bold: has a place {} for the text. escaped: signs of names."""
+    """Spelling of signs in a format. bold: has a place {} for the text. escaped: signs of names."""
 
     plus_minus: str
     minus: str

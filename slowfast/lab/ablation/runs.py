@@ -39,7 +39,7 @@ class Run:
 
 @dataclass
 class Record:
-    """What a run's marker says. seconds: spent so far, all attempts together."""
+    """Content of a run's marker. seconds: spent so far, all attempts together."""
 
     made_with: Fingerprint
     finished: bool = False

@@ -67,7 +67,7 @@ class Video:
         source = self.frames.open(segment)
         if not isinstance(source, JpegFolder):
             raise UserError(
-                f"video {segment.video_id} is no folder of JPEG files; the benchmark needs one"
+                f"video {segment.video_id} is not a folder of JPEG files; the benchmark needs one"
             )
         return [source.file(number) for number in numbers]
 

@@ -66,7 +66,7 @@ def variants(device: torch.device, has_bf16: bool) -> list[Variant]:
 
 @dataclass(frozen=True)
 class Load:
-    """What one call of a variant's work computes: `count` clips or views, `gflop` in all."""
+    """Work of one call of a variant: `count` clips or views, `gflop` in all."""
 
     unit: str
     count: int

@@ -32,7 +32,7 @@ _TABLE = 0.75  # y of the table top
 
 @dataclass(frozen=True)
 class Performance:
-    """What one person does: a verb (`idle`: nothing) to some nouns, at a sink or a table."""
+    """Action of one person: a verb (`idle`: nothing) to some nouns, at a sink or a table."""
 
     verb: str
     nouns: tuple[str, ...]
@@ -97,7 +97,7 @@ class ExoCamera:
         self._clothes = [Clothes.draw(rng) for _ in range(people)]
 
     def figures(self, rng: np.random.Generator) -> list[Figure]:
-        """Where the people stand in a segment: one anywhere, two facing each other."""
+        """Places of the people in a segment: one anywhere, two facing each other."""
         if len(self._clothes) == 1:
             facing = 1 if rng.random() < 0.5 else -1
             x = -0.2 * facing + float(rng.uniform(-0.2, 0.2))

@@ -75,7 +75,7 @@ def _holds_sample(folder: Path) -> bool:
         return True
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
-            f"{folder} exists and is no rendered sample (it has no {MARKER}): give another --out"
+            f"{folder} exists and is not a rendered sample (it has no {MARKER}): give another --out"
         )
     return False
 

@@ -1,4 +1,4 @@
-"""What a verb does: the pose of object and hand over time, in the actor's own frame."""
+"""Motion of a verb: the pose of object and hand over time, in the actor's own frame."""
 
 from __future__ import annotations
 

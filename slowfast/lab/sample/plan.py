@@ -1,4 +1,4 @@
-"""What happens in which video: verb-noun combinations, held-out ones, segments, splits.
+"""Plan of the videos: verb-noun combinations, held-out ones, segments, splits.
 
 Everything here is a pure function of the settings.
 """
@@ -60,7 +60,7 @@ class EgoSegment:
 
 @dataclass(frozen=True)
 class ExoDeed:
-    """What one person does. verb None: nothing."""
+    """Action of one person. verb None: none."""
 
     verb: Word | None
     nouns: tuple[Word, ...] = ()
@@ -111,7 +111,7 @@ def exo_words(settings: SampleSettings) -> tuple[tuple[Word, ...], tuple[Word, .
 
 
 class _WordCounts:
-    """How often each verb and noun occurs."""
+    """Frequency of each verb and noun."""
 
     def __init__(self, items: Sequence[Combination] = ()) -> None:
         self._verbs = Counter(item.verb.name for item in items)

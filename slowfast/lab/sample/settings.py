@@ -12,7 +12,7 @@ from slowfast.utils.errors import UserError
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """What is rendered. Equal settings give equal bytes.
+    """Knobs of the rendering. Equal settings give equal bytes.
 
     seed: of everything that is drawn.
     num_verbs, num_nouns: ego classes, the first ones of `vocabulary.VERBS` and `NOUNS`.

@@ -1,4 +1,4 @@
-"""What a noun looks like: body, lid and hue, drawn at any size.
+"""Appearance of a noun: body, lid and hue, drawn at any size.
 
 Outlines are (n, 2) float64 points x, y in units of the object's radius, y downwards.
 """

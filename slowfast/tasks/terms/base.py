@@ -20,7 +20,7 @@ from slowfast.models.parts import EXO_PARTS, Part
 
 
 class Input(Enum):
-    """What a term may need of the batch; the value names it in errors."""
+    """Inputs of the batch that a term may need; the value names them in errors."""
 
     EXO_CLIP = "exo clips"
     EXO_LABELS = "labels of exo clips"
