@@ -109,7 +109,7 @@ def _fused(choice: str, device: torch.device) -> bool | None:
 
 def _fit_state(optimizer: torch.optim.Optimizer, fused: bool | None) -> None:
     """Fused kernels read weights, gradients and states side by side, in one layout; Adam's count of
-    steps lies on the device for them alone."""
+    steps is on the device for them alone."""
     for group in optimizer.param_groups:
         group["fused"] = fused
     for parameter, state in optimizer.state.items():

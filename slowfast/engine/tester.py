@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class TestPlan:
-    """What a test needs that can be found out before a training.
+    """Inputs of a test that can be checked before a training.
 
     datasets: the segments of each view (ego, exo) under test. finish: what a task on features
         makes of them.
@@ -64,7 +64,7 @@ def plan_test(cfg: CfgNode, encode: Encode = encode_narrations) -> TestPlan:
     """
     key, named = "TEST.CHECKPOINT_FILE_PATH", cfg.TEST.CHECKPOINT_FILE_PATH
     if named and not local_path(named, key).is_file():
-        raise UserError(f"{key} {named} is no file; correct the path")
+        raise UserError(f"{key} {named} is not a file; correct the path")
     chunk_views = min(cfg.TEST.CHUNK_VIEWS, cfg.TEST.BATCH_SIZE)
     if cfg.TEST.TASK == "recognition":
         spec = model_spec(cfg)
@@ -104,7 +104,7 @@ def scores_from_features(
     chunk_views: int,
     device: torch.device,
 ) -> list[SegmentScores] | None:
-    """What `score_segments` gives, by the head alone; None without features to do it from."""
+    """The scores of `score_segments` by the head alone; None without features to compute them."""
     if not isinstance(model, Recognizer):
         return None
     features = None
@@ -163,19 +163,19 @@ def score_segments(
 
 
 def view_join(cfg: CfgNode) -> ViewJoin:
-    """How the views of a test segment are joined."""
+    """The joining of the views of a test segment."""
     return ViewJoin(model_spec(cfg).heads(cfg), cfg.DATA.ENSEMBLE_METHOD, cfg.TEST.NO_ACT)
 
 
 def partial_folder(cfg: CfgNode) -> Path:
-    """Where finished segments of an unfinished test are kept."""
+    """Folder of the finished segments of an unfinished test."""
     return Path(cfg.OUTPUT_DIR) / "partial_test"
 
 
 def checkpoint_to_test(cfg: CfgNode, trained: Path | None) -> InputPath:
     """TEST.CHECKPOINT_FILE_PATH, else the run's own, else TRAIN's, else OUTPUT_DIR's newest.
 
-    The log names the one taken and those passed over (OUTPUT_DIR is looked at, which reads whole
+    The log names the one taken and those skipped (OUTPUT_DIR is looked at, which reads whole
     files, only where nothing is named). Raises: UserError where there is none.
     """
     named: list[tuple[str, InputPath | None]] = [
@@ -195,7 +195,7 @@ def checkpoint_to_test(cfg: CfgNode, trained: Path | None) -> InputPath:
     logger.info("testing checkpoint %s (%s)", taken, source)
     for other_source, other in others:
         if other != taken:
-            logger.info("passed over checkpoint %s (%s)", other, other_source)
+            logger.info("skipped checkpoint %s (%s)", other, other_source)
     return taken
 
 

@@ -90,7 +90,7 @@ def train(
 
     check_lock: raises where OUTPUT_DIR is no longer this training's; called before every save.
 
-    A signal ends the training after the step under way: all ranks write one checkpoint, and exit.
+    A signal ends the training after the current step: all ranks write one checkpoint and exit.
     """
     run = _prepare(cfg, device, stop, check_lock)
     with ExitStack() as ending, stop.deferred():
@@ -196,7 +196,7 @@ def _build_update(cfg: CfgNode, device: torch.device, with_initial_weights: bool
 def _load_state(
     cfg: CfgNode, device: torch.device, update: Update, path: Path
 ) -> tuple[EpochProgress, dict[str, Any]]:
-    """How far the training at `path` is, and what else it holds, loaded into `update`."""
+    """Load the training at `path` into `update`: its progress, and what else the file holds."""
     epoch, extra = load_training_state(path, update.model, update.optimizer, cfg)
     progress = EpochProgress(epoch, model_spec(cfg).heads(cfg))
     if "progress" in extra:
@@ -208,7 +208,7 @@ def _load_state(
     if epoch >= cfg.SOLVER.MAX_EPOCH and distributed.is_main():
         logger.warning(
             "%s has finished all SOLVER.MAX_EPOCH %d epochs: nothing is trained; set another "
-            "OUTPUT_DIR to start anew",
+            "OUTPUT_DIR to start again",
             path,
             cfg.SOLVER.MAX_EPOCH,
         )
@@ -355,9 +355,9 @@ def _stop(run: Training, interrupted: Interrupted) -> None:
     distributed.barrier()
     if distributed.is_main():
         newest = run.writer.newest
-        how = "the same command goes on from"
+        how = "the same command resumes from"
         if not run.cfg.TRAIN.AUTO_RESUME:
-            how = "with TRAIN.RESUME True, TRAIN.CHECKPOINT_FILE_PATH goes on from"
+            how = "with TRAIN.RESUME True, TRAIN.CHECKPOINT_FILE_PATH resumes from"
         logger.warning(
             "stopped by %s in epoch %d after step %d; %s %s",
             interrupted,

@@ -34,7 +34,7 @@ def test_the_log_names_what_was_passed_over(cfg, caplog):
     with caplog.at_level(logging.INFO, logger="slowfast"):
         checkpoint_to_test(cfg, TRAINED)
     assert "testing checkpoint run/trained.pyth (this training)" in caplog.text
-    assert "passed over checkpoint ckpts/start.pyth (TRAIN.CHECKPOINT_FILE_PATH)" in caplog.text
+    assert "skipped checkpoint ckpts/start.pyth (TRAIN.CHECKPOINT_FILE_PATH)" in caplog.text
 
 
 def test_none_is_an_error(cfg, monkeypatch):

@@ -90,7 +90,7 @@ def stopped(
     """The exit status of a training that is sent a signal in the second step of its first epoch."""
     target = "group" if to_group else "command"
     status, stderr = finish(home, output, *overrides, fault=f"{target}:0:0:1:{int(signum)}")
-    assert "the same command goes on from" in stderr
+    assert "the same command resumes from" in stderr
     assert "Traceback" not in stderr
     return status
 

@@ -83,7 +83,7 @@ class CheckpointFile:
 
     @property
     def extra(self) -> dict[str, Any]:
-        """What a run added: everything but epoch, optimizer state and config."""
+        """Additions of a run: everything except epoch, optimizer state and config."""
         return {key: value for key, value in self.other.items() if key not in _FIXED_KEYS}
 
     @property

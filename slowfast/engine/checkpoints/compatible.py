@@ -72,7 +72,7 @@ def check_resumable(saved_cfg_text: str, cfg: CfgNode, path: str | Path) -> None
 
     saved_cfg_text: the config (YAML) in the checkpoint at `path`. If another code base wrote it,
         its known names are compared and differences are only logged: its training cannot be
-        continued exactly anyway. Text that is no config is skipped.
+        continued exactly anyway. Text that is not a config is skipped.
 
     Raises: UserError naming every key that must agree and does not, with both values.
     """

@@ -114,7 +114,7 @@ def _write_with_digest(file: BinaryIO, content: Mapping[str, Any]) -> None:
 
 
 def damage(path: Path) -> str:
-    """What is wrong with the bytes of a checkpoint, in words; empty if nothing is.
+    """Describe the damage to the bytes of a checkpoint; empty if there is none.
 
     A file that another program wrote has no digest; the checksums in the archive are used then.
     """

@@ -60,7 +60,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is no safetensors file, or damaged ({error})") from error
+        raise UserError(f"{path} is not a safetensors file, or damaged ({error})") from error
 
 
 def _read_caffe2(path: Path) -> dict[str, Tensor]:
@@ -68,7 +68,7 @@ def _read_caffe2(path: Path) -> dict[str, Tensor]:
     blobs = content.get("blobs", content) if isinstance(content, dict) else None
     if not isinstance(blobs, dict):
         raise UserError(
-            f"{path} is no Caffe2 file: expected a dict of blobs; for other files set "
+            f"{path} is not a Caffe2 file: expected a dict of blobs; for other files set "
             "CHECKPOINT_TYPE pytorch, or name an exo file .pyth"
         )
     arrays = {

@@ -18,7 +18,7 @@ _S4_BLOCK = re.compile(r"s4(?:_t)?\.pathway0_res(\d+)\.")
 
 
 class Required(enum.Enum):
-    """What a model must get from a file; less than that is an error."""
+    """Weights that a model must get from a file; less is an error."""
 
     NOTHING = "nothing"
     # A training may start with new heads and projections.
@@ -28,7 +28,7 @@ class Required(enum.Enum):
 
 
 class LoadOptions(NamedTuple):
-    """How weights of a file are matched with a model's.
+    """Options of matching the weights of a file with a model's.
 
     head: name, in the file, of the model's own head; empty: the same name.
     inflate: turn 2-D convolutions into 3-D ones.
@@ -50,7 +50,7 @@ class Shapes(NamedTuple):
 
 @dataclass
 class LoadReport:
-    """What happened to the names of a file and of a model; all are published names.
+    """Result for every name of a file and of a model; all are published names.
 
     missing: in the model only; they keep their values. unexpected: in the file only; ignored.
     mismatched: in both, with other shapes; not loaded.

@@ -117,7 +117,7 @@ class Weights:
 
     @property
     def ego_recognizer(self) -> Weights:
-        """What a test of the ego half needs: `ego` without projections."""
+        """The weights that a test of the ego half needs: `ego` without projections."""
         return self.ego._mapped(lambda part: None if part.kind == "projection" else part)
 
     def as_exo_half(self) -> Weights:

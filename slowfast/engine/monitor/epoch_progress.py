@@ -1,4 +1,4 @@
-"""How far a training is within an epoch, and what it has summed up there."""
+"""Progress of a training within an epoch, and the sums behind its log lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slowfast.utils import distributed
 
 
 class EpochProgress:
-    """Where in which epoch the next step is, and what the next log lines are computed from.
+    """Position of the next step, and the state that the next log lines are computed from.
 
     epoch: zero-based. iteration: finished steps of it.
     window, watch: since the last log line. whole: before it, in this epoch. scores: in this epoch.

@@ -1,1 +1,1 @@
-"""What a run checks before its first step, and what it will cost."""
+"""Checks before the first step of a run, and estimates of its cost."""

@@ -1,4 +1,4 @@
-"""What a model costs, found out on fake tensors: operations and memory, without any data."""
+"""Cost of a model, counted on fake tensors: operations and memory, without any data."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StepCost:
         backward; a multiply-add is two.
     weights, trained: numbers of the model's parameters.
     parameters, gradients, optimizer, activations: bytes. Activations are what the backward pass
-        keeps of the clips that go through at once; what single layers need beside is not in it.
+        keeps of the clips that go through at once, without the workspaces of single layers.
     """
 
     clips: int
@@ -215,7 +215,7 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors in (nested) sequences; what else there is, is passed over."""
+    """The tensors in (nested) sequences; other values are skipped."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Iterable) and not isinstance(value, str):

@@ -10,7 +10,7 @@ from slowfast.utils.errors import UserError
 
 
 def check_device(cfg: CfgNode, device: torch.device, processes: int) -> None:
-    """processes: of the run. Raises: UserError with key, value and mend."""
+    """processes: of the run. Raises: UserError with key, value and fix."""
     if cfg.TEST.ENABLE:
         check_precision("TEST.PRECISION", cfg.TEST.PRECISION, device)
     if not cfg.TRAIN.ENABLE:

@@ -1,4 +1,4 @@
-"""What a run would do and cost, found out without data, and without writing anything."""
+"""Dry run: reports what a run would do and cost, and writes nothing."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from slowfast.utils.paths import local_path
 
 # A step on the CPU that takes more operations than this is not run.
 _CPU_FLOPS = 3e11
-# Memory beside what is counted: workspaces of single layers, fragments, the framework itself.
+# Room for memory that is not counted: workspaces of layers, fragments, the framework itself.
 _MARGIN = 1.25
 
 
 @dataclass
 class DryRun:
-    """What was found: lines for people, and the user's mistakes among it."""
+    """Report of a dry run: lines for people, and the user's mistakes among them."""
 
     lines: list[str] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class DryRun:
         self.lines.append(f"{topic + ':':<14}{text}")
 
     def look(self, topic: str, part: Callable[[], None]) -> None:
-        """Do one part; a mistake found there is told and the next part follows."""
+        """Do one part; a mistake is reported, and the next part follows."""
         try:
             part()
         except UserError as error:
@@ -147,7 +147,10 @@ def _device_fits(report: DryRun, cfg: CfgNode, device: torch.device | None, proc
 def _step(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: int) -> None:
     clips = cfg.TRAIN.BATCH_SIZE // processes
     if clips == 0:
-        report.say("step", f"not run: TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE} is no clip a process")
+        report.say(
+            "step",
+            f"not run: TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE} is less than one clip per process",
+        )
         return
     cost = step_cost(cfg, clips)
     report.say(

@@ -27,7 +27,7 @@ LOCK_NAME = ".training.lock"
 # Between two beats, and without one until a holder on another machine counts as dead.
 BEAT_SEC = 5.0
 STALE_SEC = 60.0
-# A lock that is taken and released again this often is no ordinary race.
+# A lock that is taken and released again this often is not an ordinary race.
 _ATTEMPTS = 1000
 _MOST_BYTES = 4096
 
@@ -36,7 +36,7 @@ _MOST_BYTES = 4096
 def output_lock(folder: str | Path) -> Iterator[OutputLock]:
     """Hold the lock of an output folder, which is created if it does not exist.
 
-    The lock of a process that was killed stays behind. It is taken over at once on the same
+    A process that is killed leaves its lock. It is taken over at once on the same
     machine, elsewhere after STALE_SEC without a beat.
 
     Raises: UserError if another training holds the lock or it is not a regular file; OSError if

@@ -147,7 +147,7 @@ def _name_start(store: Store, world_size: int, timeout_sec: float) -> Store:
 
 
 def _without(store: Store, ranks: Iterable[int]) -> list[int]:
-    """Those of the ranks that have no key in the store; if the store is gone, its keeper."""
+    """The ranks that have no key in the store; if the store is gone, its keeper."""
     try:
         return [rank for rank in ranks if not store.check([str(rank)])]
     except RuntimeError:

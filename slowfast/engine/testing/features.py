@@ -119,7 +119,7 @@ class FeatureSet:
         chunk_views: int,
         device: torch.device,
     ) -> list[SegmentScores]:
-        """What `SegmentScorer` gives for every segment, by the recogniser's head.
+        """The scores of `SegmentScorer` for every segment, by the recogniser's head.
 
         classify: (N, 1, F) -> [(N, K) per task].
         """
@@ -204,7 +204,7 @@ def kept_features(cfg: CfgNode, dataset: VideoDataset, key: Key) -> FeatureSet |
     """Features from which the head gives the scores of the run; None where there are none.
 
     key: the `view_key` of the run. They agree with it, are complete, view by view, and the head
-        pools no windows, whose scores are averaged behind the soft-max.
+        pools no windows, whose scores are averaged after the soft-max.
     """
     folder = features_folder(cfg, key["view"])
     found = shards.find(folder, {**key, "views": "kept"})

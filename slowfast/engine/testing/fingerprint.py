@@ -1,4 +1,4 @@
-"""What the scores and features of a test depend on, so that stale ones are told apart.
+"""Keys of the scores and features of a test: everything they depend on, to detect stale ones.
 
 A key is a nested mapping of plain values: weights, segments, and the config keys that matter.
 """
@@ -37,7 +37,7 @@ _IGNORED = frozenset(
 
 
 def view_key(cfg: CfgNode, view: str, weights: str, segments: Sequence[Segment]) -> dict[str, Any]:
-    """What the model's answer to every test view of the segments depends on, but for rounding.
+    """Everything that the scores of the test views depend on, except for rounding.
 
     view: ego or exo, whose keys matter. weights: digest of the view's recogniser as it was loaded.
     """
@@ -62,7 +62,7 @@ def view_key(cfg: CfgNode, view: str, weights: str, segments: Sequence[Segment])
 
 
 def rounding_key(cfg: CfgNode, chunk_views: int, device: torch.device) -> dict[str, Any]:
-    """What else the last bits depend on. chunk_views: views in one forward pass."""
+    """Everything else that the last bits depend on. chunk_views: views in one forward pass."""
     settings: dict[str, Any] = {"views in a forward pass": chunk_views}
     for name in _ROUNDING:
         section, key = name.split(".")
@@ -87,7 +87,7 @@ def segments_digest(segments: Sequence[Segment]) -> str:
 
 
 def difference(found: Key, wanted: Key) -> str:
-    """What differs first among the entries of `wanted`, in words; empty: nothing."""
+    """Describe the first difference among the entries of `wanted`; empty: none."""
     flat_found = dict(_leaves({name: found.get(name) for name in wanted}))
     flat_wanted = dict(_leaves(wanted))
     for name in sorted(flat_found.keys() | flat_wanted.keys()):

@@ -1,4 +1,4 @@
-"""Every test segment once, on whichever rank, whatever their number; goes on where it stopped."""
+"""Every test segment once, on whichever rank, whatever their number; resumes where it stopped."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Records of segments in files below one folder, written while a test runs.
 
-What an interrupted test goes on from, and how features are kept. A file `part-*.npz` holds records
-of some segments and is there whole or not at all; every process writes its own. Its `header` says
-what the records depend on. Legend: n segments of a file.
+An interrupted test resumes from them, and features are kept in them. A file `part-*.npz` holds
+records of some segments and is there whole or not at all; every process writes its own. Its
+`header` says what the records depend on. Legend: n segments of a file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slowfast.utils.errors import UserError
 from slowfast.utils.files import UNREADABLE_ARRAYS, write_atomically
 
 VERSION = 1
-# Arrays by name, all but those in `ragged` of one shape in every record.
+# Arrays by name; except those in `ragged`, of one shape in every record.
 Record = Mapping[str, NDArray]
 
 _NAME = re.compile(r"part-(\d+)-\d+-\d+\.npz")

@@ -67,7 +67,7 @@ class SegmentScores:
 
 
 class ViewJoin(NamedTuple):
-    """How the scores of the views of a segment are joined.
+    """Settings of joining the scores of the views of a segment.
 
     method: `sum` (the mean over views) or `max`. logits: the model returns logits.
     """
@@ -136,7 +136,7 @@ class SegmentScorer:
         for start, scores in zip(starts, _on_host(chunks), strict=True):
             views = segment.views[start : start + self.chunk_views]
             joined.add(scores, [view.weight for view in views])
-        # Copies: a label may lie in memory that a worker shares.
+        # Copies: a label may be in memory that a worker shares.
         return joined.result([label.numpy().copy() for label in segment.labels])
 
 

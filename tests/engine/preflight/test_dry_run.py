@@ -136,7 +136,7 @@ def test_no_task_of_a_test_writes(
 def test_fewer_clips_than_processes() -> None:
     report = module.DryRun()
     module._step(report, tiny_cfg(TRAIN__BATCH_SIZE=2), torch.device("cpu"), 4)
-    assert "not run: TRAIN.BATCH_SIZE 2 is no clip a process" in str(report)
+    assert "not run: TRAIN.BATCH_SIZE 2 is less than one clip per process" in str(report)
 
 
 def test_an_output_folder_that_cannot_be_one(tmp_path: Path) -> None:
