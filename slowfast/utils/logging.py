@@ -27,7 +27,7 @@ def setup_logging(output_dir: Path | None = None, *, quiet: bool = False) -> Non
     quiet: only warnings on the terminal, and no file; for ranks other than 0.
     """
     root = logging.getLogger("slowfast")
-    root.setLevel(logging.INFO)
+    root.setLevel(logging.DEBUG)
     root.propagate = False
     for handler in list(root.handlers):
         root.removeHandler(handler)
