@@ -1,4 +1,4 @@
-"""The names of the classes that a model predicts."""
+"""What the data set of a model says about its classes and clips, without its annotations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config.heads import HeadSpec
 from slowfast.datasets.pairing.label_map import ClassNamesMissing
-from slowfast.datasets.registry import SOURCE_REGISTRY, build_source
+from slowfast.datasets.registry import SOURCE_REGISTRY, DataSource, build_source
 
 
 def class_names(cfg: CfgNode, view: str, heads: Sequence[HeadSpec]) -> dict[str, tuple[str, ...]]:
@@ -16,11 +16,8 @@ def class_names(cfg: CfgNode, view: str, heads: Sequence[HeadSpec]) -> dict[str,
 
     heads: of the model. A class that the data set's table leaves out is called by its number.
     """
-    dataset = cfg.TRAIN.DATASET
-    if dataset not in SOURCE_REGISTRY:
-        dataset = cfg.EXO.DATASET if view == "exo" else cfg.EGO.DATASET
     try:
-        tables = build_source(dataset, cfg, "val", view).class_tables()
+        tables = evaluated_source(cfg, view).class_tables()
     except ClassNamesMissing:
         return {}
     if [table.num_classes for table in tables] != [head.num_classes for head in heads]:
@@ -29,3 +26,11 @@ def class_names(cfg: CfgNode, view: str, heads: Sequence[HeadSpec]) -> dict[str,
         head.name: tuple(key or f"{head.name} {k}" for k, key in enumerate(table.keys))
         for head, table in zip(heads, tables, strict=True)
     }
+
+
+def evaluated_source(cfg: CfgNode, view: str) -> DataSource:
+    """The data set of a view in validation: of a joined set, its half."""
+    dataset = cfg.TRAIN.DATASET
+    if dataset not in SOURCE_REGISTRY:
+        dataset = cfg.EXO.DATASET if view == "exo" else cfg.EGO.DATASET
+    return build_source(dataset, cfg, "val", view)

@@ -16,7 +16,7 @@ from torch import nn
 from slowfast.config.heads import HeadSpec
 from slowfast.config.load import load_config, saved_config
 from slowfast.datasets.from_cfg import clip_settings
-from slowfast.datasets.names import class_names
+from slowfast.datasets.names import class_names, evaluated_source
 from slowfast.engine.checkpoint import read_checkpoint
 from slowfast.engine.checkpoints.checkpoint_file import CheckpointFile
 from slowfast.engine.checkpoints.start import load_test_weights
@@ -47,6 +47,7 @@ class LoadedModel:
     model: in eval mode; `model(transform(clip))` gives probabilities, [(N, K) per head].
     transform: from a clip (L, H, W, 3) uint8 to the model's input.
     heads: one per score tensor. names: per head the name of every class.
+    frame_rate: frames per second that the model's clips were sampled from; None: not known.
     cfg: the config that the model was built with.
     """
 
@@ -54,6 +55,7 @@ class LoadedModel:
     transform: ClipTransform
     heads: tuple[HeadSpec, ...]
     names: Mapping[str, tuple[str, ...]]
+    frame_rate: float | None
     cfg: CfgNode
 
     @torch.inference_mode()
@@ -105,6 +107,7 @@ def load_model(
         transform=ClipTransform(clip_settings(settings, spec.view, heads)),
         heads=heads,
         names=_names(checkpoint, settings, spec.view, heads),
+        frame_rate=evaluated_source(settings, spec.view).frame_rate,
         cfg=settings,
     )
 

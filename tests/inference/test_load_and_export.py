@@ -13,54 +13,14 @@ import torch
 import slowfast
 from slowfast.config import load_config
 from slowfast.datasets import build_dataset, load_clip
-from slowfast.engine.checkpoint import save_checkpoint
 from slowfast.inference.clip_transform import ArrayFrames
 from slowfast.inference.export import FORMATS, export
 from slowfast.inference.exportable import FACTS, random_frames
 from slowfast.inference.loaded_model import LoadedModel, load_model
 from slowfast.inference.model_card import model_card
-from slowfast.models.build import build_model
 from slowfast.utils.errors import UserError
 from tests.commands import ROOT
-
-NAMES = {"verb": tuple("abcdef"), "noun": tuple("klmnopqr")}
-TINY = (
-    *("RESNET.WIDTH_PER_GROUP", "4", "SLOWFAST.BETA_INV", "2", "DATA.NUM_FRAMES", "4"),
-    *("DATA.TEST_CROP_SIZE", "32", "DATA.TRAIN_CROP_SIZE", "32"),
-    *("DATA.TRAIN_JITTER_SCALES", "[32, 40]", "EXO.NUM_FRAMES", "4"),
-)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of the dual model on the sample, with random weights and statistics."""
-    torch.manual_seed(0)
-    cfg = load_config(ROOT / "configs/sample/SUML_tiny.yaml", TINY)
-    model = build_model(cfg)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm3d):
-            module.running_mean.normal_(std=0.1)
-            module.weight.data.uniform_(0.5, 1.5)
-    folder = tmp_path_factory.mktemp("run") / "checkpoints"
-    folder.mkdir()
-    return save_checkpoint(
-        folder / "checkpoint_epoch_00001.pyth",
-        model=model,
-        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
-        epoch=0,
-        cfg_text=cfg.dump(),
-        extra={"class_names": NAMES},
-    )
-
-
-@pytest.fixture(scope="module")
-def loaded(checkpoint: Path) -> LoadedModel:
-    return load_model(checkpoint)
-
-
-@pytest.fixture(scope="module")
-def clip() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (12, 40, 60, 3), np.uint8)
+from tests.inference.conftest import NAMES, SUML_TINY, TINY
 
 
 def test_labels_of_a_clip(checkpoint: Path, clip: np.ndarray) -> None:
@@ -88,7 +48,7 @@ def test_a_clip_from_disk_gets_the_same_input(sample_home: Path, loaded: LoadedM
     annotations = sample_home / "data/sample"
     roots = [f"{annotations}/epic-55/{split}_rgb_frames" for split in ("train", "test")]
     cfg = load_config(
-        ROOT / "configs/sample/SUML_tiny.yaml",
+        SUML_TINY,
         [
             *TINY,
             *("DATA.PATH_TO_DATA_DIR", f"{annotations}/epic-100/annotations"),
@@ -189,7 +149,7 @@ def test_weights_without_a_config_ask_for_one(checkpoint: Path, tmp_path: Path) 
     with pytest.raises(UserError, match=r"bare.pyth holds no config; name the YAML file"):
         load_model(tmp_path / "bare.pyth")
     cfg = tmp_path / "model.yaml"
-    cfg.write_text(load_config(ROOT / "configs/sample/SUML_tiny.yaml", TINY).dump())
+    cfg.write_text(load_config(SUML_TINY, TINY).dump())
     nowhere = ["DATA.PATH_TO_DATA_DIR", str(tmp_path)]
     names = load_model(tmp_path / "bare.pyth", cfg=cfg, overrides=nowhere).names
     assert names["verb"][3] == "verb 3"
