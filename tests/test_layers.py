@@ -12,6 +12,7 @@ import pytest
 # From the top. Folders of one layer may not import each other, except where `_WITHIN` says so.
 LAYERS = (
     ("lab",),
+    ("inference",),
     ("engine",),
     ("tasks", "semantics"),
     ("models", "datasets"),
