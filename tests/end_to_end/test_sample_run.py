@@ -158,7 +158,7 @@ def test_cross_view_on_the_held_out_exo_segments(suml_run):
 # Marks of the charts, then a search among the pairs, then a table sorted by its second column.
 _USE_THE_PAGE = """
 const marks = [...document.querySelectorAll('.chart')].map((box) =>
-  box.querySelectorAll('path.js-line, .point path, path.point, .hm image, rect.legendtoggle').length);
+  box.querySelectorAll('path.js-line, .point path, path.point, .hm image').length);
 const list = document.querySelectorAll('#pair-list article');
 const before = list.length;
 const box = document.querySelector('#pairs').parentElement.querySelector('input[type=search]');
