@@ -6,7 +6,7 @@ Legend: N clips, C channels of a pathway, T frames, H W positions.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -20,12 +20,17 @@ FeaturesT = TypeVar("FeaturesT")
 class Backbone(nn.Module):
     """A clip, one tensor per pathway -> features [(N, C, T, H, W) per pathway].
 
-    out_channels: C of each pathway. Stages are children named s<number>, or s<number>_... for
-    what belongs to one; a child with another name belongs to no stage. A batch norm comes right
-    after the convolution that feeds it, as `fold_batch_norms` expects.
+    out_channels: C of each pathway. stages: names of the submodules of each stage, in order; empty:
+    the children named s<number>, or s<number>_... for what belongs to one. What is in no stage is
+    never frozen. A batch norm comes right after the convolution that feeds it, as
+    `fold_batch_norms` expects.
+
+    keeps_own_init: the constructor has filled the weights, as another library does.
     """
 
     out_channels: tuple[int, ...]
+    stages: tuple[tuple[str, ...], ...] = ()
+    keeps_own_init = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,8 +40,17 @@ class Backbone(nn.Module):
     def forward(self, clip: list[Tensor]) -> list[Tensor]:
         raise NotImplementedError
 
+    def summary(self, features: list[Tensor]) -> list[Tensor]:
+        """The part of the features whose mean describes the clip: all of them, or a class token."""
+        return features
+
+    @property
+    def num_stages(self) -> int:
+        """Number of stages that `freeze_stages` can freeze."""
+        return len(self._stages())
+
     def freeze_stages(self, count: int) -> None:
-        """Stop training s1..s<count> and what belongs to them.
+        """Stop training the first `count` stages.
 
         Their parameters get no gradient; their batch norms keep their statistics, in training
         mode too.
@@ -45,6 +59,15 @@ class Backbone(nn.Module):
         for stage in self._frozen():
             stage.requires_grad_(False)
         self.train(self.training)
+
+    def stage_of_parameters(self) -> dict[str, int]:
+        """Name of every parameter -> its stage, from 1; 0 outside of all stages."""
+        found = dict.fromkeys((name for name, _ in self.named_parameters()), 0)
+        for number, names in enumerate(self._stages(), start=1):
+            for name in found:
+                if any(name == part or name.startswith(f"{part}.") for part in names):
+                    found[name] = number
+        return found
 
     def recompute_stages(self, names: Collection[str]) -> None:
         """Drop the activations of these stages (s1, ...) in training and compute them again in the
@@ -65,8 +88,16 @@ class Backbone(nn.Module):
             stage.eval()
         return self
 
+    def _stages(self) -> Sequence[Sequence[str]]:
+        """Names of the submodules of every stage."""
+        if self.stages:
+            return self.stages
+        numbered: dict[int, list[str]] = {}
+        for name, _ in self.named_children():
+            if stage := re.match(r"s(\d+)(_|$)", name):
+                numbered.setdefault(int(stage[1]), []).append(name)
+        return [numbered[number] for number in sorted(numbered)]
+
     def _frozen(self) -> Iterator[nn.Module]:
-        for name, child in self.named_children():
-            stage = re.match(r"s(\d+)(_|$)", name)
-            if stage and int(stage[1]) <= self._frozen_stages:
-                yield child
+        for names in self._stages()[: self._frozen_stages]:
+            yield from map(self.get_submodule, names)

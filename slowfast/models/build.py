@@ -40,8 +40,13 @@ def build_recognizer(
     num_classes: Sequence[int],
     published_layers: Sequence[str],
     activation: str,
+    *,
+    is_built: bool = False,
 ) -> Recognizer:
-    """`backbone` under a head as MODEL, DATA.CROP_SIZE and TEST.NO_ACT say, initialised."""
+    """`backbone` under a head as MODEL, DATA.CROP_SIZE and TEST.NO_ACT say, initialised.
+
+    is_built: the backbone has its weights already, as a shared one has.
+    """
     head = Head(
         sum(backbone.out_channels),
         num_classes,
@@ -49,9 +54,11 @@ def build_recognizer(
         activation=activation,
         no_act=cfg.TEST.NO_ACT,
         window=cfg.DATA.CROP_SIZE // _TOTAL_STRIDE if cfg.MODEL.HEAD_POOL == "window" else None,
+        probe_channels=backbone.out_channels if cfg.MODEL.PROBE == "attentive" else (),
     )
     recognizer = Recognizer(backbone, head, published_layers)
-    initialise(recognizer, cfg)
+    keeps = is_built or backbone.keeps_own_init
+    initialise(recognizer.head if keeps else recognizer, cfg)
     return recognizer
 
 

@@ -61,6 +61,9 @@ def _in_recognizer(recognizer: Recognizer, name: str) -> str:
     if part == "backbone":
         # A parameter of the backbone itself (a class token) belongs to no stage; SlowFast has none.
         return rest if "." in rest else f"backbone.{rest}"
+    if not rest.startswith("projections."):
+        # A probe, which no published model has.
+        return f"{recognizer.published_layers[0].partition('.')[0]}.{rest}"
     task, leaf = rest.removeprefix("projections.").split(".")
     return f"{recognizer.published_layers[int(task)]}.{leaf}"
 

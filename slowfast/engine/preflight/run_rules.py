@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from fvcore.common.config import CfgNode
 
+from slowfast.config.derived import alpha_of
 from slowfast.config.heads import HeadSpec, heads_of
 from slowfast.datasets.registry import JOINED_REGISTRY, SOURCE_REGISTRY
 from slowfast.evaluation.metric_names import best_metric
@@ -85,7 +86,7 @@ def _class_counts(cfg: CfgNode, spec: ModelSpec) -> str | None:
 
 
 def _exo_frames(cfg: CfgNode, spec: ModelSpec) -> str | None:
-    frames, alpha = cfg.EXO.NUM_FRAMES, cfg.SLOWFAST.ALPHA
+    frames, alpha = cfg.EXO.NUM_FRAMES, alpha_of(cfg, "exo")
     if "exo" not in spec.views or frames % alpha == 0:
         return None
     return (
