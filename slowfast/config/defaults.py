@@ -572,6 +572,9 @@ _C.SOLVER.NESTEROV = True
 _C.SOLVER.SKIP_NONFINITE = number(0, at_least=0)
 # Weight decay of all parameters except those of batch norm (BN.WEIGHT_DECAY).
 _C.SOLVER.WEIGHT_DECAY = number(1e-4, at_least=0)
+# Factor of the learning rate from one stage of the backbone to the one below it (layer-wise decay),
+# for fine-tuning transformers; 0.75 is common. 1 gives all stages the same rate.
+_C.SOLVER.LAYER_DECAY = number(1.0, above=0, at_most=1)
 # Update all weights in one kernel; auto does so on CUDA. Values differ by rounding.
 _C.SOLVER.FUSED = choice("auto", "always", "never")
 

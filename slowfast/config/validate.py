@@ -177,6 +177,12 @@ def _shared_backbone(cfg: CfgNode) -> str | None:
             f"MODEL.SHARE_BACKBONE True, but EXO.BACKBONE {exo} is not MODEL.BACKBONE {ego}; set"
             " EXO.BACKBONE to it, or MODEL.SHARE_BACKBONE False"
         )
+    if cfg.MODEL.SHARE_BACKBONE and cfg.EXO.CHECKPOINT_FILE_PATH:
+        return (
+            f"EXO.CHECKPOINT_FILE_PATH is {cfg.EXO.CHECKPOINT_FILE_PATH}, but with"
+            " MODEL.SHARE_BACKBONE True both halves start from TRAIN.CHECKPOINT_FILE_PATH; set it"
+            " to ''"
+        )
     return None
 
 

@@ -35,6 +35,9 @@ def to_published(model: nn.Module) -> dict[str, str]:
     if isinstance(model, Recognizer):
         return {name: _in_recognizer(model, name) for name in names}
     if isinstance(model, EgoExoModel):
+        if model.shares_backbone:
+            # Its weights are those of the ego half.
+            names = [name for name in names if not name.startswith("exo.backbone.")]
         renamed = {name: _in_dual(model, name) for name in names}
         return dict(sorted(renamed.items(), key=lambda item: _dual_rank(item[1])))
     return {name: name for name in names}
