@@ -162,7 +162,8 @@ def _fake(cfg: CfgNode) -> Iterator[CfgNode]:
     cfg.MODEL.COMPILE = False
     if cfg.BN.NORM_TYPE == "sync_batchnorm":
         cfg.BN.NORM_TYPE = "batchnorm"
-    with FakeTensorMode():
+    # Backbones of other libraries have real weights, see `real_tensors`.
+    with FakeTensorMode(allow_non_fake_inputs=True):
         yield cfg
 
 

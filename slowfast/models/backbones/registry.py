@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import ModuleType
+
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from slowfast.config.clip_geometry import GEOMETRY_REGISTRY, ClipGeometry
 from slowfast.models.backbone import Backbone
@@ -42,3 +45,11 @@ def library(name: str, install: str) -> ModuleType:
             f"MODEL.BACKBONE needs {name}, which cannot be imported ({error}); "
             f"pip install {install}"
         ) from error
+
+
+def real_tensors() -> AbstractContextManager[object]:
+    """Context for the constructors of other libraries, some of which read values of tensors.
+
+    Inside the count of the cost, which runs on tensors without values, they get real ones.
+    """
+    return unset_fake_temporarily()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from slowfast.config.clip_geometry import ClipGeometry
 from slowfast.models.backbone import Backbone
-from slowfast.models.backbones.registry import library, register_family
+from slowfast.models.backbones.registry import library, real_tensors, register_family
 from slowfast.utils.errors import UserError
 
 _KINETICS = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
@@ -45,16 +45,18 @@ def torchvision_backbone(name: str, clips: ClipGeometry) -> Backbone:
     """The model called `name`, with torchvision's random weights, for clips of that geometry."""
     _clips(name)
     build = getattr(library("torchvision.models.video", "torchvision"), name)
-    if name.startswith("mvit"):
-        if clips.size != _CLIPS[name].size or clips.num_frames != _CLIPS[name].num_frames:
-            raise UserError(
-                f"MODEL.BACKBONE torchvision:{name} takes 16 frames of 224 pixels; set "
-                "DATA.NUM_FRAMES 16, DATA.TRAIN_CROP_SIZE 224 and DATA.TEST_CROP_SIZE 224"
-            )
-        return _Mvit(build(weights=None))
-    if name.startswith("swin3d"):
-        return _Swin(build(weights=None))
-    return _Convolutional(build(weights=None))
+    if name.startswith("mvit") and (clips.size, clips.num_frames) != (
+        _CLIPS[name].size,
+        _CLIPS[name].num_frames,
+    ):
+        raise UserError(
+            f"MODEL.BACKBONE torchvision:{name} takes 16 frames of 224 pixels; set "
+            "DATA.NUM_FRAMES 16, DATA.TRAIN_CROP_SIZE 224 and DATA.TEST_CROP_SIZE 224"
+        )
+    with real_tensors():
+        model = build(weights=None)
+    adapter = next((kind for start, kind in _KINDS.items() if name.startswith(start)), _Conv)
+    return adapter(model)
 
 
 class _Adapter(Backbone):
@@ -67,7 +69,7 @@ class _Adapter(Backbone):
             self.add_module(name, model.get_submodule(name))
 
 
-class _Convolutional(_Adapter):
+class _Conv(_Adapter):
     """r3d_18, mc3_18, r2plus1d_18: a stem and four layers; s3d: one sequence of features."""
 
     def __init__(self, model: Any) -> None:
@@ -132,3 +134,7 @@ class _Swin(_Adapter):
         for _, child in self.named_children():
             x = child(x)
         return [torch.permute(x, (0, 4, 1, 2, 3))]
+
+
+# By the start of the name; all others are convolutional.
+_KINDS: dict[str, type[_Mvit] | type[_Swin]] = {"mvit": _Mvit, "swin3d": _Swin}

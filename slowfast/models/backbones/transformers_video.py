@@ -17,7 +17,7 @@ from torch import Tensor
 
 from slowfast.config.clip_geometry import ClipGeometry
 from slowfast.models.backbone import Backbone
-from slowfast.models.backbones.registry import library, register_family
+from slowfast.models.backbones.registry import library, real_tensors, register_family
 from slowfast.utils.errors import UserError
 from slowfast.utils.reading import reading, require_file
 
@@ -72,7 +72,9 @@ def transformers_backbone(name: str, clips: ClipGeometry) -> Backbone:
             "EXO, DATA.TRAIN_CROP_SIZE and DATA.TEST_CROP_SIZE to the model's"
         )
     transformers = library("transformers", "transformers")
-    return _Transformer(transformers.AutoModel.from_config(config), kind)
+    with real_tensors():
+        model = transformers.AutoModel.from_config(config)
+    return _Transformer(model, kind)
 
 
 class _Transformer(Backbone):
