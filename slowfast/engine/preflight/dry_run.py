@@ -109,7 +109,7 @@ def _split(report: DryRun, cfg: CfgNode, split: str, processes: int) -> None:
         spec = model_spec(cfg)
         dataset = build_dataset(cfg.TRAIN.DATASET, cfg, split, spec.view, spec.heads(cfg))
     for videos in missing:
-        report.wrong(split, f"no frames for {videos}")
+        report.wrong(split, f"no frames for {videos}: {videos.reason}")
     loader = build_loader(cfg, dataset, split, 0, processes)
     steps = loader.sampler.batches_per_epoch
     loader.close()
@@ -127,7 +127,7 @@ def _test(report: DryRun, cfg: CfgNode) -> None:
     with missing_collected() as missing:
         plan = plan_test(cfg, _not_encoded)
     for videos in missing:
-        report.wrong("test", f"no frames for {videos}")
+        report.wrong("test", f"no frames for {videos}: {videos.reason}")
     views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
     for view, dataset in plan.datasets.items():
         report.say("test", f"{len(dataset)} {view} segments of {views} views")
