@@ -36,11 +36,9 @@ def main() -> None:
     shutil.rmtree(ROOT / RUN, ignore_errors=True)
     call("python", "tools/make_sample.py", "--out", "data/sample")
     call("python", "tools/mine_pairs.py", "--cfg", CONFIG)
-    launcher = ("python", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node")
-    call(
-        *(*launcher, str(processes), "tools/run_net.py", "--cfg", CONFIG),
-        *("NUM_GPUS", str(gpus and processes), "OUTPUT_DIR", str(RUN)),
-    )
+    launcher = f"python -m torch.distributed.run --standalone --nproc_per_node {processes}"
+    options = f"--cfg {CONFIG} NUM_GPUS {gpus and processes} OUTPUT_DIR {RUN}"
+    call(*launcher.split(), "tools/run_net.py", *options.split())
     newest = max((ROOT / RUN / "checkpoints").glob("checkpoint_epoch_*.pyth"))
     print(format_table(json.loads((ROOT / RUN / "results.json").read_text())))
     print(f"\nlog          {RUN}/log.txt")

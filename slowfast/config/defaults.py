@@ -156,7 +156,8 @@ _C.TEST.CHECKPOINT_FILE_PATH = ""
 _C.TEST.CHECKPOINT_TYPE = choice("pytorch", "caffe2")
 # Name of the head in the tested checkpoint, as TRAIN.CHECKPOINT_HEAD.
 _C.TEST.CHECKPOINT_HEAD = ""
-# After a training, test checkpoint_best.pyth instead of the newest checkpoint.
+# After a training, test checkpoint_best.pyth instead of the newest checkpoint. A run that only
+# tests (TRAIN.ENABLE False) does not read it: name the file in TEST.CHECKPOINT_FILE_PATH.
 _C.TEST.LOAD_BEST = False
 # Return logits instead of probabilities in eval mode.
 _C.TEST.NO_ACT = False

@@ -181,12 +181,12 @@ def _unknown_key(setting: Setting, known: list[str]) -> str:
     return f"{setting.where} is not a config key; the nearest are {near}"
 
 
-def nearest(key: str, known: Sequence[str], count: int = 3) -> list[str]:
-    """The known dotted keys most similar to `key`, by their last part and as a whole."""
+def nearest(key: str, known: Sequence[str]) -> list[str]:
+    """The three known dotted keys most similar to `key`, by their last part and as a whole."""
     last = key.rpartition(".")[2].upper()
 
     def likeness(candidate: str) -> float:
         parts = ((candidate.rpartition(".")[2], last), (candidate, key.upper()))
         return sum(difflib.SequenceMatcher(None, *pair).ratio() for pair in parts)
 
-    return sorted(known, key=likeness, reverse=True)[:count]
+    return sorted(known, key=likeness, reverse=True)[:3]

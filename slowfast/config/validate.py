@@ -190,11 +190,6 @@ def _own_backbone_keys(cfg: CfgNode) -> str | None:
     """Options that only SlowFast has."""
     if OWN in (cfg.MODEL.BACKBONE, cfg.EXO.BACKBONE):
         return None
-    if cfg.MODEL.RECOMPUTE_STAGES:
-        return (
-            f"MODEL.RECOMPUTE_STAGES {cfg.MODEL.RECOMPUTE_STAGES} names stages of SlowFast, but"
-            f" MODEL.BACKBONE is {cfg.MODEL.BACKBONE}; set it to []"
-        )
     if cfg.MODEL.HEAD_POOL == "window":
         return (
             f"MODEL.HEAD_POOL window is for SlowFast, but MODEL.BACKBONE is {cfg.MODEL.BACKBONE};"

@@ -40,6 +40,15 @@ class EgoExoOutput(NamedTuple):
     factors: list[Tensor] | None = None
 
 
+# The field of EgoExoOutput that each part fills.
+OUTPUT_OF_PART = {
+    Part.EGO_PROJECTION: "z_ego",
+    Part.EXO_PROJECTION: "z_exo",
+    Part.EXO_HEADS: "exo_logits",
+    Part.FACTOR_PROJECTIONS: "factors",
+}
+
+
 class Projection(nn.Module):
     """h: L2 normalise, linear, L2 normalise; (N, F) -> (N, D)."""
 

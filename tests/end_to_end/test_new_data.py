@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -119,9 +120,12 @@ def test_it_mines_trains_validates_and_tests(
     tmp_path: Path, overrides: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
     cfg = load(tmp_path, overrides)
-    report = mine_from_config(cfg)
+    with caplog.at_level(logging.INFO):
+        report = mine_from_config(cfg)
     assert (report.ego_segments, report.exo_segments) == (6, 4)
     assert report.verb_agreement is None
+    # Nothing to fix: text is mined, and the set has no verbs and nouns.
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
     assert "MODEL.HEAD_NAMES is ['step']" in caplog.text
     run_here(cfg)
     log = (tmp_path / "run" / "log.txt").read_text()
@@ -144,18 +148,32 @@ def test_a_term_without_what_it_needs_is_refused(
     tmp_path: Path, overrides: dict[str, object]
 ) -> None:
     overrides["SUML.WEIGHTS.EXO_CLS"] = 0.1
-    cfg = load(tmp_path, overrides)
-    mine_from_config(cfg)
+    # Before any data is read: nothing is mined yet.
     with pytest.raises(UserError, match=r"SUML\.WEIGHTS\.EXO_CLS is 0\.1.*EXO\.NUM_CLASSES_LIST"):
-        run_here(cfg)
+        validate_run(load(tmp_path, overrides))
+    overrides["SUML.WEIGHTS.EXO_CLS"] = 0.0
+    overrides["SUML.PAIRS.FILE"] = ""
+    with pytest.raises(UserError, match=r"ALIGN is 0\.5.*SUML\.PAIRS\.FILE is empty"):
+        validate_run(load(tmp_path, overrides))
+    overrides["SUML.WEIGHTS.ALIGN"] = 0.0
+    with pytest.raises(UserError, match=r"joins clips by pairs, but SUML\.PAIRS\.FILE is empty"):
+        validate_run(load(tmp_path, overrides))
 
 
 def test_errors_name_the_keys_of_the_set(tmp_path: Path, overrides: dict[str, object]) -> None:
     overrides["MODEL.NUM_CLASSES_LIST"] = [2]
     with pytest.raises(UserError, match=r"segment a_2 has step \[2\], outside the 2 classes"):
         mine_from_config(load(tmp_path, overrides))
+    overrides["MODEL.NUM_CLASSES_LIST"], overrides["SUML.PAIRS.MINING"] = [3], "tiers"
+    with pytest.raises(UserError, match=r"MINING tiers compares labels.*HEAD_NAMES is \['step'\]"):
+        mine_from_config(load(tmp_path, overrides))
+    overrides["SUML.PAIRS.MINING"] = "text"
     overrides["MODEL.HEAD_NAMES"], overrides["MODEL.NUM_CLASSES_LIST"] = ["verb", "noun"], [3, 3]
     with pytest.raises(UserError, match=r"EGO\.DATASET my_kitchen is labelled with \['step'\]"):
+        validate_run(load(tmp_path, overrides))
+    overrides["MODEL.HEAD_NAMES"], overrides["MODEL.NUM_CLASSES_LIST"] = ["step"], [3]
+    overrides["EXO.HEAD_NAMES"], overrides["EXO.NUM_CLASSES_LIST"] = ["verb"], [3]
+    with pytest.raises(UserError, match=r"EXO\.DATASET wild has no labels.*EXO\.HEAD_NAMES \[\]"):
         validate_run(load(tmp_path, overrides))
 
 

@@ -14,7 +14,6 @@ from slowfast.evaluation.epic import (
     ManyShot,
     Subsets,
     many_shot,
-    official_metrics,
     read_many_shot,
     read_subsets,
 )
@@ -22,6 +21,7 @@ from slowfast.evaluation.results import read_results, recognition_results
 from slowfast.evaluation.tables import format_table
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_json
+from tests.evaluation.official import official_metrics
 from tests.evaluation.verb_noun import verb_noun_heads
 
 N = 120

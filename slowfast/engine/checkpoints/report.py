@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from slowfast.engine.checkpoints.weights import EXO_ONLY_HEAD, Weights
-from slowfast.models.published_names import EXO_HEAD
+from slowfast.engine.checkpoints.weights import Weights
+from slowfast.models.published_names import EXO_HEAD, EXO_ONLY_HEAD
 
 _EXAMPLES = 3
 # RESNET.DEPTH by the number of blocks of s4.

@@ -76,14 +76,14 @@ class _Conv(_Adapter):
         super().__init__()
         if hasattr(model, "features"):
             self._take(model, "features")
-            self.stages = tuple(
+            self.stage_parts = tuple(
                 (f"features.{name}",) for name, _ in model.features.named_children()
             )
             self.out_channels = (model.classifier[1].in_channels,)
         else:
             names = ("stem", "layer1", "layer2", "layer3", "layer4")
             self._take(model, *names)
-            self.stages = tuple((name,) for name in names)
+            self.stage_parts = tuple((name,) for name in names)
             self.out_channels = (model.fc.in_features,)
 
     def forward(self, clip: list[Tensor]) -> list[Tensor]:
@@ -99,7 +99,7 @@ class _Mvit(_Adapter):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self._take(model, "conv_proj", "pos_encoding", "blocks", "norm")
-        self.stages = (
+        self.stage_parts = (
             ("conv_proj", "pos_encoding"),
             *((f"blocks.{k}",) for k in range(len(model.blocks))),
         )
@@ -123,7 +123,7 @@ class _Swin(_Adapter):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self._take(model, "patch_embed", "pos_drop", "features", "norm")
-        self.stages = (
+        self.stage_parts = (
             ("patch_embed",),
             *((f"features.{k}",) for k in range(len(model.features))),
         )

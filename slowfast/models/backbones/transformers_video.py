@@ -93,7 +93,7 @@ class _Transformer(Backbone):
         self._class_token = kind.class_token
         embeddings = "embeddings" if hasattr(model, "embeddings") else "encoder.embeddings"
         layers = range(len(model.get_submodule(kind.layers)))
-        self.stages = ((embeddings,), *((f"{kind.layers}.{k}",) for k in layers))
+        self.stage_parts = ((embeddings,), *((f"{kind.layers}.{k}",) for k in layers))
         self.out_channels = (model.config.hidden_size,)
 
     def forward(self, clip: list[Tensor]) -> list[Tensor]:

@@ -10,10 +10,10 @@ from slowfast.config.heads import ego_heads, exo_heads, single_head
 from slowfast.models.backbone import Backbone
 from slowfast.models.backbones.registry import BACKBONE_REGISTRY
 from slowfast.models.build import build_recognizer
+from slowfast.models.published_names import EXO_ONLY_HEAD
 from slowfast.models.recognizer import Recognizer
 from slowfast.models.registry import register_model
 from slowfast.models.slowfast import NUM_BLOCKS, FusionShape, SlowFastBackbone, StageShapes
-from slowfast.utils.errors import UserError
 
 
 @register_model(views=("ego",), heads=single_head)
@@ -41,7 +41,7 @@ def ExoSlowFast(cfg: CfgNode) -> Recognizer:
     MODEL.HEAD_ACT is.
     """
     counts = cfg.EXO.NUM_CLASSES_LIST
-    layers = head_layers("readout", len(counts))
+    layers = head_layers(EXO_ONLY_HEAD, len(counts))
     return build_recognizer(cfg, build_backbone(cfg, "exo"), counts, layers, "sigmoid")
 
 
@@ -58,13 +58,7 @@ def build_backbone(cfg: CfgNode, view: str, frozen_stages: int | None = None) ->
         family, model = split_name(name)
         clips = ClipGeometry(section.NUM_FRAMES, section.SAMPLING_RATE, cfg.DATA.TRAIN_CROP_SIZE)
         backbone = BACKBONE_REGISTRY.get(family)(model, clips)
-    count = cfg.MODEL.FREEZE_STAGES if frozen_stages is None else frozen_stages
-    if count > backbone.num_stages:
-        raise UserError(
-            f"MODEL.FREEZE_STAGES is {count}, but {name} has {backbone.num_stages} stages; set it"
-            f" to at most {backbone.num_stages}"
-        )
-    backbone.freeze_stages(count)
+    backbone.freeze_stages(cfg.MODEL.FREEZE_STAGES if frozen_stages is None else frozen_stages)
     return backbone
 
 

@@ -112,7 +112,7 @@ def test_freezing_and_layer_decay(folder: Path) -> None:
     set_lr(optimizer, 0.1)
     rates = {round(group["lr"], 6) for group in optimizer.param_groups}
     assert rates == {0.025, 0.05, 0.1}
-    with pytest.raises(UserError, match=r"MODEL.FREEZE_STAGES is 4, but .* has 3 stages"):
+    with pytest.raises(UserError, match="set it to 3 or less"):
         build_test_model(config(folder, "MODEL.FREEZE_STAGES", 4))
 
 

@@ -12,7 +12,12 @@ from slowfast.config.derived import uses_exo
 from slowfast.engine.preflight.dry_run import _made_step
 from slowfast.tasks import terms
 from slowfast.tasks.build import build_training
-from slowfast.tasks.terms.registry import TERM_REGISTRY, register_term, weighted_terms
+from slowfast.tasks.terms.registry import (
+    TERM_REGISTRY,
+    register_term,
+    unused_weights,
+    weighted_terms,
+)
 from slowfast.utils.errors import UserError
 from slowfast.utils.registry import import_modules
 from tests.commands import ROOT
@@ -126,3 +131,13 @@ def test_a_term_reads_exo_clips_unless_its_key_says_ego(key, reads):
     cfg = tiny_cfg(ALIGN__KIND="none", **NO_OTHER)
     cfg.SUML.WEIGHTS[key] = 0.1
     assert uses_exo(cfg) == reads
+
+
+def test_weights_that_are_not_used_are_named():
+    cfg = tiny_cfg(ENABLE=False)
+    assert unused_weights(cfg) == ""
+    cfg.SUML.WEIGHTS.EXO_CLS = 0.5
+    assert unused_weights(cfg).startswith("SUML.WEIGHTS.EXO_CLS 0.5 has no effect")
+    cfg.SUML.WEIGHTS.EXO_CLS = 0.0
+    assert unused_weights(cfg) == ""
+    assert unused_weights(tiny_cfg(WEIGHTS__EXO_CLS=0.5)) == ""
