@@ -15,7 +15,7 @@ from tests.commands import ROOT
 
 PAGES = (
     *("README.md", "data/README.md", "docs/evaluation.md", "docs/benchmarks.md"),
-    *("docs/reliability.md", "docs/scaling.md", "docs/ablation.md"),
+    *("docs/reliability.md", "docs/scaling.md", "docs/ablation.md", "docs/data.md"),
 )
 
 
