@@ -9,6 +9,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["slowfast", "slowfast.*"]),
+    package_data={"slowfast.report": ["assets/*"]},
     install_requires=[
         "torch>=2.10",
         "numpy>=1.26",
@@ -28,6 +29,8 @@ setup(
         "safetensors>=0.4",
         "rich>=13",
         "matplotlib>=3.8",
+        # Its script, for tools/report.py.
+        "plotly>=6",
     ],
     extras_require={
         # Narration encoders; only tools/mine_pairs.py needs them.

@@ -50,6 +50,7 @@ def main() -> None:
     print(f"predictions  {RUN}/predictions.pkl")
     print(f"results      {RUN}/results.json")
     print("\nWhat to look at next:")
+    print(f"  python tools/report.py {RUN}  writes a page with curves, pairs and predictions")
     print("  docs/getting-started.md  a first run of your own, on this sample or on your data")
     print("  data/README.md           where the files of EPIC-KITCHENS go")
     print(f"  {EPIC_CONFIG}  SUM-L on EPIC-KITCHENS-100")

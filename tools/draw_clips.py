@@ -7,7 +7,8 @@ RUN: OUTPUT_DIR of a run that has been tested, e.g. runs/demo.
 import argparse
 from pathlib import Path
 
-from slowfast.inference.clip_sheet import clip_sheet
+from slowfast.report.clip_sheet import clip_sheet
+from slowfast.report.run import load_run
 from slowfast.utils.cli import run_command
 from slowfast.utils.files import write_atomically
 
@@ -24,7 +25,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     out = args.out or args.run / "clips.png"
-    picture = clip_sheet(args.run)
+    picture = clip_sheet(load_run(args.run))
     write_atomically(out, lambda file: file.write(picture))
     print(f"{out}: {len(picture) / 1024:.0f} KB")
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from fvcore.common.config import CfgNode
 
-from slowfast.config.heads import ego_heads
-from slowfast.config.load import load_config
-from slowfast.datasets.names import class_names
 from slowfast.datasets.pairing.pairs import PairTable
 from slowfast.datasets.registry import JOINED_REGISTRY, build_source
 from slowfast.datasets.types import FrameStore, Segment
-from slowfast.engine.processes.setup import CONFIG_NAME
-from slowfast.evaluation.predictions import Predictions, read_predictions, select
 from slowfast.evaluation.scores import log_softmax
+from slowfast.report.run import ReportRun, TestedSegments
 from slowfast.utils.errors import UserError
-from slowfast.utils.reading import require_file
+from slowfast.utils.paths import input_path
 
 # Clips and pairs in the picture, and frames of each.
 _CLIPS, _PAIRS, _FRAMES = 6, 2, 4
@@ -40,34 +35,23 @@ class Strip:
     colour: str = _GREY
 
 
-def clip_sheet(run: Path) -> bytes:
-    """A PNG of an ego run: one test clip per class of the first head, and two training pairs.
+def clip_sheet(run: ReportRun) -> bytes:
+    """A PNG: one test clip for each of the first classes, and two training pairs if there are any.
 
-    The first segment of each class in the test list is shown, right or wrong. Pairs are shown if
-    the run trained on them.
+    The first segment of each class of the first head in the test list is shown, right or wrong.
 
-    run: OUTPUT_DIR of a tested run. Raises: UserError if it lacks its config, its predictions or
-    their frames, or if its test list has no labels.
+    Raises: UserError if the run has no config or predictions, if its test list has no single
+    label per head, or if frames cannot be read.
     """
-    config = run / CONFIG_NAME
-    require_file(config, "the config of a run", "name the OUTPUT_DIR of a run that has been tested")
-    cfg = load_config(config)
-    strips = _tested(cfg, read_predictions(run / cfg.TEST.SAVE_PREDICT_PATH))
+    tested, cfg = run.tested, run.cfg
+    if tested is None or cfg is None:
+        raise UserError(f"run {run.name} has no answers to draw: {'; '.join(run.missing)}")
+    if any(head.multi_label or (tested.labels[head.name] < 0).any() for head in tested.heads):
+        raise UserError(f"run {run.name} was not tested on a list with one label per head")
+    store = tested.source.frames(tested.source.annotations())
+    rows = _one_per_class(tested.labels[tested.heads[0].name].tolist())
+    strips = [_answer(store, run, tested, row) for row in rows]
     return _draw([*strips, *(_pairs(cfg) if cfg.TRAIN.DATASET in JOINED_REGISTRY else ())])
-
-
-def _tested(cfg: CfgNode, predictions: Predictions) -> list[Strip]:
-    """A strip for each of the first classes of the first head."""
-    source = build_source(cfg.TEST.DATASET, cfg, "test", "ego")
-    annotations = source.annotations()
-    segments = annotations.segments
-    if not all(ids for segment in segments for ids in segment.labels):
-        raise UserError("TEST.DATA_LIST has no labels; draw the clips of a labelled test")
-    predictions = select(predictions, [s.segment_id for s in segments], "the predictions")
-    rows = _one_per_class([segment.labels[0][0] for segment in segments])
-    names = class_names(cfg, "ego", ego_heads(cfg))
-    store = source.frames(annotations)
-    return [_answer(store, segments[row], predictions.of_rows([row]), names) for row in rows]
 
 
 def _one_per_class(labels: Sequence[int]) -> list[int]:
@@ -78,25 +62,16 @@ def _one_per_class(labels: Sequence[int]) -> list[int]:
     return [first[label] for label in sorted(first)][:_CLIPS]
 
 
-def _answer(
-    store: FrameStore,
-    segment: Segment,
-    predictions: Predictions,
-    names: dict[str, tuple[str, ...]],
-) -> Strip:
-    best, words = [], []
-    for head, scores in predictions.scores.items():
-        probabilities = np.exp(log_softmax(scores)[0])
-        k = int(probabilities.argmax())
-        best.append(k)
-        words.append(f"{names[head][k] if head in names else k} ({probabilities[k]:.2f})")
-    right = all(k in ids for k, ids in zip(best, segment.labels, strict=True))
-    return Strip(
-        _frames(store, segment),
-        segment.narration,
-        f"{'right' if right else 'wrong'}: {' '.join(words)}",
-        _RIGHT if right else _WRONG,
-    )
+def _answer(store: FrameStore, run: ReportRun, tested: TestedSegments, row: int) -> Strip:
+    words, right = [], True
+    for head in tested.heads:
+        probabilities = np.exp(log_softmax(tested.scores[head.name][row : row + 1])[0])
+        best = int(probabilities.argmax())
+        right = right and best == tested.labels[head.name][row]
+        words.append(f"{run.names[head.name][best]} ({probabilities[best]:.2f})")
+    segment = tested.segments[row]
+    below = f"{'right' if right else 'wrong'}: {' '.join(words)}"
+    return Strip(_frames(store, segment), segment.narration, below, _RIGHT if right else _WRONG)
 
 
 def _pairs(cfg: CfgNode) -> list[Strip]:
@@ -105,7 +80,7 @@ def _pairs(cfg: CfgNode) -> list[Strip]:
     exo = build_source(cfg.EXO.DATASET, cfg, "train", "exo")
     listed, others = ego.annotations(), exo.annotations()
     stores = ego.frames(listed), exo.frames(others)
-    table = PairTable.load(cfg.SUML.PAIRS.FILE)
+    table = PairTable.load(input_path(cfg.SUML.PAIRS.FILE))
     paired = [row for row in range(table.ego_count) if table.indices[row, 0] >= 0]
     strips = []
     for place in range(1, _PAIRS + 1):
