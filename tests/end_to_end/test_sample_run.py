@@ -179,9 +179,8 @@ def test_a_picture_needs_a_finished_test(suml_run):
 
 # Marks of the charts, then a search among the pairs, then a table sorted by its second column.
 _USE_THE_PAGE = """
-const kinds = 'path.js-line, .point path, path.point, .hm image, rect.legendtoggle';
-const charts = [...document.querySelectorAll('.chart')];
-const marks = charts.map((box) => box.querySelectorAll(kinds).length);
+const marks = [...document.querySelectorAll('.chart')].map((box) =>
+  box.querySelectorAll('path.js-line, .point path, path.point, .hm image').length);
 const list = document.querySelectorAll('#pair-list article');
 const before = list.length;
 const box = document.querySelector('#pairs').parentElement.querySelector('input[type=search]');
