@@ -174,7 +174,7 @@ def test_a_picture_of_its_clips(suml_run):
 
 def test_a_picture_needs_a_finished_test(suml_run):
     ended = run_tool("draw_clips.py", "runs/none", cwd=suml_run.home)
-    assert_one_line_error(ended, "runs/none is no run")
+    assert_one_line_error(ended, "runs/none is not a run")
 
 
 # Marks of the charts, then a search among the pairs, then a table sorted by its second column.
