@@ -29,7 +29,7 @@ from tests.documented import blocks
 
 @pytest.fixture
 def home(sample_home, tmp_path):
-    """A working directory of its own, with the annotations copied and the frames linked."""
+    """A separate working directory, with the annotations copied and the frames linked."""
     sample = tmp_path / "data" / "sample"
     (sample / "epic-100").mkdir(parents=True)
     for name in ("epic-55", "lemma", "narrations", "pairs.npz"):
