@@ -32,6 +32,7 @@ _FILES = (
         "data/README.md",
         "ckpts/README.md",
         "docs/**/*.md",
+        "docs/*.py",
         "configs/**/*.yaml",
         ".ci/*",
         ".github/**/*.*",
