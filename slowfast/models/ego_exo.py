@@ -61,7 +61,7 @@ class Projection(nn.Module):
 
 
 class EgoExoModel(nn.Module):
-    """`ego` and `exo` recognisers with weights of their own, `ego_projection`, `exo_projection`.
+    """`ego` and `exo` recognisers with separate weights, `ego_projection`, `exo_projection`.
 
     Eval: `model(ego_clip)` gives the ego scores, [(N, K) per task]; the exo half is not touched.
     Training: `model(ego_clip, exo_clip)` or `model(ego_clip, exo_clip, other_clip)`, whose exo
