@@ -69,7 +69,7 @@ def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNo
     text: YAML. origin: the file that holds it, for errors. overrides: as in `load_config`. Keys
     that are not known here, of another code base or an older version, are logged and left out.
 
-    Raises: UserError for text that is no config, and for values that contradict each other.
+    Raises: UserError for text that is not a config, and for values that contradict each other.
     """
     with reading(origin, "a checkpoint with a config (YAML)"):
         content = yaml.safe_load(text)

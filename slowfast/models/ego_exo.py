@@ -63,7 +63,7 @@ class Projection(nn.Module):
 class EgoExoModel(nn.Module):
     """`ego` and `exo` recognisers, `ego_projection`, `exo_projection`.
 
-    The recognisers have weights of their own, or share one backbone.
+    The recognisers have separate weights, or share one backbone.
 
     Eval: `model(ego_clip)` gives the ego scores, [(N, K) per task]; the exo half is not touched.
     Training: `model(ego_clip, exo_clip)` or `model(ego_clip, exo_clip, other_clip)`, whose exo

@@ -40,7 +40,7 @@ def convert_norms(model: nn.Module, kind: str) -> None:
 def _converted(norm: nn.BatchNorm3d, kind: str) -> nn.Module:
     kinds = {"sync_batchnorm": nn.SyncBatchNorm, "frozen": FrozenBatchNorm3d}
     new = kinds[kind](norm.num_features, norm.eps, norm.momentum)
-    # The tensors themselves: what refers to them goes on doing so.
+    # The tensors themselves: whatever refers to them keeps doing so.
     new._parameters, new._buffers = norm._parameters, norm._buffers
     new.train(norm.training)
     return new

@@ -272,7 +272,7 @@ def test_same_base_twice_is_no_circle(write: Write) -> None:
 
 
 def test_a_dump_loads_again(write: Write, caplog: pytest.LogCaptureFixture) -> None:
-    """Also the dump of a config with notes, which are no settings."""
+    """Also the dump of a config with notes, which are not settings."""
     caplog.set_level(logging.INFO)
     cfg = load_config(write("RESNET: {DEPTH: 101}\n"), ["MODEL.TEMP", "0.05"])
     assert "COMPUTED_NOTES" in cfg

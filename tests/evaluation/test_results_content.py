@@ -1,4 +1,4 @@
-"""What `results.json` holds, and its table."""
+"""Content of `results.json`, and its table."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_every_value_has_an_interval_around_it(results: dict) -> None:
     assert set(results["intervals"]) >= {*results["official"], *results["ours"], "action_top5"}
     for name, (low, high) in results["intervals"].items():
         assert low < high, name
-        # A calibration error is never negative, so its resamples lie above it.
+        # A calibration error is never negative, so its resamples are above it.
         assert low <= flat[name] <= high or "calibration" in name
 
 

@@ -111,7 +111,7 @@ def _other_classes(report: LoadReport, file: Weights, model: Weights) -> str:
     return (
         f"its {head} has {file.class_counts(head)} classes where the configuration has "
         f"{model.class_counts(head)}; set {key} to the file's, or, to train a new head, give TASK "
-        "a name of its own"
+        "another name"
     )
 
 

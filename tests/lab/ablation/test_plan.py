@@ -1,4 +1,4 @@
-"""What a plan may say, and how a mistake in it is told."""
+"""Content of a plan, and the errors for mistakes in it."""
 
 import pytest
 

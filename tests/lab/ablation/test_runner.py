@@ -187,7 +187,7 @@ def test_an_interruption_ends_the_children_and_the_rest_resumes(run, out, conten
     with pytest.raises(KeyboardInterrupt):
         run()
     waiter.join()
-    # The lock is free, so no child lives on.
+    # The lock is free, so no child is left.
     with locked(out):
         pass
     record = json.loads((out / "plain/seed_1/ablation.json").read_text())
