@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from fvcore.common.config import BASE_KEY, CfgNode
 
+from slowfast.config.clip_geometry import apply_geometry
 from slowfast.config.defaults import get_cfg
 from slowfast.config.published import translate
 from slowfast.config.validate import validate
@@ -50,6 +51,7 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
         section, _, name = setting.key.rpartition(".")
         node(cfg, section)[name] = typed(setting, types[setting.key])
     try:
+        apply_geometry(cfg, {setting.key for setting in translation.settings})
         validate(cfg)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
@@ -83,6 +85,7 @@ def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNo
         if setting.key in types:
             section, _, name = setting.key.rpartition(".")
             node(cfg, section)[name] = typed(setting, types[setting.key])
+    apply_geometry(cfg, {setting.key for setting in translation.settings})
     validate(cfg)
     cfg.freeze()
     return cfg
