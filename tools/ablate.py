@@ -6,9 +6,13 @@ interruption and skips what is finished. At the end it writes table.md, table.te
 table.json, figure.png and figure.svg.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # The imports below take seconds.
+
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -46,8 +50,6 @@ def main() -> int:
     if args.jobs < 1:
         raise UserError(f"--jobs is {args.jobs}; give 1 or more")
     setup_logging()
-    # An end by `kill` ends the children too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     plan = read_plan(args.plan)
     with open_display() as display:
         result = ablate(

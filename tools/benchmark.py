@@ -8,6 +8,11 @@ run, and writes JSON. Without --cfg the frames are synthetic, like EPIC's: 456x2
 step, eval and scale take noise, and without --cfg a model that suits the machine.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # The imports below take seconds.
+
 import argparse
 import tempfile
 from collections.abc import Sequence

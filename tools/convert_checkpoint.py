@@ -6,6 +6,11 @@ OUT: .pyth or .safetensors, with the weights under published names. With --ego-o
 test needs, which is half of a SUM-L checkpoint.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # The imports below take seconds.
+
 import argparse
 from pathlib import Path
 

@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
 """`make demo`: render the sample, mine its pairs, train SUM-L in two processes, test it."""
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # The imports below take seconds.
+
 import json
 import os
 import shutil

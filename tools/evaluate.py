@@ -6,6 +6,11 @@ the results.json of a test run stays as it is. Tail classes, unseen participants
 EPIC-KITCHENS-55's training list are found under their public names next to the annotations.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # The imports below take seconds.
+
 import argparse
 import logging
 from dataclasses import replace

@@ -4,6 +4,11 @@
 KEY=VALUE changes one knob of slowfast/lab/sample/settings.py, e.g. train_segments=200.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # The imports below take seconds.
+
 import argparse
 import logging
 from pathlib import Path

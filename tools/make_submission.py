@@ -6,6 +6,11 @@
 set's, which has no labels.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # The imports below take seconds.
+
 import argparse
 from pathlib import Path
 

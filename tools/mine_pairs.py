@@ -6,6 +6,11 @@ pair table SUML.PAIRS.FILE, and reports how many pairs pass the threshold and ag
 noun. With --import-json the pairs are not mined but taken from the published file.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # The imports below take seconds.
+
 import argparse
 
 from slowfast.config import load_config

@@ -4,6 +4,11 @@
 `tools/split_epic55.py --annotations DIR/EPIC_train_action_labels.csv --out data/epic-55/split`
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # The imports below take seconds.
+
 import argparse
 from pathlib import Path
 

@@ -6,6 +6,11 @@ noise is marked with ~. If the runs have predictions and their labelled list exi
 comes from a paired bootstrap over the segments, else from both intervals.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # The imports below take seconds.
+
 import argparse
 import sys
 from pathlib import Path

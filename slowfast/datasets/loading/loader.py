@@ -332,8 +332,8 @@ def _start_worker(worker: int) -> None:
     A signal to the whole process group does not end the worker; the training process does.
     """
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(signum, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda signum, frame: signal.alarm(_GRACE_SEC))
 
 
