@@ -23,6 +23,7 @@ from slowfast.lab.ablation.plan import read_plan
 from slowfast.lab.ablation.runner import Machine
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
+from slowfast.utils.expand import path_option
 from slowfast.utils.logging import setup_logging
 from slowfast.utils.progress import open_display
 
@@ -33,8 +34,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("plan", type=Path, help="YAML file")
-    parser.add_argument("--out", type=Path, help="default: runs/ablation/NAME")
+    parser.add_argument("plan", type=path_option, help="YAML file")
+    parser.add_argument("--out", type=path_option, help="default: runs/ablation/NAME")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument(
         "--fresh", action="store_true", help="rerun what ran with another code, config or data"
