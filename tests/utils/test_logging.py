@@ -2,7 +2,12 @@
 
 import json
 import logging
+import os
+from pathlib import Path
 
+import pytest
+
+from slowfast.utils.errors import UserError
 from slowfast.utils.logging import JSON_PREFIX, log_json_stats, setup_logging
 
 
@@ -20,3 +25,10 @@ def test_quiet_writes_no_file(tmp_path):
     logging.getLogger("slowfast.x").info("unseen")
     setup_logging()
     assert not (tmp_path / "log.txt").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_log_that_is_no_file_is_an_error_at_once(make, tmp_path):
+    make(tmp_path / "log.txt")
+    with pytest.raises(UserError, match=r"log.txt is a .*, not a log; remove it, or set another"):
+        setup_logging(tmp_path)
