@@ -73,6 +73,33 @@ def _expanded(value: str | list[str], setting: Setting) -> str | list[str]:
     return [expanded(path, setting.where) for path in value]
 
 
+def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNode:
+    """The config that a checkpoint holds, validated and frozen; published names are mapped.
+
+    text: YAML. origin: the file that holds it, for errors. overrides: as in `load_config`. Keys
+    that are not known here, of another code base or an older version, are logged and left out.
+
+    Raises: UserError for text that is no config, and for values that contradict each other.
+    """
+    with reading(origin, "a checkpoint with a config (YAML)"):
+        content = yaml.safe_load(text)
+    if not isinstance(content, dict):
+        raise UserError(f"{origin} holds no config; name the YAML file of its model")
+    cfg = get_cfg()
+    types = dict(leaves(cfg))
+    translation = translate(list(_flatten(content, origin)), _override_settings(overrides), types)
+    unknown = [s.key for s in translation.settings if s.key not in types]
+    if unknown:
+        logger.info("%s: unknown keys of its config are left out: %s", origin, ", ".join(unknown))
+    for setting in translation.settings:
+        if setting.key in types:
+            section, _, name = setting.key.rpartition(".")
+            node(cfg, section)[name] = typed(setting, types[setting.key])
+    validate(cfg)
+    cfg.freeze()
+    return cfg
+
+
 def log_notes(cfg: CfgNode) -> None:
     """Log what `load_config` mapped or ignored, for runs that open their log after loading."""
     for level, text in cfg.get("COMPUTED_NOTES", []):
