@@ -9,7 +9,7 @@ table.json, figure.png and figure.svg.
 from slowfast.utils.stop_signals import end_on_signals
 
 if __name__ == "__main__":
-    end_on_signals()  # The imports below take seconds.
+    end_on_signals()  # Before the imports, which take seconds.
 
 import argparse
 import os

@@ -11,7 +11,7 @@ step, eval and scale take noise, and without --cfg a model that suits the machin
 from slowfast.utils.stop_signals import end_on_signals
 
 if __name__ == "__main__":
-    end_on_signals()  # The imports below take seconds.
+    end_on_signals()  # Before the imports, which take seconds.
 
 import argparse
 import tempfile

@@ -9,7 +9,7 @@ test needs, which is half of a SUM-L checkpoint.
 from slowfast.utils.stop_signals import end_on_signals
 
 if __name__ == "__main__":
-    end_on_signals()  # The imports below take seconds.
+    end_on_signals()  # Before the imports, which take seconds.
 
 import argparse
 

@@ -8,6 +8,11 @@ back and compared with the model before it gets its name. A model card is writte
 
 from __future__ import annotations
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
 
 from slowfast.utils.cli import run_command

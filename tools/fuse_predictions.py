@@ -8,7 +8,7 @@ result with tools/evaluate.py, submit it with tools/make_submission.py.
 from slowfast.utils.stop_signals import end_on_signals
 
 if __name__ == "__main__":
-    end_on_signals()  # The imports below take seconds.
+    end_on_signals()  # Before the imports, which take seconds.
 
 import argparse
 

@@ -7,7 +7,7 @@ KEY=VALUE changes one knob of slowfast/lab/sample/settings.py, e.g. train_segmen
 from slowfast.utils.stop_signals import end_on_signals
 
 if __name__ == "__main__":
-    end_on_signals()  # The imports below take seconds.
+    end_on_signals()  # Before the imports, which take seconds.
 
 import argparse
 import logging

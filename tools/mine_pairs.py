@@ -9,7 +9,7 @@ noun. With --import-json the pairs are not mined but taken from the published fi
 from slowfast.utils.stop_signals import end_on_signals
 
 if __name__ == "__main__":
-    end_on_signals()  # The imports below take seconds.
+    end_on_signals()  # Before the imports, which take seconds.
 
 import argparse
 

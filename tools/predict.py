@@ -7,6 +7,11 @@ predictions.json, predictions.csv, timeline.png and overlay.mp4.
 
 from __future__ import annotations
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
 from collections.abc import Iterator
 from pathlib import Path

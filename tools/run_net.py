@@ -6,6 +6,11 @@ Starts as it is, under torchrun, or under python -m torch.distributed.launch.
 
 from __future__ import annotations
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
 import sys
 from typing import TYPE_CHECKING

@@ -14,7 +14,7 @@ from slowfast.utils.errors import UserError
 from slowfast.utils.paths import InputPath, input_path, is_remote
 
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
-_OPTION = "command line"
+_OPTION = "a path on the command line"
 
 
 def expanded(path: str, where: str) -> str:

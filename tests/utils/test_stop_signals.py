@@ -44,10 +44,10 @@ def test_a_signal_during_an_import_ends_in_one_line(command, signum, tmp_path):
 
 
 def test_every_command_ends_so():
-    """By handlers before the imports at its top, or by imports within run_command."""
     for path in TOOLS.glob("*.py"):
-        text = path.read_text()
-        assert "    end_on_signals()" in text or "# Imported this late" in text, path.name
+        before, called, _ = path.read_text().partition("    end_on_signals()")
+        assert called, path.name
+        assert "\nimport " not in before, path.name
 
 
 @pytest.mark.parametrize("signum", SIGNALS)
