@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,15 @@ from slowfast.utils.streams import report_lost_output
 
 LOG_NAME = "log.txt"
 JSON_PREFIX = "json_stats: "
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FORMAT = "[%(asctime)s %(levelname)s %(name)s] %(message)s"
+
+
+class _Printable(logging.Formatter):
+    """Formatter that escapes control characters, which a terminal obeys; lines stay lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", super().format(record))
 
 
 class _Terminal(logging.Handler):
@@ -69,7 +78,7 @@ def setup_logging(output_dir: Path | None = None, *, quiet: bool = False) -> Non
     if output_dir is not None and not quiet:
         handlers.append(_open_log(output_dir / LOG_NAME))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(_FORMAT, datefmt="%m-%d %H:%M:%S"))
+        handler.setFormatter(_Printable(_FORMAT, datefmt="%m-%d %H:%M:%S"))
         root.addHandler(handler)
     # Only a file can still show it.
     report_lost_output(root.warning if len(handlers) > 1 else None)

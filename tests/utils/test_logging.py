@@ -20,6 +20,14 @@ def test_json_lines_can_be_read_back(tmp_path):
     assert stats == {"loss": 0.333333, "bad": None, "n": 2}
 
 
+def test_control_characters_of_a_file_are_escaped(tmp_path, capsys):
+    setup_logging(tmp_path)
+    logging.getLogger("slowfast.x").info("skipped %s\n\tnext", "\x1b[2J\rname\x9b")
+    setup_logging()
+    for text in (capsys.readouterr().err, (tmp_path / "log.txt").read_text()):
+        assert text.endswith("skipped \\x1b[2J\\x0dname\\x9b\n\tnext\n")
+
+
 def test_quiet_writes_no_file(tmp_path):
     setup_logging(tmp_path, quiet=True)
     logging.getLogger("slowfast.x").info("unseen")

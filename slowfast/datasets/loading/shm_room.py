@@ -25,7 +25,7 @@ _warned = False
 
 
 class Transport(NamedTuple):
-    """How batches reach this process.
+    """Path of the batches to this process.
 
     num_workers: 0 loads them in this process. by_value: through pipes, with copies, instead of in
     shared memory.
