@@ -39,6 +39,8 @@ setup(
         "aws": ["boto3>=1.28"],
         # tools/export.py --format onnx.
         "onnx": ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18"],
+        # The documentation as a site: `make docs`.
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5"],
         # SUML.PAIRS.INDEX ivf.
         "ivf": ["faiss-cpu>=1.8"],
     },

@@ -16,6 +16,7 @@ import logging
 from dataclasses import replace
 
 from slowfast.datasets.sources.labelled_list import read_labelled_list
+from slowfast.evaluation.head_values import check_metrics
 from slowfast.evaluation.predictions import for_epic, read_predictions, select
 from slowfast.evaluation.results import recognition_results
 from slowfast.evaluation.scores import are_probabilities
@@ -72,6 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     predictions = for_epic(read_predictions(args.predictions), str(args.predictions))
+    check_metrics(predictions.heads)
     labelled = read_labelled_list(
         args.annotations,
         [head.num_classes for head in predictions.heads],

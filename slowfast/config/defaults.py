@@ -158,7 +158,8 @@ _C.TEST.CHECKPOINT_FILE_PATH = path("")
 _C.TEST.CHECKPOINT_TYPE = choice("pytorch", "caffe2")
 # Name of the head in the tested checkpoint, as TRAIN.CHECKPOINT_HEAD.
 _C.TEST.CHECKPOINT_HEAD = ""
-# After a training, test checkpoint_best.pyth instead of the newest checkpoint.
+# After a training, test checkpoint_best.pyth instead of the newest checkpoint. A run that only
+# tests (TRAIN.ENABLE False) does not read it: name the file in TEST.CHECKPOINT_FILE_PATH.
 _C.TEST.LOAD_BEST = False
 # Return logits instead of probabilities in eval mode.
 _C.TEST.NO_ACT = False
@@ -456,7 +457,8 @@ _C.MODEL.HEAD_ACT = choice("softmax", "sigmoid")
 #   window: one average per window of DATA.CROP_SIZE. Each is classified, then scores are averaged.
 _C.MODEL.HEAD_POOL = choice("global", "window")
 # Number of stages of the backbone to freeze (in a dual model, of the ego one), with their
-# batch-norm statistics. 1 freezes the stem, 5 the whole backbone.
+# batch-norm statistics. In a SlowFast backbone, 1 freezes the stem, 5 all. A backbone with fewer
+# stages refuses more than it has.
 _C.MODEL.FREEZE_STAGES = choice(0, 1, 2, 3, 4, 5)
 
 # Store clips and weights with the channels innermost, for speed. Values differ by rounding.

@@ -79,7 +79,7 @@ def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNo
     text: YAML. origin: the file that holds it, for errors. overrides: as in `load_config`. Keys
     that are not known here, of another code base or an older version, are logged and left out.
 
-    Raises: UserError for text that is no config, and for values that contradict each other.
+    Raises: UserError for text that is not a config, and for values that contradict each other.
     """
     with reading(origin, "a checkpoint with a config (YAML)"):
         content = yaml.safe_load(text)
@@ -204,12 +204,12 @@ def _unknown_key(setting: Setting, known: list[str]) -> str:
     return f"{setting.where} is not a config key; the nearest are {near}"
 
 
-def nearest(key: str, known: Sequence[str], count: int = 3) -> list[str]:
-    """The known dotted keys most similar to `key`, by their last part and as a whole."""
+def nearest(key: str, known: Sequence[str]) -> list[str]:
+    """The three known dotted keys most similar to `key`, by their last part and as a whole."""
     last = key.rpartition(".")[2].upper()
 
     def likeness(candidate: str) -> float:
         parts = ((candidate.rpartition(".")[2], last), (candidate, key.upper()))
         return sum(difflib.SequenceMatcher(None, *pair).ratio() for pair in parts)
 
-    return sorted(known, key=likeness, reverse=True)[:count]
+    return sorted(known, key=likeness, reverse=True)[:3]

@@ -109,7 +109,7 @@ def _head_names_fix(names: list[str], counts: list[int]) -> str | None:
                 " letters, digits and underscores"
             )
         if names.count(name) > 1:
-            return f"give each head a name of its own, instead of {name!r} twice"
+            return f"give each head a different name, instead of {name!r} twice"
     if (joint := joint_name(names)) in names:
         return f"rename {joint!r}: that is the name of the answer of all heads together"
     return None

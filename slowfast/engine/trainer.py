@@ -43,6 +43,7 @@ from slowfast.engine.validation import validate
 from slowfast.evaluation.metric_names import BestMetric, best_metric
 from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_training
+from slowfast.tasks.terms.registry import unused_weights
 from slowfast.utils import distributed
 from slowfast.utils.logging import log_json_stats
 from slowfast.utils.progress import progress_line
@@ -187,6 +188,8 @@ def _prepare(
 
 
 def _build_update(cfg: CfgNode, device: torch.device, with_initial_weights: bool) -> Update:
+    if unused := unused_weights(cfg):
+        logger.warning("%s", unused)
     model, task = build_training(cfg)
     if with_initial_weights:
         load_initial_weights(model, cfg)

@@ -13,19 +13,24 @@ import torch
 from torch import Tensor, nn
 
 from slowfast.models.recompute import recomputed
+from slowfast.utils.errors import UserError
 
 FeaturesT = TypeVar("FeaturesT")
+
+_STAGE = re.compile(r"s(\d+)(_|$)")
 
 
 class Backbone(nn.Module):
     """A clip, one tensor per pathway -> features [(N, C, T, H, W) per pathway].
 
-    out_channels: C of each pathway. Stages are children named s<number>, or s<number>_... for
+    out_channels: C of each pathway. stride: pixels of the clip per position of the features, for
+    the windows of MODEL.HEAD_POOL. Stages are children named s<number>, or s<number>_... for
     what belongs to one; a child with another name belongs to no stage. A batch norm comes right
     after the convolution that feeds it, as `fold_batch_norms` expects.
     """
 
     out_channels: tuple[int, ...]
+    stride: int = 32
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,12 +40,23 @@ class Backbone(nn.Module):
     def forward(self, clip: list[Tensor]) -> list[Tensor]:
         raise NotImplementedError
 
+    @property
+    def stages(self) -> list[str]:
+        """Names of the children that belong to a stage."""
+        return [name for name, _ in self.named_children() if _STAGE.match(name)]
+
     def freeze_stages(self, count: int) -> None:
         """Stop training s1..s<count> and what belongs to them.
 
         Their parameters get no gradient; their batch norms keep their statistics, in training
-        mode too.
+        mode too. Raises: UserError if there are fewer stages.
         """
+        last = max((int(name[1]) for name in map(_STAGE.match, self.stages) if name), default=0)
+        if count > last:
+            raise UserError(
+                f"MODEL.FREEZE_STAGES is {count}, but {type(self).__name__} has the stages"
+                f" {', '.join(self.stages) or '(none)'}; set it to {last} or less"
+            )
         self._frozen_stages = count
         for stage in self._frozen():
             stage.requires_grad_(False)
@@ -67,6 +83,6 @@ class Backbone(nn.Module):
 
     def _frozen(self) -> Iterator[nn.Module]:
         for name, child in self.named_children():
-            stage = re.match(r"s(\d+)(_|$)", name)
+            stage = _STAGE.match(name)
             if stage and int(stage[1]) <= self._frozen_stages:
                 yield child

@@ -40,6 +40,15 @@ class EgoExoOutput(NamedTuple):
     factors: list[Tensor] | None = None
 
 
+# The field of EgoExoOutput that each part fills.
+OUTPUT_OF_PART = {
+    Part.EGO_PROJECTION: "z_ego",
+    Part.EXO_PROJECTION: "z_exo",
+    Part.EXO_HEADS: "exo_logits",
+    Part.FACTOR_PROJECTIONS: "factors",
+}
+
+
 class Projection(nn.Module):
     """h: L2 normalise, linear, L2 normalise; (N, F) -> (N, D)."""
 
@@ -52,7 +61,7 @@ class Projection(nn.Module):
 
 
 class EgoExoModel(nn.Module):
-    """`ego` and `exo` recognisers with weights of their own, `ego_projection`, `exo_projection`.
+    """`ego` and `exo` recognisers with separate weights, `ego_projection`, `exo_projection`.
 
     Eval: `model(ego_clip)` gives the ego scores, [(N, K) per task]; the exo half is not touched.
     Training: `model(ego_clip, exo_clip)` or `model(ego_clip, exo_clip, other_clip)`, whose exo

@@ -17,6 +17,8 @@ _DUAL_STAGES = (
     *("s4", "s4_fuse", "s5", "s4_t", "s4_fuse_t", "s5_t"),
 )
 EXO_HEAD = "head_lemma"
+# Head of a model of the exo view alone.
+EXO_ONLY_HEAD = "readout"
 # Those by verb and by noun are named as the published ones are, though none was published.
 EGO_PROJECTIONS = {
     f"ego_{kind}projection": f"global_con_head.fpv_{published}_proj"

@@ -16,6 +16,7 @@ from fvcore.common.config import CfgNode
 from slowfast.config import get_cfg, load_config
 from slowfast.config.defaults import PATHS
 from slowfast.config.load import leaves, nearest
+from slowfast.config.values import COMMAND_LINE, Setting, typed
 from slowfast.engine.preflight.run_rules import validate_run
 from slowfast.utils.errors import UserError
 
@@ -274,7 +275,7 @@ def test_same_base_twice_is_no_circle(write: Write) -> None:
 
 
 def test_a_dump_loads_again(write: Write, caplog: pytest.LogCaptureFixture) -> None:
-    """Also the dump of a config with notes, which are no settings."""
+    """Also the dump of a config with notes, which are not settings."""
     caplog.set_level(logging.INFO)
     cfg = load_config(write("RESNET: {DEPTH: 101}\n"), ["MODEL.TEMP", "0.05"])
     assert "COMPUTED_NOTES" in cfg
@@ -367,3 +368,8 @@ def test_a_base_that_is_no_file_is_one_line(kind: str, write: Write, tmp_path: P
 def test_predictions_stay_below_the_output(name: str, write: Write) -> None:
     line = refusal(write("TASK: x\n"), "TEST.SAVE_PREDICT_PATH", name)
     assert line.endswith("name a file below OUTPUT_DIR, such as p.pkl")
+
+
+def test_a_fraction_for_an_int_key_says_how_to_declare_one():
+    with pytest.raises(UserError, match=r"type is int \(default 0\); .* the default 0\.0$"):
+        typed(Setting("SUML.WEIGHTS.MINE", "0.5", COMMAND_LINE), 0)

@@ -1,6 +1,6 @@
 """Transport of a batch from a worker to the training process.
 
-Frames are in a slot of the ring, in shared memory of their own, or sent by value. Everything
+Frames are in a slot of the ring, in separate shared memory, or sent by value. Everything
 else is small and is sent by value, as arrays: each tensor would need a shared-memory file, a
 connection and a file descriptor, and a batch has a dozen tensors.
 """

@@ -48,7 +48,7 @@ def evaluation_benchmark(
     rounds: int,
     chosen: list[Variant] | None = None,
 ) -> Report:
-    """Time per forward pass of `views` views of DATA.TEST_CROP_SIZE, in turns."""
+    """Time per forward pass of `views` views of DATA.TEST_CROP_SIZE, alternately."""
     chosen = chosen or variants(device, has_bf16(device))
     size = cfg.DATA.TEST_CROP_SIZE
     draw = torch.Generator().manual_seed(0)

@@ -6,6 +6,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config.heads import ego_heads, exo_heads, single_head
 from slowfast.models.build import build_recognizer
+from slowfast.models.published_names import EXO_ONLY_HEAD
 from slowfast.models.recognizer import Recognizer
 from slowfast.models.registry import register_model
 from slowfast.models.slowfast import NUM_BLOCKS, FusionShape, SlowFastBackbone, StageShapes
@@ -36,7 +37,7 @@ def ExoSlowFast(cfg: CfgNode) -> Recognizer:
     MODEL.HEAD_ACT is.
     """
     counts = cfg.EXO.NUM_CLASSES_LIST
-    layers = head_layers("readout", len(counts))
+    layers = head_layers(EXO_ONLY_HEAD, len(counts))
     return build_recognizer(cfg, slowfast_backbone(cfg), counts, layers, "sigmoid")
 
 
