@@ -586,8 +586,8 @@ _C.DATA_LOADER.NUM_WORKERS = number(8, at_least=0)
 # Copy batches to page-locked memory, which makes the transfer to a GPU faster.
 _C.DATA_LOADER.PIN_MEMORY = True
 # Let workers fill the same shared memory over and over, which saves page faults. Training,
-# validation and test each reserve space in /dev/shm for all batches that may wait (2 per worker, in
-# a test 1 segment) and one more: 6.9 GB a process for 8 workers and batches of 32 pairs of
+# validation and test each map memory, outside /dev/shm, for all batches that may wait (2 per worker,
+# in a test 1 segment) and one more: 6.9 GB a process for 8 workers and batches of 32 pairs of
 # 32 x 256 x 256. A batch is then valid only until the next one is requested.
 _C.DATA_LOADER.SHARED_RING = True
 # Seconds to wait for a batch before a dead or hanging worker is an error. 0 waits indefinitely.

@@ -354,7 +354,7 @@ def _lost_worker(message: str, num_workers: int) -> UserError | None:
         )
     if "DataLoader worker" in reason and ("exited unexpectedly" in reason or "killed" in reason):
         return UserError(
-            f"a loader worker has died ({reason}); if memory or /dev/shm ran out, lower "
+            f"a loader worker has died ({reason}); if memory ran out, lower "
             f"DATA_LOADER.NUM_WORKERS {num_workers} or TRAIN.BATCH_SIZE"
         )
     return None
