@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from fvcore.common.config import BASE_KEY, CfgNode
 
+from slowfast.config.clip_geometry import apply_geometry
 from slowfast.config.defaults import PATHS, get_cfg
 from slowfast.config.published import translate
 from slowfast.config.validate import validate
@@ -56,6 +57,7 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
         value = typed(setting, types[setting.key])
         node(cfg, section)[name] = _expanded(value, setting) if setting.key in PATHS else value
     try:
+        apply_geometry(cfg, {setting.key for setting in translation.settings})
         validate(cfg)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
@@ -95,6 +97,7 @@ def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNo
         if setting.key in types:
             section, _, name = setting.key.rpartition(".")
             node(cfg, section)[name] = typed(setting, types[setting.key])
+    apply_geometry(cfg, {setting.key for setting in translation.settings})
     validate(cfg)
     cfg.freeze()
     return cfg

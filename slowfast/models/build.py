@@ -38,8 +38,13 @@ def build_recognizer(
     num_classes: Sequence[int],
     published_layers: Sequence[str],
     activation: str,
+    *,
+    is_built: bool = False,
 ) -> Recognizer:
-    """`backbone` under a head as MODEL, DATA.CROP_SIZE and TEST.NO_ACT say, initialised."""
+    """`backbone` under a head as MODEL, DATA.CROP_SIZE and TEST.NO_ACT say, initialised.
+
+    is_built: the backbone has its weights already, as a shared one has.
+    """
     window = max(cfg.DATA.CROP_SIZE // backbone.stride, 1)
     head = Head(
         sum(backbone.out_channels),
@@ -48,9 +53,11 @@ def build_recognizer(
         activation=activation,
         no_act=cfg.TEST.NO_ACT,
         window=window if cfg.MODEL.HEAD_POOL == "window" else None,
+        probe_channels=backbone.out_channels if cfg.MODEL.PROBE == "attentive" else (),
     )
     recognizer = Recognizer(backbone, head, published_layers)
-    initialise(recognizer, cfg)
+    keeps = is_built or backbone.keeps_own_init
+    initialise(recognizer.head if keeps else recognizer, cfg)
     return recognizer
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from fvcore.common.config import CfgNode
 
+from slowfast.config.derived import alpha_of
 from slowfast.datasets.registry import JOINED_REGISTRY
 from slowfast.engine.preflight.data_rules import test_data_fits, train_data_fits
 from slowfast.evaluation.head_values import check_metrics
@@ -87,7 +88,7 @@ def _class_counts(cfg: CfgNode, spec: ModelSpec) -> str | None:
 
 
 def _exo_frames(cfg: CfgNode, spec: ModelSpec) -> str | None:
-    frames, alpha = cfg.EXO.NUM_FRAMES, cfg.SLOWFAST.ALPHA
+    frames, alpha = cfg.EXO.NUM_FRAMES, alpha_of(cfg, "exo")
     if "exo" not in spec.views or frames % alpha == 0:
         return None
     return (
