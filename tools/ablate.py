@@ -6,9 +6,13 @@ interruption and skips what is finished. At the end it writes table.md, table.te
 table.json, figure.png and figure.svg.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +23,7 @@ from slowfast.lab.ablation.plan import read_plan
 from slowfast.lab.ablation.runner import Machine
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
+from slowfast.utils.expand import path_option
 from slowfast.utils.logging import setup_logging
 from slowfast.utils.progress import open_display
 
@@ -29,8 +34,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("plan", type=Path, help="YAML file")
-    parser.add_argument("--out", type=Path, help="default: runs/ablation/NAME")
+    parser.add_argument("plan", type=path_option, help="YAML file")
+    parser.add_argument("--out", type=path_option, help="default: runs/ablation/NAME")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument(
         "--fresh", action="store_true", help="rerun what ran with another code, config or data"
@@ -46,8 +51,6 @@ def main() -> int:
     if args.jobs < 1:
         raise UserError(f"--jobs is {args.jobs}; give 1 or more")
     setup_logging()
-    # An end by `kill` ends the children too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     plan = read_plan(args.plan)
     with open_display() as display:
         result = ablate(

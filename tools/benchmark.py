@@ -8,6 +8,11 @@ run, and writes JSON. Without --cfg the frames are synthetic, like EPIC's: 456x2
 step, eval and scale take noise, and without --cfg a model that suits the machine.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
 import tempfile
 from collections.abc import Sequence
@@ -36,6 +41,7 @@ from slowfast.lab.benchmark.views import LENGTHS, views_benchmark
 from slowfast.lab.benchmark.workload import fitting_clips, made_cfg
 from slowfast.semantics.ivf_search import IvfSearch
 from slowfast.utils.cli import run_command
+from slowfast.utils.expand import path_option
 
 _DATA = ("loader", "views", "pairs", "narrations")
 _MODEL = ("step", "eval", "scale")
@@ -48,7 +54,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("what", choices=(*_DATA, *_MODEL))
     parser.add_argument("--cfg", help="YAML file, for its frames, lists and encoder")
     parser.add_argument("--rounds", type=int, default=5, help="rounds after a first one")
-    parser.add_argument("--json", type=Path, help="file for the result")
+    parser.add_argument("--json", type=path_option, help="file for the result")
     parser.add_argument("--segments", type=int, default=32, help="loader: segments that are read")
     parser.add_argument(
         "--lengths", type=int, nargs="+", default=LENGTHS, help="views: frames of the segments"

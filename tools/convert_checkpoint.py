@@ -6,21 +6,25 @@ OUT: .pyth or .safetensors, with the weights under published names. With --ego-o
 test needs, which is half of a SUM-L checkpoint.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
-from pathlib import Path
 
 from slowfast.engine.checkpoints.convert import convert_checkpoint
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
-from slowfast.utils.paths import input_path
+from slowfast.utils.expand import input_option, path_option
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", type=input_path, metavar="IN", help="checkpoint to read")
-    parser.add_argument("target", type=Path, metavar="OUT", help="file to write")
+    parser.add_argument("source", type=input_option, metavar="IN", help="checkpoint to read")
+    parser.add_argument("target", type=path_option, metavar="OUT", help="file to write")
     parser.add_argument("--ego-only", action="store_true", help="without exo half and projections")
     parser.add_argument(
         "--head", default="", metavar="NAME", help="new name of the ego head, or OLD=NEW"

@@ -4,6 +4,11 @@
 The test logs the table of results; at the end, some of its clips are drawn.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import os
 import shutil
 import subprocess

@@ -4,12 +4,17 @@
 RUN: OUTPUT_DIR of a run that has been tested, e.g. runs/demo.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
-from pathlib import Path
 
 from slowfast.report.clip_sheet import clip_sheet
 from slowfast.report.run import load_run
 from slowfast.utils.cli import run_command
+from slowfast.utils.expand import path_option
 from slowfast.utils.files import write_atomically
 
 
@@ -17,8 +22,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, metavar="RUN")
-    parser.add_argument("--out", type=Path, help="PNG file; default: RUN/clips.png")
+    parser.add_argument("run", type=path_option, metavar="RUN")
+    parser.add_argument("--out", type=path_option, help="PNG file; default: RUN/clips.png")
     return parser.parse_args()
 
 

@@ -6,10 +6,14 @@ the results.json of a test run stays as it is. Tail classes, unseen participants
 EPIC-KITCHENS-55's training list are found under their public names next to the annotations.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 from slowfast.datasets.sources.labelled_list import read_labelled_list
 from slowfast.evaluation.head_values import check_metrics
@@ -20,8 +24,9 @@ from slowfast.evaluation.summary import EVALUATION_FILE
 from slowfast.evaluation.tables import format_table
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
+from slowfast.utils.expand import input_option, path_option
 from slowfast.utils.files import write_json
-from slowfast.utils.paths import input_path, parent
+from slowfast.utils.paths import parent
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +36,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--predictions", type=input_path, required=True, help="file of a test run (.pkl)"
+        "--predictions", type=input_option, required=True, help="file of a test run (.pkl)"
     )
     parser.add_argument(
-        "--annotations", type=input_path, required=True, help="labelled list, .csv, .pkl"
+        "--annotations", type=input_option, required=True, help="labelled list, .csv, .pkl"
     )
-    parser.add_argument("--tail-verbs", type=input_path, help="CSV with the column verb")
-    parser.add_argument("--tail-nouns", type=input_path, help="CSV with the column noun")
-    parser.add_argument("--unseen", type=input_path, help="CSV with the column participant_id")
+    parser.add_argument("--tail-verbs", type=input_option, help="CSV with the column verb")
+    parser.add_argument("--tail-nouns", type=input_option, help="CSV with the column noun")
+    parser.add_argument("--unseen", type=input_option, help="CSV with the column participant_id")
     parser.add_argument(
         "--train-annotations",
-        type=input_path,
+        type=input_option,
         help="EPIC-KITCHENS-55's training list (CSV): adds values over its many-shot classes",
     )
     parser.add_argument(
@@ -50,7 +55,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="also by the public scorer's arithmetic (one soft-max over all segments)",
     )
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap")
-    parser.add_argument("--out", type=Path, help="default: evaluation.json next to the predictions")
+    parser.add_argument(
+        "--out", type=path_option, help="default: evaluation.json next to the predictions"
+    )
     args = parser.parse_args(argv)
     if args.out is None:
         folder = parent(args.predictions)

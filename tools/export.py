@@ -8,26 +8,33 @@ back and compared with the model before it gets its name. A model card is writte
 
 from __future__ import annotations
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
-from pathlib import Path
 
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
-from slowfast.utils.paths import input_path, local_path
+from slowfast.utils.expand import input_option, path_option
+from slowfast.utils.paths import local_path
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", type=input_path, metavar="CHECKPOINT", help="file or URL")
+    parser.add_argument("checkpoint", type=input_option, metavar="CHECKPOINT", help="file or URL")
     parser.add_argument(
         "--format", required=True, choices=("safetensors", "torch_export", "onnx"), help="of FILE"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="file to write; default: next to CHECKPOINT"
+        "--out", type=path_option, metavar="FILE", help="file to write; default: next to CHECKPOINT"
     )
-    parser.add_argument("--cfg", help="YAML file of the model, where CHECKPOINT holds no config")
+    parser.add_argument(
+        "--cfg", type=input_option, help="YAML file of the model, where CHECKPOINT holds no config"
+    )
     parser.add_argument("--licence", default="", help="of the weights, for the model card")
     parser.add_argument("--data-licence", default="", help="of the training data, for the card")
     parser.add_argument("--force", action="store_true", help="overwrite FILE and its model card")

@@ -5,13 +5,17 @@
 result with tools/evaluate.py, submit it with tools/make_submission.py.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
-from pathlib import Path
 
 from slowfast.evaluation.predictions import fuse, read_predictions, write_predictions
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
-from slowfast.utils.paths import input_path
+from slowfast.utils.expand import input_option, path_option
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -19,10 +23,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--predictions", type=input_path, nargs="+", required=True, help="two or more"
+        "--predictions", type=input_option, nargs="+", required=True, help="two or more"
     )
     parser.add_argument("--weights", type=float, nargs="+", help="one per file; default: equal")
-    parser.add_argument("--out", type=Path, required=True, help="fused file (.pkl)")
+    parser.add_argument("--out", type=path_option, required=True, help="fused file (.pkl)")
     parser.add_argument("--force", action="store_true", help="overwrite --out")
     return parser.parse_args(argv)
 

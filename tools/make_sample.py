@@ -4,6 +4,11 @@
 KEY=VALUE changes one knob of slowfast/lab/sample/settings.py, e.g. train_segments=200.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
 import logging
 from pathlib import Path
@@ -11,13 +16,16 @@ from pathlib import Path
 from slowfast.lab.sample.make import make_sample
 from slowfast.lab.sample.settings import PRESETS, with_overrides
 from slowfast.utils.cli import run_command
+from slowfast.utils.expand import path_option
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("data/sample"), help="folder to write")
+    parser.add_argument(
+        "--out", type=path_option, default=Path("data/sample"), help="folder to write"
+    )
     parser.add_argument("--preset", choices=sorted(PRESETS), default="demo")
     parser.add_argument("--seed", type=int, help="of everything that is drawn")
     parser.add_argument(

@@ -6,6 +6,11 @@
 set's, which has no labels.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
 from pathlib import Path
 
@@ -21,7 +26,7 @@ from slowfast.evaluation.submission import (
 )
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
-from slowfast.utils.paths import input_path
+from slowfast.utils.expand import input_option, path_option
 
 SLS_NAMES = {
     "sls_pt": "pre-training: what the model was initialised from",
@@ -51,11 +56,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--annotations", type=input_path, required=True, help="test list, .csv or .pkl"
+        "--annotations", type=input_option, required=True, help="test list, .csv or .pkl"
     )
-    parser.add_argument("--predictions", type=input_path, help="file of a test run (.pkl)")
-    parser.add_argument("--out", type=Path, help="zip to write")
-    parser.add_argument("--check", type=Path, metavar="ZIP", help="only check this zip")
+    parser.add_argument("--predictions", type=input_option, help="file of a test run (.pkl)")
+    parser.add_argument("--out", type=path_option, help="zip to write")
+    parser.add_argument("--check", type=path_option, metavar="ZIP", help="only check this zip")
     for name in SLS_NAMES:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="0 to 5, see below")
     parser.add_argument("--force", action="store_true", help="overwrite --out")

@@ -6,12 +6,18 @@ pair table SUML.PAIRS.FILE, and reports how many pairs pass the threshold and ag
 noun. With --import-json the pairs are not mined but taken from the published file.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
 
 from slowfast.config import load_config
 from slowfast.semantics.build import import_from_config, mine_from_config
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
+from slowfast.utils.expand import input_option
 from slowfast.utils.logging import setup_logging
 
 
@@ -20,9 +26,13 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cfg", required=True, help="YAML file or URL")
-    parser.add_argument("--import-json", help="published pseudo-pair file to take over")
     parser.add_argument(
-        "--import-text", help="published text file that chooses one candidate per row"
+        "--import-json", type=input_option, help="published pseudo-pair file to take over"
+    )
+    parser.add_argument(
+        "--import-text",
+        type=input_option,
+        help="published text file that chooses one candidate per row",
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the file")
     return parser.parse_args()

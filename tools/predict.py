@@ -7,6 +7,11 @@ predictions.json, predictions.csv, timeline.png and overlay.mp4.
 
 from __future__ import annotations
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
+from slowfast.utils.expand import input_option, path_option
 
 if TYPE_CHECKING:
     from slowfast.inference.loaded_model import LoadedModel
@@ -24,13 +30,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
-    parser.add_argument("--checkpoint", help="file or URL; default: the newest next to --cfg")
+    parser.add_argument("videos", nargs="+", type=path_option, metavar="VIDEO")
     parser.add_argument(
-        "--cfg", help="YAML file of the model; default: the config in the checkpoint"
+        "--checkpoint", type=input_option, help="file or URL; default: the newest next to --cfg"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/predict"), help="folder (runs/predict)"
+        "--cfg",
+        type=input_option,
+        help="YAML file of the model; default: the config in the checkpoint",
+    )
+    parser.add_argument(
+        "--out", type=path_option, default=Path("runs/predict"), help="folder (runs/predict)"
     )
     parser.add_argument("--top", type=int, default=5, help="labels per head and window (5)")
     parser.add_argument(

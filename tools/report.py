@@ -8,18 +8,23 @@ other runs are compared with the first one.
 
 from __future__ import annotations
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
-from pathlib import Path
 
 from slowfast.utils.cli import run_command
+from slowfast.utils.expand import path_option
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: RUN/report.html")
+    parser.add_argument("runs", nargs="+", type=path_option, metavar="RUN")
+    parser.add_argument("--out", type=path_option, metavar="FILE", help="default: RUN/report.html")
     parser.add_argument(
         "--no-explain", action="store_true", help="without Grad-CAM maps, which run the model"
     )

@@ -6,14 +6,19 @@ Starts as it is, under torchrun, or under python -m torch.distributed.launch.
 
 from __future__ import annotations
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
-import os
 import sys
 from typing import TYPE_CHECKING
 
 from slowfast.utils.cli import run_command
 from slowfast.utils.environment import environment_report
 from slowfast.utils.errors import UserError
+from slowfast.utils.launcher import launcher_number
 
 if TYPE_CHECKING:
     from fvcore.common.config import CfgNode
@@ -43,7 +48,11 @@ def parse_args() -> argparse.Namespace:
         help="print versions and hardware for a bug report and exit; needs no --cfg",
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the file")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, dest="more", default=[], help="the same, as PySlowFast"
+    )
     args = parser.parse_args()
+    args.opts = [word for word in args.opts + args.more if word != "--opts"]
     if "--dry-run" in args.opts:
         args.opts.remove("--dry-run")
         args.dry_run = True
@@ -52,7 +61,7 @@ def parse_args() -> argparse.Namespace:
 
 def is_first_process() -> bool:
     """Whether this process is the one that prints, under a launcher too."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return launcher_number("RANK", 0) == 0
 
 
 def say_dry_run(cfg: CfgNode) -> None:
@@ -93,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, prints_result=False)

@@ -6,6 +6,11 @@ noise is marked with ~. If the runs have predictions and their labelled list exi
 comes from a paired bootstrap over the segments, else from both intervals.
 """
 
+from slowfast.utils.stop_signals import end_on_signals
+
+if __name__ == "__main__":
+    end_on_signals()  # Before the imports, which take seconds.
+
 import argparse
 import sys
 from pathlib import Path
@@ -18,21 +23,24 @@ from slowfast.evaluation.predictions import for_epic, read_predictions
 from slowfast.evaluation.summary import STYLES, Run, format_summary, load_run
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
-from slowfast.utils.paths import InputPath, input_path, join, optional_path
+from slowfast.utils.expand import input_option, path_option
+from slowfast.utils.paths import InputPath, join, optional_path
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="the first is the baseline")
+    parser.add_argument(
+        "runs", type=path_option, nargs="+", metavar="RUN", help="the first is the baseline"
+    )
     parser.add_argument("--style", choices=list(STYLES), default="markdown")
     parser.add_argument(
         "--keys", nargs="+", help="values to show; default: the main ones, e.g. verb_top1"
     )
     parser.add_argument(
         "--annotations",
-        type=input_path,
+        type=input_option,
         help="labelled list of the runs; default: that of the first run's config.yaml",
     )
     return parser.parse_args(argv)

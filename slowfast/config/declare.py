@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from fvcore.common.config import CfgNode
 
-from slowfast.config.bounds import Bound, Choice, NotEmpty, Numbers, Odd, Range, Span, Subset
+from slowfast.config.bounds import Bound, Choice, Numbers, Odd, Range, Span, Subset
 
 
 class Section(SimpleNamespace):
@@ -24,10 +24,11 @@ class Section(SimpleNamespace):
 
 
 class Declaration(NamedTuple):
-    """Default and bound of one key."""
+    """Default and bound of one key. is_path: `~` and `$NAME` in it are expanded."""
 
     default: Any
     bound: Bound | None = None
+    is_path: bool = False
 
 
 def choice(default: str | int, *others: str | int) -> Declaration:
@@ -77,9 +78,9 @@ def per_stage(default: Sequence[Sequence[int]], *, at_least: int) -> Declaration
     )
 
 
-def not_empty(default: str, wanted: str) -> Declaration:
-    """Text that must not be empty. wanted: description of its content, for the error."""
-    return Declaration(default, NotEmpty(wanted))
+def path(default: str | Sequence[str], bound: Bound | None = None) -> Declaration:
+    """A file or folder, or a list of them; `~` and `$NAME` in it are expanded."""
+    return Declaration(default if isinstance(default, str) else list(default), bound, is_path=True)
 
 
 def to_cfg(section: Section) -> CfgNode:
@@ -90,13 +91,20 @@ def to_cfg(section: Section) -> CfgNode:
     return cfg
 
 
-def bounds_of(section: Section, prefix: str = "") -> Iterator[tuple[str, Bound]]:
-    """(dotted key, bound) of every key that has a bound."""
+def declarations(section: Section, prefix: str = "") -> Iterator[tuple[str, Declaration]]:
+    """(dotted key, declaration) of every key."""
     for name, entry in vars(section).items():
         if isinstance(entry, Section):
-            yield from bounds_of(entry, f"{prefix}{name}.")
-        elif bound := _declaration(entry).bound:
-            yield prefix + name, bound
+            yield from declarations(entry, f"{prefix}{name}.")
+        else:
+            yield prefix + name, _declaration(entry)
+
+
+def bounds_of(section: Section) -> Iterator[tuple[str, Bound]]:
+    """(dotted key, bound) of every key that has a bound."""
+    for key, declaration in declarations(section):
+        if declaration.bound:
+            yield key, declaration.bound
 
 
 def _declaration(entry: Any) -> Declaration:

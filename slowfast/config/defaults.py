@@ -7,22 +7,24 @@ bounds:
     _C.SOLVER.LR_POLICY = choice("cosine", "steps_with_relative_lrs")
     _C.SOLVER.NESTEROV = True
 
-The default's type is the type of the key. Paths are relative to the working directory. Input files
-and folders of annotations may also be URLs (`https://`, `s3://`). Keys that PySlowFast users know
-keep their names and meaning; "published" marks the behaviour of the released SUM-L code.
-`slowfast.config.load` reads YAML files and overrides over these defaults,
-`slowfast.config.validate` checks keys that depend on each other.
+The default's type is the type of the key. Paths are relative to the working directory; `~` and
+`$NAME` in them are expanded. Input files and folders of annotations may also be URLs (`https://`,
+`s3://`). Keys that PySlowFast users know keep their names and meaning; "published" marks the
+behaviour of the released SUM-L code. `slowfast.config.load` reads YAML files and overrides over
+these defaults, `slowfast.config.validate` checks keys that depend on each other.
 """
 
 from fvcore.common.config import CfgNode
 
+from slowfast.config.bounds import NotEmpty
 from slowfast.config.declare import (
     Section,
     bounds_of,
     choice,
-    not_empty,
+    declarations,
     number,
     odd_number,
+    path,
     per_channel,
     per_stage,
     span,
@@ -39,7 +41,7 @@ _C = Section()
 _C.TASK = ""
 # Folder for the log, checkpoints, predictions and results. Give each run its own: a training
 # resumes from the newest checkpoint in it.
-_C.OUTPUT_DIR = not_empty("runs/default", "a folder ('.' for this one)")
+_C.OUTPUT_DIR = path("runs/default", NotEmpty("a folder ('.' for this one)"))
 # Seed of initial weights, sample order, augmentation and dropout. A training sample depends on
 # (RNG_SEED, epoch, index) alone, not on the number of processes or workers.
 _C.RNG_SEED = number(42, at_least=0)
@@ -75,9 +77,9 @@ _C.TRAIN.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 #   ego_exo: clips of EGO.DATASET, each joined with a clip of EXO.DATASET (SUM-L).
 _C.TRAIN.DATASET = "epickitchen"
 # Frame list of the training segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
-_C.TRAIN.TRAIN_DATA_LIST = "EPIC_100_train.csv"
+_C.TRAIN.TRAIN_DATA_LIST = path("EPIC_100_train.csv")
 # Frame list of the validation segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
-_C.TRAIN.VAL_DATA_LIST = "EPIC_100_validation.csv"
+_C.TRAIN.VAL_DATA_LIST = path("EPIC_100_validation.csv")
 # Clips (ego_exo: pairs) per optimizer step over all processes, where PySlowFast counts per
 # machine. The number of processes must divide it.
 _C.TRAIN.BATCH_SIZE = number(64, at_least=1)
@@ -102,7 +104,7 @@ _C.TRAIN.BEST_METRIC = ""
 _C.TRAIN.AUTO_RESUME = True
 # Checkpoint with the initial weights: .pyth, .safetensors, or Caffe2 .pkl. Empty starts from
 # random weights.
-_C.TRAIN.CHECKPOINT_FILE_PATH = ""
+_C.TRAIN.CHECKPOINT_FILE_PATH = path("")
 # Format of TRAIN.CHECKPOINT_FILE_PATH. pytorch also reads .safetensors.
 _C.TRAIN.CHECKPOINT_TYPE = choice("pytorch", "caffe2")
 # Inflate the 2-D convolution weights of the checkpoint to 3-D: repeat them over time and divide by
@@ -132,7 +134,7 @@ _C.TEST.TASK = choice("recognition", "features", "retrieval", "cross_view", "zer
 # views).
 _C.TEST.DATASET = "epickitchen"
 # Frame list of the test segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
-_C.TEST.DATA_LIST = "EPIC_100_validation.csv"
+_C.TEST.DATA_LIST = path("EPIC_100_validation.csv")
 
 # Largest number of views per forward pass. A pass has views of one segment only, and as many as
 # the smaller of TEST.BATCH_SIZE and TEST.CHUNK_VIEWS, so that scores do not depend on the number
@@ -151,7 +153,7 @@ _C.TEST.NUM_SPATIAL_CROPS = choice(3, 1)
 
 # Checkpoint to test. Empty takes the one just trained, else TRAIN.CHECKPOINT_FILE_PATH, else the
 # newest in OUTPUT_DIR.
-_C.TEST.CHECKPOINT_FILE_PATH = ""
+_C.TEST.CHECKPOINT_FILE_PATH = path("")
 # Format of TEST.CHECKPOINT_FILE_PATH. pytorch also reads .safetensors.
 _C.TEST.CHECKPOINT_TYPE = choice("pytorch", "caffe2")
 # Name of the head in the tested checkpoint, as TRAIN.CHECKPOINT_HEAD.
@@ -161,8 +163,8 @@ _C.TEST.CHECKPOINT_HEAD = ""
 _C.TEST.LOAD_BEST = False
 # Return logits instead of probabilities in eval mode.
 _C.TEST.NO_ACT = False
-# File of the predictions, in OUTPUT_DIR. Empty writes none.
-_C.TEST.SAVE_PREDICT_PATH = "predictions.pkl"
+# File of the predictions, always below OUTPUT_DIR. Empty writes none.
+_C.TEST.SAVE_PREDICT_PATH = path("predictions.pkl")
 # Also compute the official values with the arithmetic of the public scorer, one soft-max over all
 # segments. results.json has both; the table shows those that differ, with the reason.
 _C.TEST.SCORER_COMPAT = False
@@ -179,7 +181,7 @@ _C.TEST.EXO_SPLIT = choice("test", "train", "val")
 _C.TEST.FEATURES = Section()
 # Folder for the features. Empty means `features` in OUTPUT_DIR. Features of another test are
 # replaced in OUTPUT_DIR, and are an error in a folder that is named here.
-_C.TEST.FEATURES.DIR = ""
+_C.TEST.FEATURES.DIR = path("")
 # Also keep the features of every distinct view, so that a later recognition test needs no
 # backbone. Costs 4 bytes x channels per view: 2.7 GB for 9,668 segments x 30 views x 2,304
 # channels.
@@ -188,12 +190,12 @@ _C.TEST.FEATURES.PER_VIEW = True
 _C.TEST.RETRIEVAL = Section()
 # Sentences to retrieve: CSV (narration_id, narration) in DATA.PATH_TO_DATA_DIR. Empty takes
 # EPIC_100_retrieval_test_sentence.csv if it exists, else every distinct narration of the list.
-_C.TEST.RETRIEVAL.SENTENCES = ""
+_C.TEST.RETRIEVAL.SENTENCES = path("")
 
 _C.TEST.CROSS_VIEW = Section()
 # Pair table of the two tested lists (tools/mine_pairs.py), whose pairs are compared with random
 # ones. Empty compares only the pairs that share a verb and a noun.
-_C.TEST.CROSS_VIEW.PAIRS = ""
+_C.TEST.CROSS_VIEW.PAIRS = path("")
 
 _C.TEST.ZERO_SHOT = Section()
 # Sentences for a verb class, with {} in place of its name. Several are averaged.
@@ -206,11 +208,13 @@ _C.TEST.ZERO_SHOT.NOUN_PROMPTS = ["{}"]
 # ---------------------------------------------------------------------------------------------
 _C.DATA = Section()
 # Folder of the frame lists and class tables.
-_C.DATA.PATH_TO_DATA_DIR = "data/epic-100/annotations"
+_C.DATA.PATH_TO_DATA_DIR = path("data/epic-100/annotations")
 # Folder of the frames or videos. Its layout is detected once per video.
-_C.DATA.PATH_PREFIX = "data/epic-100/dataset"
+_C.DATA.PATH_PREFIX = path("data/epic-100/dataset")
 # Further frame folders, tried in order for a video that is not in DATA.PATH_PREFIX.
-_C.DATA.FALLBACK_PATH_PREFIXES = ["data/epic-55/train_rgb_frames", "data/epic-55/test_rgb_frames"]
+_C.DATA.FALLBACK_PATH_PREFIXES = path(
+    ["data/epic-55/train_rgb_frames", "data/epic-55/test_rgb_frames"]
+)
 # Read the frame lists as those of EPIC-KITCHENS-100, instead of EPIC-KITCHENS-55.
 _C.DATA.EPIC_100 = False
 # Number to add to an annotated frame number to get the number of its file. Files start at 1.
@@ -273,9 +277,9 @@ _C.EXO = Section()
 # Data set of the exo half of ego_exo.
 _C.EXO.DATASET = "lemma"
 # Folder that contains annotations/full, annotations/splits and annotations/metadata.
-_C.EXO.PATH_TO_DATA_DIR = "data/lemma"
+_C.EXO.PATH_TO_DATA_DIR = path("data/lemma")
 # Folder that the image paths in the annotations start from. Empty means EXO.PATH_TO_DATA_DIR.
-_C.EXO.PATH_PREFIX = ""
+_C.EXO.PATH_PREFIX = path("")
 # Camera view whose frames are read: third person (tpv) or first person (fpv).
 _C.EXO.VIEW = choice("tpv", "fpv")
 # Camera view whose file of segments is read. The published code reads fpv for both.
@@ -307,7 +311,7 @@ _C.EXO.BACKBONE = ""
 # Checkpoint with the initial weights of the exo half: an exo-only file, or a dual one of which the
 # exo half is read. Empty takes the exo weights of TRAIN.CHECKPOINT_FILE_PATH if it has any, else
 # its single backbone.
-_C.EXO.CHECKPOINT_FILE_PATH = ""
+_C.EXO.CHECKPOINT_FILE_PATH = path("")
 
 # ---------------------------------------------------------------------------------------------
 # SUM-L: semantic alignment of the two views (arXiv 2308.11489)
@@ -317,9 +321,9 @@ _C.SUML = Section()
 _C.SUML.ENABLE = False
 # Encoder of the narrations: the name of a sentence-transformers model, its folder, or package:NAME
 # for the folder `model` inside the installed Python package NAME.
-_C.SUML.ENCODER = "paraphrase-multilingual-MiniLM-L12-v2"
+_C.SUML.ENCODER = path("paraphrase-multilingual-MiniLM-L12-v2")
 # Folder of the cached narration embeddings, one file per encoder.
-_C.SUML.CACHE_DIR = "data/narrations"
+_C.SUML.CACHE_DIR = path("data/narrations")
 # Width D of the narration embeddings and of the projections.
 _C.SUML.EMBED_DIM = number(384, at_least=1)
 # Temperature tau of every contrastive term.
@@ -399,7 +403,7 @@ _C.SUML.ALIGN.MARGIN = number(0.1, at_least=0)
 
 _C.SUML.PAIRS = Section()
 # Pair table, written by tools/mine_pairs.py.
-_C.SUML.PAIRS.FILE = "data/pairs.npz"
+_C.SUML.PAIRS.FILE = path("data/pairs.npz")
 # How the exo candidates of an ego segment are found.
 #   text: by the cosine of the narrations.
 #   tiers: by the overlap of the labels (published).
@@ -419,7 +423,7 @@ _C.SUML.PAIRS.IVF_LISTS = number(0, at_least=0)
 _C.SUML.PAIRS.IVF_PROBES = number(32, at_least=1)
 # CSV (kind, exo, ego_class) that corrects or extends the map from exo to ego classes. Empty uses
 # the public class tables alone.
-_C.SUML.PAIRS.LABEL_MAP = ""
+_C.SUML.PAIRS.LABEL_MAP = path("")
 # Control experiment: give the candidates of every ego segment to another one, drawn by RNG_SEED.
 # Each exo segment is drawn as often as before, but the pairs are random.
 _C.SUML.PAIRS.SHUFFLE = False
@@ -602,8 +606,8 @@ _C.DATA_LOADER.NUM_WORKERS = number(8, at_least=0)
 # Copy batches to page-locked memory, which makes the transfer to a GPU faster.
 _C.DATA_LOADER.PIN_MEMORY = True
 # Let workers fill the same shared memory over and over, which saves page faults. Training,
-# validation and test each reserve space in /dev/shm for all batches that may wait (2 per worker, in
-# a test 1 segment) and one more: 6.9 GB a process for 8 workers and batches of 32 pairs of
+# validation and test each map memory outside /dev/shm for all batches that may wait (2 per worker,
+# in a test 1 segment) and one more: 6.9 GB a process for 8 workers and batches of 32 pairs of
 # 32 x 256 x 256. A batch is then valid only until the next one is requested.
 _C.DATA_LOADER.SHARED_RING = True
 # Seconds to wait for a batch before a dead or hanging worker is an error. 0 waits indefinitely.
@@ -619,9 +623,10 @@ _C.TENSORBOARD = Section()
 _C.TENSORBOARD.ENABLE = False
 
 
-# The declarations as a yacs tree, and the bounds by dotted key.
+# The declarations as a yacs tree, the bounds by dotted key, and the keys that are paths.
 _DEFAULTS = to_cfg(_C)
 BOUNDS = dict(bounds_of(_C))
+PATHS = frozenset(key for key, declaration in declarations(_C) if declaration.is_path)
 
 
 def get_cfg() -> CfgNode:

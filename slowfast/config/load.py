@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,21 @@ import yaml
 from fvcore.common.config import BASE_KEY, CfgNode
 
 from slowfast.config.clip_geometry import apply_geometry
-from slowfast.config.defaults import get_cfg
+from slowfast.config.defaults import PATHS, get_cfg
 from slowfast.config.published import translate
 from slowfast.config.validate import validate
 from slowfast.config.values import COMMAND_LINE, Setting, typed
 from slowfast.utils.errors import UserError
-from slowfast.utils.paths import InputPath, input_path, is_remote, join, local_path, parent
-from slowfast.utils.reading import reading
+from slowfast.utils.expand import expanded
+from slowfast.utils.paths import InputPath, input_path, join, local_path, parent
+from slowfast.utils.reading import reading, require_file
 
 logger = logging.getLogger(__name__)
 
 # Prefix of fvcore's computed keys: written by the program, kept in dumps, never set by a user.
 _COMPUTED = "COMPUTED_"
+# Files of one config. Files that name two bases each double with every level.
+_MOST_FILES = 100
 
 
 def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
@@ -33,7 +37,8 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
         that names it.
     overrides: `[KEY, VALUE, KEY, VALUE, ...]` as on the command line.
 
-    Published names are mapped. Mapped and ignored keys are logged immediately if logging is set
+    `~` and `$NAME` are expanded in `_BASE_` and in every key that is a path. Published names are
+    mapped. Mapped and ignored keys are logged immediately if logging is set
     up, and kept for `log_notes`.
 
     Raises: UserError for a missing or unreadable file, an unknown key, a value of the wrong type,
@@ -41,7 +46,7 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
     """
     cfg = get_cfg()
     types = dict(leaves(cfg))
-    file = list(_file_settings(input_path(path)))
+    file = list(_file_settings(input_path(expanded(str(path), "--cfg")), (), []))
     translation = translate(file, _override_settings(overrides), types)
     for setting in translation.settings:
         if setting.value is None and setting.key not in types and _keys_in(setting.key, types):
@@ -49,7 +54,8 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
         if setting.key not in types:
             raise UserError(_unknown_key(setting, list(types)))
         section, _, name = setting.key.rpartition(".")
-        node(cfg, section)[name] = typed(setting, types[setting.key])
+        value = typed(setting, types[setting.key])
+        node(cfg, section)[name] = _expanded(value, setting) if setting.key in PATHS else value
     try:
         apply_geometry(cfg, {setting.key for setting in translation.settings})
         validate(cfg)
@@ -61,6 +67,12 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
         log_notes(cfg)
     cfg.freeze()
     return cfg
+
+
+def _expanded(value: str | list[str], setting: Setting) -> str | list[str]:
+    if isinstance(value, str):
+        return expanded(value, setting.where)
+    return [expanded(path, setting.where) for path in value]
 
 
 def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNode:
@@ -113,9 +125,21 @@ def node(cfg: CfgNode, section: str) -> CfgNode:
     return cfg
 
 
-def _file_settings(path: InputPath, including: tuple[InputPath, ...] = ()) -> Iterator[Setting]:
-    """The settings of a file's bases, then its own: later ones win."""
-    identity = path.resolve() if isinstance(path, Path) else path
+def _file_settings(
+    path: InputPath, including: tuple[InputPath, ...], files: list[InputPath]
+) -> Iterator[Setting]:
+    """The settings of a file's bases, then its own: later ones win.
+
+    including: the files that lead to this one. files: all that were read so far; extended here.
+    """
+    files.append(path)
+    if len(files) > _MOST_FILES:
+        raise UserError(
+            f"{files[0]}: its {BASE_KEY} lead to more than {_MOST_FILES} files (one counts each "
+            "time that it is named); merge some of them"
+        )
+    with reading(path, "a config file"):
+        identity = path.resolve() if isinstance(path, Path) else path
     if identity in including:
         raise UserError(f"{path}: {BASE_KEY} leads back to this file; remove one of the links")
     content = _read_yaml(path, including)
@@ -124,13 +148,15 @@ def _file_settings(path: InputPath, including: tuple[InputPath, ...] = ()) -> It
     if not all(isinstance(base, str) for base in bases):
         raise UserError(f"{path}: {BASE_KEY} is {bases!r}; set it to a path or a list of paths")
     for base in bases:
-        base_path = join(parent(path), base if is_remote(base) else Path(base).expanduser())
-        yield from _file_settings(base_path, (*including, identity))
+        base_path = join(parent(path), expanded(base, f"{path}: {BASE_KEY}"))
+        yield from _file_settings(base_path, (*including, identity), files)
     yield from _flatten(content, str(path))
 
 
 def _read_yaml(path: InputPath, including: tuple[InputPath, ...]) -> dict[str, Any]:
     file = local_path(path, f"{BASE_KEY} of {including[-1]}" if including else "--cfg")
+    if os.path.exists(file):  # noqa: PTH110 (no exception for a name that is not possible)
+        require_file(file, "a config file", "name a YAML file")
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):

@@ -62,7 +62,10 @@ def reference_page() -> str:
 
 
 def _row(entry: _Entry, value: Any) -> str:
-    allowed = defaults.BOUNDS.get(entry.name, _TYPES[type(value)])
+    kind = _TYPES[type(value)]
+    if entry.name in defaults.PATHS:
+        kind = "path" if isinstance(value, str) else "list of paths"
+    allowed = defaults.BOUNDS.get(entry.name, kind)
     shown = '""' if value == "" else value
     return f"| `{entry.name}` | `{shown}` | {allowed} | {_markdown(entry.comment)} |"
 

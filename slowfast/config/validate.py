@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from fvcore.common.config import CfgNode
@@ -296,8 +297,19 @@ def _local_paths(cfg: CfgNode) -> str | None:
     return None
 
 
+def _predictions_below_output(cfg: CfgNode) -> str | None:
+    path = Path(cfg.TEST.SAVE_PREDICT_PATH)
+    if not path.is_absolute() and ".." not in path.parts:
+        return None
+    return (
+        f"TEST.SAVE_PREDICT_PATH is {path}, which may lead out of OUTPUT_DIR; name a file below"
+        f" OUTPUT_DIR, such as {path.name or 'predictions.pkl'}"
+    )
+
+
 _RULES: tuple[Rule, ...] = (
     _local_paths,
+    _predictions_below_output,
     _shard,
     _slow_frames,
     _jitter,

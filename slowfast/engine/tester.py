@@ -22,7 +22,7 @@ from slowfast.engine.testing.feature_tasks import (
 )
 from slowfast.engine.testing.features import features_folder, kept_features
 from slowfast.engine.testing.fingerprint import Key, rounding_key, view_key, weights_digest
-from slowfast.engine.testing.outcome import write_outcome
+from slowfast.engine.testing.outcome import check_outcome, write_outcome
 from slowfast.engine.testing.segment_loop import run_segments
 from slowfast.engine.testing.view_scoring import (
     SegmentScorer,
@@ -68,6 +68,7 @@ def plan_test(cfg: CfgNode, encode: Encode = encode_narrations) -> TestPlan:
     chunk_views = min(cfg.TEST.CHUNK_VIEWS, cfg.TEST.BATCH_SIZE)
     if cfg.TEST.TASK == "recognition":
         spec = model_spec(cfg)
+        check_outcome(cfg)
         dataset = build_dataset(cfg.TEST.DATASET, cfg, "test", spec.view, spec.heads(cfg))
         return TestPlan({spec.view: dataset}, chunk_views)
     datasets = feature_datasets(cfg)

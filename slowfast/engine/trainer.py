@@ -32,7 +32,7 @@ from slowfast.engine.monitor.epoch_progress import EpochProgress
 from slowfast.engine.monitor.meters import StepClock
 from slowfast.engine.monitor.tensorboard import ScalarWriter
 from slowfast.engine.processes.setup import write_config
-from slowfast.engine.processes.signals import Interrupted, StopRequests, exit_status
+from slowfast.engine.processes.signals import Interrupted, StopRequests
 from slowfast.engine.solver import build_optimizer, lr_at_epoch, set_lr
 from slowfast.engine.step.batches import DeviceCopies
 from slowfast.engine.step.nonfinite import NonFiniteSteps
@@ -47,6 +47,7 @@ from slowfast.tasks.terms.registry import unused_weights
 from slowfast.utils import distributed
 from slowfast.utils.logging import log_json_stats
 from slowfast.utils.progress import progress_line
+from slowfast.utils.stop_signals import exit_status
 
 logger = logging.getLogger(__name__)
 

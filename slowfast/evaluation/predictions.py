@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from slowfast.config.heads import HeadSpec
 from slowfast.evaluation.scores import LOG_FLOOR, log_softmax
 from slowfast.utils.errors import UserError
-from slowfast.utils.files import write_atomically
+from slowfast.utils.files import write_atomically, writing
 from slowfast.utils.paths import InputPath, local_path
 from slowfast.utils.safe_pickle.load import load_plain
 
@@ -64,7 +64,8 @@ class Predictions:
 def write_predictions(path: Path | str, predictions: Predictions) -> Path:
     """Write log-scores as a prediction file, atomically.
 
-    Raises: ValueError if lengths differ, ids repeat or scores are NaN.
+    Raises: ValueError if lengths differ, ids repeat or scores are NaN; UserError if the file cannot
+        be written.
     """
     content: dict[str, NDArray] = {
         f"{name}{_OUTPUT}": np.ascontiguousarray(scores, dtype=np.float32)
@@ -78,7 +79,8 @@ def write_predictions(path: Path | str, predictions: Predictions) -> Path:
     except UserError as error:
         raise ValueError(str(error)) from None
     path = Path(path)
-    write_atomically(path, lambda file: file.write(_portable_pickle(content)))
+    with writing(path):
+        write_atomically(path, lambda file: file.write(_portable_pickle(content)))
     return path
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from slowfast.evaluation.predictions import Predictions, for_epic
 from slowfast.utils.errors import UserError
-from slowfast.utils.files import write_atomically
+from slowfast.utils.files import write_atomically, writing
 
 VERSION = "0.2"
 CHALLENGE = "action_recognition"
@@ -117,7 +117,8 @@ def write_submission(
             for piece in _json_pieces(predictions, levels):
                 member.write(piece.encode())
 
-    write_atomically(path, write)
+    with writing(path):
+        write_atomically(path, write)
     return path
 
 

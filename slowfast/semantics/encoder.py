@@ -22,7 +22,9 @@ from slowfast.datasets.pairing.narrations import (
     VECTOR_TYPE,
     cache_path,
     database_errors,
+    has_table,
     read_vectors,
+    stored_vectors,
 )
 from slowfast.utils.errors import UserError
 from slowfast.utils.progress import progress_line
@@ -52,6 +54,7 @@ def encode_cached(
 
     Every distinct text that is not in the cache in `folder` is encoded once and stored
     immediately, so an interrupted call can be resumed, and several processes may run it together.
+    A cache that has every text is only read.
 
     encoder: name of the encoder; each encoder has its own cache.
     width: D.
@@ -61,6 +64,22 @@ def encode_cached(
     """
     distinct = list(dict.fromkeys(texts))
     path = cache_path(folder, encoder)
+    found = stored_vectors(path, distinct, width) if os.path.lexists(path) else {}
+    missing = [text for text in distinct if text not in found]
+    if missing:
+        _make_folder(path)
+        with database_errors(path), closing(_open(path)) as connection:
+            # Another process may have filled it.
+            if missing := _missing(connection, missing, width, path):
+                encode = (make_encode or load_encoder)(encoder)
+                _fill(connection, missing, encode, encoder, width, path)
+            found = read_vectors(connection, distinct, width, path)
+    rows = {text: row for row, text in enumerate(distinct)}
+    vectors = np.array([found[text] for text in distinct], np.float32).reshape(-1, width)
+    return vectors[[rows[text] for text in texts]]
+
+
+def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -68,15 +87,6 @@ def encode_cached(
             f"narration cache {path} cannot be created: {error.strerror}; set SUML.CACHE_DIR to a "
             "writable folder"
         ) from error
-    with database_errors(path), closing(_open(path)) as connection:
-        missing = _missing(connection, distinct, width, path)
-        if missing:
-            encode = (make_encode or load_encoder)(encoder)
-            _fill(connection, missing, encode, encoder, width, path)
-        found = read_vectors(connection, distinct, width, path)
-    rows = {text: row for row, text in enumerate(distinct)}
-    vectors = np.array([found[text] for text in distinct], np.float32).reshape(-1, width)
-    return vectors[[rows[text] for text in texts]]
 
 
 def load_encoder(name: str) -> Encode:
@@ -163,18 +173,18 @@ def _offline() -> Iterator[None]:
 
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_SEC)
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, CACHE_VERSION):
+    try:
+        has_table(connection, path)
+        # Written in any case: a cache that is read-only must not wait for the encoder to fail.
+        with connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS embeddings "
+                "(text TEXT PRIMARY KEY, vector BLOB NOT NULL)"
+            )
+            connection.execute(f"PRAGMA user_version = {CACHE_VERSION}")
+    except (UserError, sqlite3.Error):
         connection.close()
-        raise UserError(
-            f"narration cache {path} is of version {version}, this program writes "
-            f"{CACHE_VERSION}; delete it and run tools/mine_pairs.py again"
-        )
-    with connection:
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS embeddings (text TEXT PRIMARY KEY, vector BLOB NOT NULL)"
-        )
-        connection.execute(f"PRAGMA user_version = {CACHE_VERSION}")
+        raise
     return connection
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import Store
+
+from slowfast.utils.launcher import launcher_number
 
 # Timeout of every group. torch would give further groups its own default.
 _timeout: datetime.timedelta | None = None
@@ -67,7 +68,7 @@ def world_size() -> int:
 
 def machine_count() -> int:
     """Number of machines of the run, if the launcher says how many processes each one has."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "0")) or world_size()
+    here = launcher_number("LOCAL_WORLD_SIZE", 0) or world_size()
     return max(world_size() // here, 1)
 
 

@@ -7,9 +7,12 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from slowfast.utils.errors import UserError
 
 # Errors of reading a damaged .npz file, or one of another program.
 UNREADABLE_ARRAYS = (
@@ -43,6 +46,21 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def writing(path: Path, fix: str = "make room, or write to another folder") -> Iterator[None]:
+    """Turn an error of the disk while `path` is written into one line. Raises: UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}; {fix}") from error
+
+
+def require_free_name(path: Path) -> None:
+    """Check before the work that a result can get its name. Raises: UserError for a folder."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, but a result has that name; remove or rename it")
+
+
 def sync_folder(folder: Path) -> None:
     """Sync `folder` to disk, so that the names of its files survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -58,9 +76,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path | str, content: Mapping[str, Any]) -> Path:
-    """Write `content` as indented JSON; NaN and infinities become null."""
+    """Write `content` as indented JSON; NaN and infinities become null.
+
+    Raises: UserError if the file cannot be written.
+    """
     path = Path(path)
-    write_text(path, json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
+    text = json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n"
+    with writing(path):
+        write_text(path, text)
     return path
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import yaml
 from fvcore.common.config import CfgNode
 
 from slowfast.config import get_cfg, load_config
+from slowfast.config.defaults import PATHS
 from slowfast.config.load import leaves, nearest
 from slowfast.config.values import COMMAND_LINE, Setting, typed
 from slowfast.engine.preflight.run_rules import validate_run
@@ -230,7 +233,7 @@ def test_missing_files(write: Write, tmp_path: Path) -> None:
     )
     child = write("_BASE_: lost.yaml\n")
     assert f"{tmp_path}/lost.yaml (a _BASE_ of {child}) does not exist" in refusal(child)
-    assert "does not exist" in refusal(tmp_path)
+    assert refusal(tmp_path) == f"{tmp_path} is a folder, not a config file; name a YAML file"
 
 
 @pytest.mark.parametrize(
@@ -288,6 +291,83 @@ def test_config_is_frozen_and_defaults_untouched(write: Write) -> None:
         cfg.SOLVER.BASE_LR = 0.1
     assert get_cfg().MODEL.NUM_CLASSES_LIST == [97, 300]
     assert not get_cfg().is_frozen()
+
+
+def test_home_and_variables_in_every_key_that_is_a_path(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("SCRATCH", "/scratch")
+    local = PATHS - {"TEST.SAVE_PREDICT_PATH"}
+    single = local - {"DATA.FALLBACK_PATH_PREFIXES"}
+    words = [word for key in single for word in (key, "$SCRATCH/${SCRATCH}x")]
+    text = "DATA: {FALLBACK_PATH_PREFIXES: [~/a, b]}\nTEST: {SAVE_PREDICT_PATH: a~$HOMER}\n"
+    monkeypatch.setenv("HOMER", "x")
+    cfg = load_config(write(text), words)
+    found = {key: value for key, value in leaves(cfg) if key in local}
+    assert found.pop("DATA.FALLBACK_PATH_PREFIXES") == ["/home/me/a", "b"]
+    assert set(found.values()) == {"/scratch//scratchx"}
+    assert cfg.TEST.SAVE_PREDICT_PATH == "a~x"
+
+
+def test_every_key_named_like_a_path_is_one() -> None:
+    named = re.compile(r"(PATH|DIR|FILE|FOLDER)(_|ES|$)|DATA_LIST$")
+    others = {"TRAIN.CHECKPOINT_TYPE", "SUML.PAIRS.IVF_LISTS"}
+    like_paths = {
+        key
+        for key, value in leaves(get_cfg())
+        if named.search(key.rpartition(".")[2]) and isinstance(value, (str, list))
+    }
+    assert like_paths - others <= PATHS
+
+
+def test_a_variable_that_is_not_set_is_one_line(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    path = write("OUTPUT_DIR: $NOT_SET/runs\n")
+    assert refusal(path) == (
+        f"{path}: OUTPUT_DIR is $NOT_SET/runs, but the environment variable NOT_SET is not set; "
+        "set it or write the path out"
+    )
+    with pytest.raises(UserError, match=r"--cfg is ~nobody_here/a.yaml, but ~nobody_here is not"):
+        load_config("~nobody_here/a.yaml")
+
+
+def test_bases_below_home(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write("TASK: base\n", "base.yaml")
+    child = write("_BASE_: [~/base.yaml, $HOME/base.yaml]\n")
+    assert load_config("~/cfg.yaml").TASK == load_config(child).TASK == "base"
+
+
+def test_bases_that_double_with_every_level_are_refused(write: Write) -> None:
+    write("TASK: base\n", "0.yaml")
+    for level in range(1, 20):
+        write(f"_BASE_: [{level - 1}.yaml, {level - 1}.yaml]\n", f"{level}.yaml")
+    path = write("_BASE_: 19.yaml\n")
+    assert refusal(path).startswith(f"{path}: its _BASE_ lead to more than 100 files")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "loop", "folder", "nul"])
+def test_a_base_that_is_no_file_is_one_line(kind: str, write: Write, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    makers: dict[str, Callable[[], object]] = {
+        "fifo": lambda: os.mkfifo(base),
+        "device": lambda: base.symlink_to("/dev/zero"),
+        "loop": lambda: base.symlink_to(base),
+        "folder": base.mkdir,
+        "nul": lambda: None,
+    }
+    makers[kind]()
+    path = write('_BASE_: "a\\0b"\n' if kind == "nul" else "_BASE_: base\n")
+    assert "\n" not in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["/abs/p.pkl", "../p.pkl", "a/../../p.pkl", "~/p.pkl"])
+def test_predictions_stay_below_the_output(name: str, write: Write) -> None:
+    line = refusal(write("TASK: x\n"), "TEST.SAVE_PREDICT_PATH", name)
+    assert line.endswith("name a file below OUTPUT_DIR, such as p.pkl")
 
 
 def test_a_fraction_for_an_int_key_says_how_to_declare_one():

@@ -93,7 +93,7 @@ def interrupt_after_a_checkpoint(home: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(runner.pid, signal.SIGTERM)
-    assert runner.wait(60) == 130
+    assert runner.wait(60) == 143
     states = [json.loads(path.read_text()) for path in (home / OUT).glob("*/*/ablation.json")]
     assert 2 <= len(states) < len(SEEDS) * len(ARMS)
     assert not all(state["finished"] for state in states)

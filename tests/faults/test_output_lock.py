@@ -292,6 +292,19 @@ def test_a_full_disk_leaves_no_lock_behind(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_does_not_keep_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim cannot be created then."""
+
+    def full(path: Path, holder: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with output_lock(tmp_path):
+        monkeypatch.setattr(module, "_create", full)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_process_that_the_system_hides_is_alive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,41 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot be created: .*; set SUML.CACHE_DIR"):
         fill(tmp_path / "file" / "cache", ["a"], make_fake)
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A cache with the text "a", and its folder, that this user may only read."""
+    folder = tmp_path / "shared"
+    fill(folder, ["a"], make_fake)
+    for path in (*folder.iterdir(), folder):
+        path.chmod(0o555)
+    # Root may write everything.
+    as_root = os.getuid() == 0
+    for parent in folder.parents if as_root else ():
+        if parent.is_relative_to(tmp_path.parents[1]):
+            parent.chmod(0o755)
+    if as_root:
+        os.seteuid(65534)
+    yield folder
+    if as_root:
+        os.seteuid(0)
+    folder.chmod(0o755)
+
+
+def test_a_complete_cache_of_another_user_is_read(read_only: Path) -> None:
+    assert fill(read_only, ["a", "a"], None).shape == (2, WIDTH)
+
+
+def test_an_incomplete_cache_of_another_user_names_the_key(read_only: Path) -> None:
+    with pytest.raises(UserError, match=r"readonly database.*set SUML.CACHE_DIR to a folder"):
+        fill(read_only, ["a", "b"], None)
+
+
+def test_a_pipe_is_no_cache(tmp_path: Path) -> None:
+    os.mkfifo(cache_path(tmp_path, "fake"))
+    with pytest.raises(UserError, match=r"named pipe.*; set SUML.CACHE_DIR"):
+        fill(tmp_path, ["a"], make_fake)
 
 
 def test_a_cache_of_another_version_is_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from slowfast.datasets.clips.collate import collate
 from slowfast.datasets.frames.bad_frames import BadFrames
 from slowfast.datasets.loading.shared_ring import SharedRing, clip_datasets, ring_for
+from slowfast.datasets.loading.shm_room import choose_transport
 from slowfast.datasets.loading.transport import Parcel, pack, unpack
 from slowfast.datasets.types import SampleKey
 from slowfast.utils.errors import UserError
@@ -144,9 +145,10 @@ class _Orders(Sampler[_Order]):
 class _Batches(Dataset[Any]):
     """Loader of whole batches; returns a UserError as a value, without a traceback."""
 
-    def __init__(self, dataset: Any, ring: SharedRing | None) -> None:
+    def __init__(self, dataset: Any, ring: SharedRing | None, *, by_value: bool) -> None:
         self._dataset = dataset
         self._ring = ring
+        self._by_value = by_value
 
     def __getitems__(self, order: _Order) -> Any:
         try:
@@ -158,7 +160,7 @@ class _Batches(Dataset[Any]):
             return _Failure(str(error))
         if self._ring is None and get_worker_info() is None:
             return collate(samples)
-        return pack(samples, self._ring, order.slot)
+        return pack(samples, self._ring, order.slot, by_value=self._by_value)
 
 
 class BatchLoader(Generic[BatchT]):
@@ -185,13 +187,18 @@ class BatchLoader(Generic[BatchT]):
         shared_ring: the memory of frames is reused."""
         self.dataset = dataset
         self.sampler = sampler
-        self._num_workers = num_workers
+        num_workers, by_value = choose_transport(
+            dataset, sampler.largest_batch, num_workers, prefetch_batches
+        )
         slots = num_workers * prefetch_batches + 1
+        self._num_workers = num_workers
         self._ring = ring_for(dataset, sampler.largest_batch, slots) if shared_ring else None
         self._loader = DataLoader(
-            _Batches(dataset, self._ring),
+            _Batches(dataset, self._ring, by_value=by_value),
             batch_sampler=cast("Any", _Orders(sampler, self._ring.slots if self._ring else 1)),
             num_workers=num_workers,
+            # The ring's memory is inherited by the workers.
+            multiprocessing_context="fork" if num_workers else None,
             collate_fn=_unchanged,
             pin_memory=pin_memory,
             timeout=timeout_sec if num_workers else 0,
@@ -332,8 +339,8 @@ def _start_worker(worker: int) -> None:
     A signal to the whole process group does not end the worker; the training process does.
     """
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(signum, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda signum, frame: signal.alarm(_GRACE_SEC))
 
 
@@ -347,7 +354,7 @@ def _lost_worker(message: str, num_workers: int) -> UserError | None:
         )
     if "DataLoader worker" in reason and ("exited unexpectedly" in reason or "killed" in reason):
         return UserError(
-            f"a loader worker has died ({reason}); if memory or /dev/shm ran out, lower "
+            f"a loader worker has died ({reason}); if memory ran out, lower "
             f"DATA_LOADER.NUM_WORKERS {num_workers} or TRAIN.BATCH_SIZE"
         )
     return None

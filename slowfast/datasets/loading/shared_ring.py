@@ -2,7 +2,7 @@
 
 New memory costs a page fault for every 4 KiB; new shared memory costs one in the worker and one
 in the training process, which takes half as long as decoding. Here a worker decodes into a slot
-that is already mapped, and sends only the slot's number.
+that is already mapped, and sends only the slot's number. The workers must be forked.
 
 Legend: N clips of a batch, T frames, S side of what leaves the worker, U unique frames of a
 segment, H W their size.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import mmap
 import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -57,8 +58,10 @@ class SharedRing:
         self.number = next(_numbers)
         _RINGS[self.number] = self
         # A single slot means that this process loads the batches itself.
-        new = shared_tensor if slots > 1 else torch.empty
-        self._views = [new((slots, size), dtype=torch.uint8) for size in sizes]
+        self._views = [
+            _inherited_memory(slots, size) if slots > 1 else torch.empty(1, size, dtype=torch.uint8)
+            for size in sizes
+        ]
 
     def load(self, dataset: Any, keys: Sequence[Any], slot: int) -> list[Any]:
         """The samples `keys`, their frames written into the slot while they fit."""
@@ -105,10 +108,15 @@ def ring_numbered(number: int) -> SharedRing:
 
 def ring_for(dataset: Any, clips_per_batch: int, slots: int) -> SharedRing | None:
     """Create a ring for a data set's batches; None if their size is unknown."""
-    views = clip_datasets(dataset)
-    if not views or clips_per_batch == 0:
-        return None
-    return SharedRing([clips_per_batch * view.item_bytes() for view in views], slots)
+    sizes = batch_bytes(dataset, clips_per_batch)
+    return SharedRing(sizes, slots) if sum(sizes) else None
+
+
+def batch_bytes(dataset: Any, clips_per_batch: int) -> list[int]:
+    """Bytes of the frames of a batch, per view, as an upper bound; empty if unknown."""
+    if clips_per_batch == 0:
+        return []
+    return [clips_per_batch * view.item_bytes() for view in clip_datasets(dataset)]
 
 
 def clip_datasets(dataset: Any) -> list[SegmentDataset]:
@@ -120,8 +128,10 @@ def clip_datasets(dataset: Any) -> list[SegmentDataset]:
     return [dataset] if isinstance(dataset, SegmentDataset) else []
 
 
-def shared_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """An uninitialised tensor in shared memory."""
-    size = torch.Size(shape).numel() * dtype.itemsize
-    storage = torch.UntypedStorage._new_shared(size)
-    return torch.empty(0, dtype=dtype).set_(storage).view(shape)
+def _inherited_memory(slots: int, size: int) -> Tensor:
+    """Zeros (slots, size) uint8 that this process shares with those that it forks later.
+
+    Unlike torch's shared memory it is not in /dev/shm, which is 64 MB in many containers.
+    """
+    memory = mmap.mmap(-1, slots * size)
+    return torch.frombuffer(memory, dtype=torch.uint8).view(slots, size)

@@ -1,6 +1,6 @@
 """Transport of a batch from a worker to the training process.
 
-Frames are in shared memory, either in a slot of the ring or in separate memory. Everything
+Frames are in a slot of the ring, in separate shared memory, or sent by value. Everything
 else is small and is sent by value, as arrays: each tensor would need a shared-memory file, a
 connection and a file descriptor, and a batch has a dozen tensors.
 """
@@ -8,9 +8,11 @@ connection and a file descriptor, and a batch has a dozen tensors.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +21,6 @@ from slowfast.datasets.loading.shared_ring import (
     SharedRing,
     SlotFrames,
     ring_numbered,
-    shared_tensor,
 )
 from slowfast.datasets.types import Batch, ClipBatch, PairedBatch, PairedSample, SegmentViews
 
@@ -29,7 +30,7 @@ class _PackedView:
     """One view of a batch: the fields without frames, tensors as arrays, and the frames."""
 
     batch: ClipBatch | SegmentViews
-    frames: Tensor | SlotFrames
+    frames: Tensor | SlotFrames | np.ndarray
 
 
 @dataclass
@@ -47,10 +48,15 @@ class Parcel:
         return unpack(self).pin_memory()
 
 
-def pack(samples: Sequence[Any], ring: SharedRing | None, slot: int) -> Parcel:
-    """Load the batch of `samples`, into a slot of the ring if one is used."""
+def pack(
+    samples: Sequence[Any], ring: SharedRing | None, slot: int, *, by_value: bool = False
+) -> Parcel:
+    """Load the batch of `samples`, into a slot of the ring if one is used.
+
+    by_value: send frames outside the ring through the pipe instead of in shared memory.
+    """
     views = enumerate(zip(*map(_views, samples), strict=True))
-    packed = [_pack_view(parts, ring, view, slot) for view, parts in views]
+    packed = [_pack_view(parts, ring, view, slot, by_value) for view, parts in views]
     return Parcel(packed, ring.number if ring else None)
 
 
@@ -66,10 +72,14 @@ def _views(sample: Any) -> list[Any]:
 
 
 def _pack_view(
-    samples: Sequence[Any], ring: SharedRing | None, view: int, slot: int
+    samples: Sequence[Any], ring: SharedRing | None, view: int, slot: int, by_value: bool
 ) -> _PackedView:
     clips = [sample.frames for sample in samples]
-    frames = (ring.place(view, slot, clips) if ring else None) or _shared(clips)
+    frames: Tensor | SlotFrames | np.ndarray | None = None
+    if ring is not None:
+        frames = ring.place(view, slot, clips)
+    if frames is None:
+        frames = _outside_ring(clips, by_value)
     batch: ClipBatch | SegmentViews = (
         replace(samples[0], frames=torch.empty(0))
         if isinstance(samples[0], SegmentViews)
@@ -83,10 +93,18 @@ def _unpack_view(packed: _PackedView, ring: SharedRing | None) -> Any:
     if isinstance(frames, SlotFrames):
         assert ring is not None
         frames = ring.frames(frames)
+    elif isinstance(frames, np.ndarray):
+        frames = torch.from_numpy(frames)
     return replace(batch, frames=frames[0] if isinstance(batch, SegmentViews) else frames)
 
 
-def _shared(clips: Sequence[Tensor]) -> Tensor:
-    """The clips of N samples, (N, ...), in shared memory."""
-    first = clips[0]
-    return torch.stack(list(clips), out=shared_tensor((len(clips), *first.shape), first.dtype))
+def _outside_ring(clips: Sequence[Tensor], by_value: bool) -> Tensor | np.ndarray:
+    """The clips of N samples, (N, ...), in shared memory; as an array if that is too small."""
+    if not by_value:
+        shape, dtype = torch.Size((len(clips), *clips[0].shape)), clips[0].dtype
+        # A RuntimeError means that /dev/shm has filled up since its size was checked.
+        with suppress(RuntimeError):
+            storage = torch.UntypedStorage._new_shared(shape.numel() * dtype.itemsize)
+            memory = torch.empty(0, dtype=dtype).set_(storage).view(shape)
+            return torch.stack(list(clips), out=memory)
+    return torch.stack(list(clips)).numpy()

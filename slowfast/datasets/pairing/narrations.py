@@ -8,6 +8,7 @@ Legend: D embedding width, n texts, U distinct texts.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from slowfast.utils.errors import UserError
+from slowfast.utils.reading import require_file
 
 CACHE_VERSION = 1
 # Vectors on disk: D little-endian float32 of norm 1.
@@ -42,9 +44,39 @@ def database_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise UserError(
-            f"narration cache {path} cannot be used ({error}); make its folder writable, or "
-            "delete it and run tools/mine_pairs.py again"
+            f"narration cache {path} cannot be used ({error}); set SUML.CACHE_DIR to a folder "
+            "that you can write, or delete the cache and run tools/mine_pairs.py again"
         ) from error
+
+
+def stored_vectors(path: Path, texts: Sequence[str], width: int) -> dict[str, np.ndarray]:
+    """The vectors (D,) of the texts that an existing cache holds; nothing is written.
+
+    The cache may be on a read-only file system, or belong to another user.
+
+    Raises: UserError if it is no readable cache, or its vectors are not `width` wide.
+    """
+    require_file(path, "a narration cache", "set SUML.CACHE_DIR to another folder")
+    address = f"file:{quote(str(path.resolve()))}?mode=ro"
+    with (
+        database_errors(path),
+        closing(sqlite3.connect(address, uri=True, timeout=60)) as connection,
+    ):
+        return read_vectors(connection, texts, width, path) if has_table(connection, path) else {}
+
+
+def has_table(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the cache has its table, which a new file lacks.
+
+    Raises: UserError if the cache is of another version.
+    """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, CACHE_VERSION):
+        raise UserError(
+            f"narration cache {path} is of version {version}, this program writes "
+            f"{CACHE_VERSION}; delete it and run tools/mine_pairs.py again"
+        )
+    return bool(version == CACHE_VERSION)
 
 
 def read_vectors(
@@ -89,18 +121,13 @@ class NarrationTable:
             vectors are not `width` wide.
         """
         path = cache_path(folder, encoder)
-        if not path.is_file():
+        if not os.path.lexists(path):
             raise UserError(
                 f"no narration embeddings of encoder {encoder} at {path}; "
                 "run tools/mine_pairs.py with this config"
             )
         distinct = list(dict.fromkeys(texts))
-        address = f"file:{quote(str(path.resolve()))}?mode=ro"
-        with (
-            database_errors(path),
-            closing(sqlite3.connect(address, uri=True, timeout=60)) as connection,
-        ):
-            found = read_vectors(connection, distinct, width, path)
+        found = stored_vectors(path, distinct, width)
         missing = [text for text in distinct if text not in found]
         if missing:
             raise UserError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_text, writing
 from slowfast.utils.paths import InputPath, local_path
 from slowfast.utils.safe_pickle.load import load_dataframe
 
@@ -135,11 +136,9 @@ def write_epic_55_split(source: InputPath, folder: Path) -> dict[Path, int]:
     if source.resolve() in [target.resolve() for target in targets]:
         raise UserError(f"{source} would be overwritten by its own split; choose another folder")
     parts = split_epic_55(read_table(source), source)
-    folder.mkdir(parents=True, exist_ok=True)
     for target, part in zip(targets, parts, strict=True):
-        unfinished = target.with_suffix(".tmp")
-        part.to_csv(unfinished, index=part.index.name is not None)
-        unfinished.replace(target)
+        with writing(target):
+            write_text(target, part.to_csv(index=part.index.name is not None))
     return {target: len(part) for target, part in zip(targets, parts, strict=True)}
 
 

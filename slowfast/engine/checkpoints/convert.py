@@ -11,7 +11,7 @@ from slowfast.engine.checkpoints.files import write_checkpoint
 from slowfast.engine.checkpoints.formats import read_checkpoint
 from slowfast.engine.checkpoints.weights import Part, Weights
 from slowfast.utils.errors import UserError
-from slowfast.utils.files import write_atomically
+from slowfast.utils.files import write_atomically, writing
 from slowfast.utils.paths import InputPath, local_path
 
 _SUFFIXES = (".pyth", ".safetensors")
@@ -67,12 +67,14 @@ def _with_head(weights: Weights, head: str) -> Weights:
 def _write(target: Path, weights: Weights, checkpoint: CheckpointFile) -> None:
     if target.suffix == ".pyth":
         kept = {key: checkpoint.other[key] for key in ("epoch", "cfg") if key in checkpoint.other}
-        write_checkpoint(target, {**kept, "model_state": OrderedDict(weights.tensors)})
+        with writing(target):
+            write_checkpoint(target, {**kept, "model_state": OrderedDict(weights.tensors)})
         return
     from safetensors.torch import save
 
     data = save({name: value.contiguous() for name, value in weights.tensors.items()})
-    write_atomically(target, lambda file: file.write(data))
+    with writing(target):
+        write_atomically(target, lambda file: file.write(data))
 
 
 def _counts(parts: Iterable[Part]) -> str:

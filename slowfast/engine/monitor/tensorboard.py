@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +13,57 @@ from fvcore.common.config import CfgNode
 
 from slowfast.utils import distributed
 
+logger = logging.getLogger(__name__)
+
 
 class ScalarWriter:
-    """Writes `OUTPUT_DIR/tensorboard` where TENSORBOARD.ENABLE asks for it."""
+    """Writes `OUTPUT_DIR/tensorboard` where TENSORBOARD.ENABLE asks for it.
+
+    A folder that cannot be written costs the scalars and one warning, not the training.
+    """
 
     def __init__(self, cfg: CfgNode) -> None:
         self._writer: Any = None
         if cfg.TENSORBOARD.ENABLE and distributed.is_main():
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(Path(cfg.OUTPUT_DIR) / "tensorboard"))
+            folder = str(Path(cfg.OUTPUT_DIR) / "tensorboard")
+            with self._without_disk_faults():
+                self._writer = SummaryWriter(folder)
 
     def add(self, prefix: str, values: Mapping[str, object], step: int) -> None:
         """Every number among `values` as `prefix/name`."""
         if self._writer is None:
             return
-        for name, value in values.items():
-            if isinstance(value, (int, float)):
-                self._writer.add_scalar(f"{prefix}/{name}", value, step)
-        self._writer.flush()
+        with self._without_disk_faults():
+            for name, value in values.items():
+                if isinstance(value, (int, float)):
+                    self._writer.add_scalar(f"{prefix}/{name}", value, step)
+            self._writer.flush()
 
     def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with self._without_disk_faults():
+                self._writer.close()
+
+    @contextmanager
+    def _without_disk_faults(self) -> Iterator[None]:
+        """Context that stops the writing at an error of the disk, with one warning."""
+        # TensorBoard's thread hands its error to the next call here, but Python prints it too.
+        before, threading.excepthook = threading.excepthook, _print_unless_of_disk
+        try:
+            yield
+        except OSError as error:
+            self._writer = None
+            logger.warning(
+                "TensorBoard's file cannot be written (%s); no more scalars are, and the run "
+                "continues",
+                error.strerror,
+            )
+        finally:
+            threading.excepthook = before
+
+
+def _print_unless_of_disk(args: threading.ExceptHookArgs) -> None:
+    if not isinstance(args.exc_value, OSError):
+        threading.__excepthook__(args)

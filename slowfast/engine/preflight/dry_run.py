@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_training
 from slowfast.tasks.terms.registry import unused_weights
 from slowfast.utils.errors import UserError
+from slowfast.utils.launcher import launcher_number
 from slowfast.utils.paths import local_path
 
 # A step on the CPU that takes more operations than this is not run.
@@ -95,7 +95,7 @@ def dry_run(cfg: CfgNode) -> DryRun:
 
 
 def _processes(cfg: CfgNode) -> int:
-    launched = int(os.environ.get("WORLD_SIZE", "0"))
+    launched = launcher_number("WORLD_SIZE", 0)
     return launched or max(cfg.NUM_GPUS, 1) * int(cfg.NUM_SHARDS)
 
 

@@ -18,8 +18,9 @@ from torch.multiprocessing.spawn import (
     start_processes,
 )
 
-from slowfast.engine.processes.signals import SIGNALS
 from slowfast.utils.errors import UserError
+from slowfast.utils.launcher import launcher_number
+from slowfast.utils.stop_signals import SIGNALS, obeyed_signals
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,20 @@ def run_processes(
 
 
 def _launched_process(cfg: CfgNode) -> ProcessInfo:
-    world_size = int(os.environ["WORLD_SIZE"])
+    world_size, rank = launcher_number("WORLD_SIZE", 1), launcher_number("RANK", 0)
+    if rank >= world_size:
+        raise UserError(
+            f"the launcher sets RANK {rank} and WORLD_SIZE {world_size}; ranks are numbered from 0 "
+            "to WORLD_SIZE - 1"
+        )
     if cfg.NUM_GPUS > 0 and world_size > 1 and "LOCAL_RANK" not in os.environ:
         raise UserError(
             "the launcher sets WORLD_SIZE and RANK but no LOCAL_RANK, which tells the GPU; "
             "use torchrun, or set LOCAL_RANK"
         )
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    _check_devices(cfg, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    return ProcessInfo(
-        int(os.environ["RANK"]), local_rank, world_size, None, _device(cfg, local_rank)
-    )
+    local_rank = launcher_number("LOCAL_RANK", 0)
+    _check_devices(cfg, launcher_number("LOCAL_WORLD_SIZE", 1))
+    return ProcessInfo(rank, local_rank, world_size, None, _device(cfg, local_rank))
 
 
 def _check_devices(cfg: CfgNode, processes_here: int) -> None:
@@ -143,11 +147,13 @@ def _join(context: ProcessContext) -> None:
             if process.is_alive():
                 os.kill(process.pid, signum)
 
-    for signum in SIGNALS:
-        signal.signal(signum, forward)
+    before = {signum: signal.signal(signum, forward) for signum in obeyed_signals()}
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         while not context.join():
             pass
     except ProcessExitedException as ended:
         sys.exit(ended.exit_code if ended.exit_code > 0 else 128 - ended.exit_code)
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

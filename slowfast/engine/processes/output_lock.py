@@ -110,7 +110,11 @@ class OutputLock:
         with suppress(OSError, UserError):
             text = _read(self.path)
             if text is not None and _token(text) == self.holder.token:
-                _remove(self.path, text)
+                try:
+                    _remove(self.path, text)
+                except OSError:
+                    # A full disk has no room for the claim.
+                    self.path.unlink()
 
     def check(self) -> None:
         """Raise UserError if another training has taken the lock over.

@@ -21,6 +21,7 @@ from slowfast.engine.processes.rendezvous import Meeting, cannot_meet, meet
 from slowfast.utils import distributed
 from slowfast.utils.cli import OTHERS_WAIT_SEC
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_text
 from slowfast.utils.logging import setup_logging
 
 logger = logging.getLogger(__name__)
@@ -105,9 +106,16 @@ def _lock_output(cfg: CfgNode) -> Iterator[Callable[[], None]]:
 
 
 def write_config(cfg: CfgNode) -> None:
-    """Write the merged config into OUTPUT_DIR, on rank 0; `--cfg` with it repeats the run."""
-    if distributed.is_main():
-        (Path(cfg.OUTPUT_DIR) / CONFIG_NAME).write_text(cfg.dump(), encoding="utf-8")
+    """Write the merged config into OUTPUT_DIR, on rank 0; `--cfg` with it repeats the run.
+
+    Raises: UserError where it cannot be written.
+    """
+    if not distributed.is_main():
+        return
+    try:
+        write_text(Path(cfg.OUTPUT_DIR) / CONFIG_NAME, cfg.dump())
+    except OSError as error:
+        raise UserError(_not_writable(cfg, error)) from error
 
 
 def _open_output(cfg: CfgNode) -> None:

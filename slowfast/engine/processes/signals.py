@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -12,15 +11,16 @@ from types import FrameType
 from typing import Any
 
 from slowfast.utils import distributed
+from slowfast.utils.stop_signals import (
+    SIGNALS,
+    exit_status,
+    obeyed_signals,
+    say,
+    stopped_by,
+)
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 # Ctrl-C reaches a process from the terminal and from its parent; a later one means "at once".
 _SAME_REQUEST_SEC = 1.0
-
-
-def exit_status(signum: int) -> int:
-    """130 for SIGINT; 143 for SIGTERM, and for SIGUSR1, by which schedulers announce it."""
-    return 130 if signum == signal.SIGINT else 143
 
 
 class Interrupted(Exception):
@@ -32,7 +32,7 @@ class Interrupted(Exception):
 
 
 class StopRequests:
-    """SIGTERM, SIGINT and SIGUSR1 to this process end it; within `deferred` they wait for `check`.
+    """The signals that stop this process; within `deferred` they wait for `check`.
 
     A context manager, for the main thread of a run's process. Ending means SystemExit with
     `exit_status`. A second SIGINT, a second after the first, does not wait.
@@ -47,7 +47,7 @@ class StopRequests:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequests:
-        self._before = {s: signal.signal(s, self._handle) for s in SIGNALS}
+        self._before = {s: signal.signal(s, self._handle) for s in obeyed_signals()}
         # The parent process blocked them until here.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self
@@ -100,13 +100,8 @@ class StopRequests:
             and now - self._since > _SAME_REQUEST_SEC
         )
         if not self._deferring or impatient:
-            _say(f"stopped by {signal.Signals(signum).name}")
+            say(stopped_by(signum))
             sys.exit(exit_status(signum))
         if not self._signum:
             self._signum, self._since = signum, now
-            _say(f"{signal.Signals(signum).name}: stopping after this step")
-
-
-def _say(text: str) -> None:
-    """Write to the descriptor: the signal may have interrupted a write of sys.stderr itself."""
-    os.write(2, f"{text}\n".encode())
+            say(f"{signal.Signals(signum).name}: stopping after this step")

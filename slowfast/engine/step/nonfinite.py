@@ -13,6 +13,7 @@ from slowfast.datasets.loading.loader import BatchLoader
 from slowfast.engine.step.finite import BadStep
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -75,12 +76,11 @@ class NonFiniteSteps:
         """Write this rank's batch of the step, loaded again as it was."""
         name = f"epoch_{step.epoch + 1:05d}_iter_{step.iteration + 1:07d}"
         path = self._folder / f"{name}_rank_{distributed.rank()}.pt"
-        self._folder.mkdir(parents=True, exist_ok=True)
         content = {
             "narration_ids": self._narrations(step),
             "batch": self._loader.rebuild(step.epoch, step.iteration),
         }
-        torch.save(content, path)
+        write_atomically(path, lambda file: torch.save(content, file))
         return path
 
 

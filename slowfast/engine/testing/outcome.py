@@ -20,10 +20,20 @@ from slowfast.evaluation.predictions import Predictions, write_predictions
 from slowfast.evaluation.results import recognition_results
 from slowfast.evaluation.scores import log_scores, metric_scores
 from slowfast.evaluation.tables import format_table
-from slowfast.utils.files import write_json
+from slowfast.utils.files import require_free_name, write_json
 from slowfast.utils.logging import log_json_stats
 
 logger = logging.getLogger(__name__)
+
+
+RESULTS_NAME = "results.json"
+
+
+def check_outcome(cfg: CfgNode) -> None:
+    """Check before a test that its files can get their names. Raises: UserError."""
+    names = [RESULTS_NAME, *filter(None, [cfg.TEST.SAVE_PREDICT_PATH])]
+    for name in names:
+        require_free_name(Path(cfg.OUTPUT_DIR) / name)
 
 
 def write_outcome(
@@ -48,7 +58,7 @@ def write_outcome(
     labels = _stacked([s.labels for s in scored])
     protocol = replace(epic_protocol(cfg, segments), scorer_compat=cfg.TEST.SCORER_COMPAT)
     results = recognition_results(heads, scores, labels, protocol)
-    path = write_json(folder / "results.json", results)
+    path = write_json(folder / RESULTS_NAME, results)
     _log_values(cfg, results)
     logger.info("results in %s\n%s", path, format_table(results))
 

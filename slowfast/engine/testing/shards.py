@@ -115,6 +115,9 @@ def find(folder: Path, key: Key) -> Found:
         if named := _NAME.fullmatch(path.name):
             found.next_run = max(found.next_run, int(named[1]) + 1)
         try:
+            # Opening a pipe would block.
+            if not path.is_file():
+                raise OSError("it is not a regular file")
             header = read_header(path)
             reason = header_difference(header, key)
             if not reason:
@@ -136,8 +139,7 @@ def header_difference(header: Mapping[str, Any], key: Key) -> str:
 
 def tidy(folder: Path, found: Found) -> None:
     """Remove what does not belong to the key of `found`, and what killed writers left behind."""
-    for path in [*found.others, *folder.glob(".part-*.npz.*")]:
-        path.unlink(missing_ok=True)
+    _unlink([*found.others, *folder.glob(".part-*.npz.*")])
 
 
 def remove(folder: Path) -> None:
@@ -145,10 +147,16 @@ def remove(folder: Path) -> None:
 
     Includes what killed writers left behind.
     """
-    for path in [*folder.glob("part-*.npz"), *folder.glob(".part-*.npz.*")]:
-        path.unlink(missing_ok=True)
+    _unlink([*folder.glob("part-*.npz"), *folder.glob(".part-*.npz.*")])
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
+
+
+def _unlink(paths: Sequence[Path]) -> None:
+    for path in paths:
+        # A folder of such a name is somebody else's.
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from slowfast.lab.ablation.report import Comparison
+from slowfast.utils.files import write_atomically
 
 _COLOURS = {"all": "#222222", "seen": "#1f77b4", "unseen": "#d95f02"}
 _SPREAD = 0.22
@@ -55,5 +57,6 @@ def draw_figure(comparison: Comparison, out: Path) -> list[Path]:
     )
     paths = [out / "figure.png", out / "figure.svg"]
     for path in paths:
-        figure.savefig(path, dpi=150)
+        kind = path.suffix.removeprefix(".")
+        write_atomically(path, partial(figure.savefig, format=kind, dpi=150))
     return paths

@@ -16,6 +16,7 @@ from slowfast.config import load_config
 from slowfast.engine.preflight.run_rules import validate_run
 from slowfast.models.registry import model_spec
 from slowfast.utils.errors import UserError
+from slowfast.utils.expand import expanded
 from slowfast.utils.paths import InputPath, join
 
 _KEYS = ("about", "base", "lists", "seeds", "compare_to", "also_compare", "common", "arms")
@@ -117,7 +118,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _plan(path: Path, content: Mapping[str, Any]) -> Plan:
-    base = join(path.parent, _text("base", content["base"]))
+    base = join(path.parent, expanded(_text("base", content["base"]), f"{path}: base"))
     common = _overrides("common", content.get("common"))
     arms = _section("arms", content["arms"])
     if not arms:

@@ -123,7 +123,6 @@ class TestSamples:
             assert [label.tolist() for label in batch.labels] == [[1] * 4, [2] * 4]
             assert batch.lighting.shape == (4, 3)
             assert batch.text is None
-            assert batch.frames.is_shared() == (workers > 0)
 
     def test_validation_reads_every_segment_once(self, make_dataset, segments):
         dataset = make_dataset(segments, "val")

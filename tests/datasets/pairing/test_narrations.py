@@ -59,7 +59,7 @@ def test_another_width(folder: Path) -> None:
 def test_a_file_that_is_no_cache(folder: Path) -> None:
     path = cache_path(folder, "fake")
     path.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(UserError, match=r"cannot be used .*; make .*, or delete it and run"):
+    with pytest.raises(UserError, match=r"cannot be used .*; set SUML.CACHE_DIR .*, or delete"):
         NarrationTable.load(folder, "fake", WIDTH, TEXTS)
 
 

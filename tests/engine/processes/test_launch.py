@@ -9,6 +9,7 @@ from slowfast.config import get_cfg
 from slowfast.engine.processes import launch
 from slowfast.engine.processes.launch import ProcessInfo, run_processes
 from slowfast.utils.errors import UserError
+from slowfast.utils.launcher import unset_empty_variables
 
 
 @pytest.fixture
@@ -94,3 +95,29 @@ def test_a_childs_mistake_ends_the_command_with_its_status(two_gpus, capfd):
         run_processes(two_gpus, write_process, "auto")
     assert ended.value.code == 2
     assert capfd.readouterr().err.count("error: only this process saw it") == 1
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"])
+def test_launcher_variables_hold_numbers(name, monkeypatch):
+    for key, value in {"WORLD_SIZE": "1", "RANK": "0", name: "first"}.items():
+        monkeypatch.setenv(key, value)
+    with pytest.raises(UserError, match=f"{name} is 'first', not a number"):
+        run_processes(cpu_cfg(), lambda cfg, process: None, "auto")
+
+
+def test_a_rank_beyond_the_world_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "2")
+    with pytest.raises(UserError, match="RANK 2 and WORLD_SIZE 2"):
+        run_processes(cpu_cfg(), lambda cfg, process: None, "auto")
+
+
+def test_empty_launcher_variables_are_unset(monkeypatch):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "")
+    unset_empty_variables()
+    seen = []
+    run_processes(cpu_cfg(), lambda cfg, process: seen.append(process), "auto")
+    assert [(process.rank, process.world_size, process.launched) for process in seen] == [
+        (0, 1, False)
+    ]

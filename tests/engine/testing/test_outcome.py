@@ -12,8 +12,9 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config import get_cfg
 from slowfast.datasets.types import Segment
-from slowfast.engine.testing.outcome import write_outcome
+from slowfast.engine.testing.outcome import check_outcome, write_outcome
 from slowfast.engine.testing.view_scoring import SegmentScores
+from slowfast.utils.errors import UserError
 from tests.evaluation.verb_noun import verb_noun_heads
 
 COUNT = 12
@@ -71,3 +72,14 @@ def test_where_they_differ_both_are_printed_with_the_reason(
     assert theirs["values"]["all_verb_accuracy_at_1"] == 100.0
     assert "one soft-max over all segments" in caplog.text
     assert "all_action_accuracy_at_1" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["results.json", "predictions.pkl"])
+def test_a_folder_with_the_name_of_a_result_is_found_before_the_test(
+    name: str, tmp_path: Path
+) -> None:
+    cfg = _cfg(tmp_path, scorer_compat=False)
+    check_outcome(cfg)
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=f"{name} is a folder"):
+        check_outcome(cfg)

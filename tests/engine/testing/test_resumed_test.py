@@ -198,3 +198,14 @@ def test_predictions_hold_every_segment_once(whole: Path) -> None:
 @pytest.fixture(autouse=True)
 def _log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="slowfast")
+
+
+def test_parts_that_are_no_files_are_not_opened(tmp_path: Path) -> None:
+    pipe, folder = (tmp_path / f"part-000-000-0000{number}.npz" for number in range(2))
+    os.mkfifo(pipe)
+    folder.mkdir()
+    found = shards.find(tmp_path, {})
+    assert found.others == [pipe, folder]
+    assert found.stale == f"{pipe.name} cannot be read: it is not a regular file"
+    shards.tidy(tmp_path, found)
+    assert list(tmp_path.iterdir()) == [folder]
