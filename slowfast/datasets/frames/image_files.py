@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from functools import cache
 from io import FileIO
 from typing import Protocol
 
@@ -41,33 +42,45 @@ DECODERS = ("auto", "simplejpeg", "opencv")
 def make_decoder(name: str) -> Decoder:
     """The decoder of that name; `auto` is simplejpeg if it is installed, else OpenCV.
 
-    Both give the same pixels. Raises: UserError for simplejpeg if it is not installed.
+    Both give the same pixels and refuse the same files: those that libjpeg warns of, because then
+    pixels may be damaged, except for scan parameters 0, 0, 0. Raises: UserError for simplejpeg if it is not installed.
     """
     if name not in DECODERS:
         raise UserError(f"DATA.DECODER {name} is unknown; choose one of {', '.join(DECODERS)}")
-    if name == "opencv":
+    if name == "opencv" or (name == "auto" and not _has_simplejpeg()):
         return _decode_opencv
-    try:
-        import simplejpeg
-    except ImportError:
-        if name == "auto":
-            return _decode_opencv
+    if not _has_simplejpeg():
         raise UserError(
             "DATA.DECODER simplejpeg is not installed; pip install simplejpeg or choose auto"
-        ) from None
-    return partial(_decode_simplejpeg, simplejpeg.decode_jpeg)
+        )
+    return _decode_simplejpeg
 
 
-def _decode_simplejpeg(
-    decode_jpeg: Callable[..., np.ndarray], data: bytes, buffer: np.ndarray | None = None
-) -> np.ndarray:
+# Warning of libjpeg about scan parameters 0, 0, 0, which some cameras write; pixels are unaffected.
+_HARMLESS = "Invalid SOS parameters"
+# Longest side of a picture, and ratio of its sides: the short side is resized to the crop, and the
+# long one grows with it.
+_LONGEST_SIDE, _LARGEST_RATIO = 16_384, 64
+# Pixels per byte of a file. A picture of one colour has 200 to 300.
+_PIXELS_PER_BYTE = 1_024
+
+
+def _decode_simplejpeg(data: bytes, buffer: np.ndarray | None = None) -> np.ndarray:
+    import simplejpeg
+
+    if buffer is not None:
+        try:
+            return simplejpeg.decode_jpeg(data, "BGR", buffer=buffer)
+        except ValueError:
+            # The file is broken, or its picture is larger than the buffer.
+            pass
+    _check_size(data)
     try:
-        return decode_jpeg(data, "BGR", buffer=buffer)
-    except ValueError:
-        if buffer is None:
+        return simplejpeg.decode_jpeg(data, "BGR")
+    except ValueError as error:
+        if _HARMLESS not in str(error):
             raise
-    # Either the file is broken or its picture is larger than the buffer.
-    return decode_jpeg(data, "BGR")
+        return simplejpeg.decode_jpeg(data, "BGR", strict=False)
 
 
 def _decode_opencv(data: bytes, buffer: np.ndarray | None = None) -> np.ndarray:
@@ -77,11 +90,46 @@ def _decode_opencv(data: bytes, buffer: np.ndarray | None = None) -> np.ndarray:
         raise ValueError("no JPEG header")
     if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise ValueError("premature end of JPEG file")
+    if _has_simplejpeg():
+        # OpenCV says nothing of damaged scans. A small grey picture is enough to find them.
+        _check_size(data)
+        _check_scan(data)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    try:
+        frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError(f"corrupt JPEG data ({' '.join(str(error).split())})") from error
     if frame is None:
         raise ValueError("corrupt JPEG data")
     return np.asarray(frame)
+
+
+def _check_scan(data: bytes) -> None:
+    """Raises: ValueError for whatever libjpeg warns of, except what leaves the pixels as they are."""
+    import simplejpeg
+
+    try:
+        simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        if _HARMLESS not in str(error):
+            raise
+
+
+def _check_size(data: bytes) -> None:
+    """Raises: ValueError for a header that claims a picture that the file cannot hold."""
+    import simplejpeg
+
+    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    longest, shortest = max(height, width), min(height, width)
+    if longest > _LONGEST_SIDE or longest > _LARGEST_RATIO * shortest:
+        raise ValueError(f"it claims {width} x {height} pixels, which no video frame has")
+    if height * width > _PIXELS_PER_BYTE * len(data):
+        raise ValueError(f"it claims {width} x {height} pixels in {len(data)} bytes")
+
+
+@cache
+def _has_simplejpeg() -> bool:
+    return importlib.util.find_spec("simplejpeg") is not None
 
 
 def read_jpeg(
