@@ -24,6 +24,7 @@ from slowfast.engine.checkpoints.files import (
 )
 from slowfast.engine.checkpoints.formats import read_checkpoint
 from slowfast.engine.checkpoints.match import match_weights
+from slowfast.engine.checkpoints.optimizer_state import load_optimizer_state
 from slowfast.engine.checkpoints.report import LoadOptions, LoadReport, Required
 from slowfast.engine.checkpoints.start import load_initial_weights, load_test_weights
 from slowfast.engine.checkpoints.weights import Weights
@@ -134,16 +135,11 @@ def load_training_state(
             "training from its weights"
         )
     next_epoch = checkpoint.epoch + 1
-    options = LoadOptions(required=Required.ALL, section="TRAIN")
-    match_weights(checkpoint.weights, Weights.of_model(model), options).copy()
-    try:
-        optimizer.load_state_dict(checkpoint.optimizer_state)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: its optimizer state does not fit ({error}); resume with the same MODEL, "
-            "SOLVER and SUML keys, or start again with another OUTPUT_DIR (TRAIN.AUTO_RESUME and "
-            "TRAIN.RESUME False)"
-        ) from error
+    options, target = LoadOptions(required=Required.ALL, section="TRAIN"), Weights.of_model(model)
+    if checkpoint.average is not None:
+        match_weights(checkpoint.average, target, options)
+    match_weights(checkpoint.weights, target, options).copy()
+    load_optimizer_state(optimizer, checkpoint.optimizer_state, model, str(path))
     return next_epoch, checkpoint.extra
 
 

@@ -21,7 +21,6 @@ from slowfast.engine.checkpoint import (
     checkpoint_content,
     checkpoint_path,
     load_initial_weights,
-    load_training_state,
     resumed_checkpoint,
 )
 from slowfast.engine.checkpoints.files import BEST
@@ -32,6 +31,7 @@ from slowfast.engine.monitor.meters import StepClock
 from slowfast.engine.monitor.tensorboard import ScalarWriter
 from slowfast.engine.processes.setup import write_config
 from slowfast.engine.processes.signals import Interrupted, StopRequests, exit_status
+from slowfast.engine.resume import TrainingState, load_training
 from slowfast.engine.solver import build_optimizer, lr_at_epoch, set_lr
 from slowfast.engine.step.batches import DeviceCopies
 from slowfast.engine.step.nonfinite import NonFiniteSteps
@@ -148,9 +148,10 @@ def _prepare(
     resumed = resumed_checkpoint(cfg)
     update = _build_update(cfg, device, with_initial_weights=resumed is None)
     model, heads = update.model, model_spec(cfg).heads(cfg)
-    progress, extra = EpochProgress(0, heads), dict[str, Any]()
-    if resumed is not None:
-        progress, extra = _load_state(cfg, device, update, resumed)
+    if resumed is None:
+        state = TrainingState(EpochProgress(0, heads))
+    else:
+        state = load_training(cfg, device, update, resumed)
     keep, keep_every = cfg.TRAIN.CHECKPOINT_KEEP, cfg.TRAIN.CHECKPOINT_KEEP_EVERY
     run = Training(
         cfg=cfg,
@@ -164,12 +165,12 @@ def _prepare(
         writer=CheckpointWriter(cfg.OUTPUT_DIR, keep, keep_every, newest=resumed),
         stop=stop,
         check_lock=check_lock,
-        progress=progress,
+        progress=state.progress,
         nonfinite=NonFiniteSteps(cfg.SOLVER.SKIP_NONFINITE, train_loader, cfg.OUTPUT_DIR),
         best_metric=best_metric(heads, cfg.TRAIN.BEST_METRIC),
-        best=extra.get("best", {}),
+        best=state.best,
     )
-    run.nonfinite.skipped = extra.get("nonfinite_skipped", 0)
+    run.nonfinite.skipped = state.nonfinite_skipped
     write_config(cfg)
     logger.info(
         "%s: %.2f M parameters, %.2f M trained; %d segments, %d steps an epoch",
@@ -191,28 +192,6 @@ def _build_update(cfg: CfgNode, device: torch.device, with_initial_weights: bool
     set_precision(model, cfg.TRAIN.PRECISION, device)
     stepped = distributed.data_parallel(model, device)
     return Update(model, stepped, task, optimizer, update_options(cfg))
-
-
-def _load_state(
-    cfg: CfgNode, device: torch.device, update: Update, path: Path
-) -> tuple[EpochProgress, dict[str, Any]]:
-    """Load the training at `path` into `update`: its progress, and what else the file holds."""
-    epoch, extra = load_training_state(path, update.model, update.optimizer, cfg)
-    progress = EpochProgress(epoch, model_spec(cfg).heads(cfg))
-    if "progress" in extra:
-        progress.load_gathered_state(extra["progress"], device)
-    update.load_state_dict(extra.get("update", {}))
-    logger.info(
-        "resumed from %s: %d epoch(s) and %d step(s) are done", path, epoch, progress.iteration
-    )
-    if epoch >= cfg.SOLVER.MAX_EPOCH and distributed.is_main():
-        logger.warning(
-            "%s has finished all SOLVER.MAX_EPOCH %d epochs: nothing is trained; set another "
-            "OUTPUT_DIR to start again",
-            path,
-            cfg.SOLVER.MAX_EPOCH,
-        )
-    return progress, extra
 
 
 def _train_epoch(run: Training) -> None:

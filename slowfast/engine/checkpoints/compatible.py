@@ -19,6 +19,7 @@ from slowfast.config.load import leaves
 from slowfast.config.published import translate
 from slowfast.config.values import Setting, typed
 from slowfast.utils.errors import UserError
+from slowfast.utils.reading import reading
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def _saved_values(text: str, path: str | Path) -> tuple[dict[str, Any], bool]:
     A key that this package's text lacks is newer than the text, and had its default.
     """
     defaults = dict(leaves(get_cfg()))
-    settings = list(_settings(text, str(path)))
+    settings = _settings(text, str(path))
     is_ours = any(setting.key.startswith(_OURS) for setting in settings)
     values = dict(defaults) if is_ours else {}
     unknown = []
@@ -127,21 +128,33 @@ def _saved_values(text: str, path: str | Path) -> tuple[dict[str, Any], bool]:
     return values, is_ours
 
 
-def _settings(text: str, origin: str) -> Iterator[Setting]:
+def _settings(text: str, origin: str) -> list[Setting]:
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError:
-        content = None
-    if not isinstance(content, dict):
-        logger.info("%s holds no config, so whether it fits this run is not checked", origin)
-        return
-    yield from _flattened(content, origin)
+        with reading(origin, "a config"):
+            content = yaml.safe_load(text)
+            if isinstance(content, dict):
+                return list(_flattened(content, origin))
+    except UserError:
+        pass
+    logger.info("%s holds no config, so whether it fits this run is not checked", origin)
+    return []
 
 
-def _flattened(content: Mapping[Any, Any], origin: str, prefix: str = "") -> Iterator[Setting]:
+def _flattened(
+    content: Mapping[Any, Any], origin: str, prefix: str = "", seen: set[int] | None = None
+) -> Iterator[Setting]:
+    """The settings of nested mappings.
+
+    Raises: UserError for a mapping that is used twice: no config has one, and aliases of aliases
+        would take forever.
+    """
+    seen = set() if seen is None else seen
     for name, value in content.items():
         if isinstance(value, dict):
-            yield from _flattened(value, origin, f"{prefix}{name}.")
+            if id(value) in seen:
+                raise UserError(f"{origin}: a section of the config is used twice")
+            seen.add(id(value))
+            yield from _flattened(value, origin, f"{prefix}{name}.", seen)
         elif not str(name).startswith("COMPUTED_"):
             yield Setting(f"{prefix}{name}", value, origin)
 

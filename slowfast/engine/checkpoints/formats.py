@@ -23,6 +23,7 @@ from slowfast.engine.checkpoints.weight_names import from_caffe2
 from slowfast.engine.checkpoints.weights import Weights
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import InputPath, local_path
+from slowfast.utils.reading import reading
 from slowfast.utils.safe_pickle.load import load_plain
 from slowfast.utils.safe_pickle.records import Record
 from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Values
@@ -46,11 +47,12 @@ def read_checkpoint(
     path = local_path(path, key)
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}; download it there or set {key}")
-    if path.suffix == ".safetensors":
-        return CheckpointFile.from_content(str(path), _read_safetensors(path))
-    if checkpoint_type == "caffe2":
-        return CheckpointFile(Weights.named(str(path), _read_caffe2(path)))
-    return CheckpointFile.from_content(str(path), _read_torch(path))
+    with reading(path, "a checkpoint", "copy or download it again"):
+        if path.suffix == ".safetensors":
+            return CheckpointFile.from_content(str(path), _read_safetensors(path))
+        if checkpoint_type == "caffe2":
+            return CheckpointFile(Weights.named(str(path), _read_caffe2(path)))
+        return CheckpointFile.from_content(str(path), _read_torch(path))
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
