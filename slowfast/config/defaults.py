@@ -100,6 +100,9 @@ _C.TRAIN.BEST_METRIC = ""
 
 # Resume from the newest checkpoint in OUTPUT_DIR, if it has one.
 _C.TRAIN.AUTO_RESUME = True
+# Resume although the content of a list, class table, label map, pair table or narration cache has
+# changed since the checkpoint; the log names what has. False refuses. Frames are not compared.
+_C.TRAIN.ACCEPT_CHANGED_DATA = False
 # Checkpoint with the initial weights: .pyth, .safetensors, or Caffe2 .pkl. Empty starts from
 # random weights.
 _C.TRAIN.CHECKPOINT_FILE_PATH = ""

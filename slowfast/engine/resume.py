@@ -14,6 +14,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.engine.checkpoint import load_training_state
+from slowfast.engine.checkpoints.same_data import check_data
 from slowfast.engine.monitor.epoch_progress import EpochProgress
 from slowfast.engine.step.update import Update
 from slowfast.models.registry import model_spec
@@ -39,12 +40,15 @@ class TrainingState:
     nonfinite_skipped: int = 0
 
 
-def load_training(cfg: CfgNode, device: torch.device, update: Update, path: Path) -> TrainingState:
+def load_training(
+    cfg: CfgNode, device: torch.device, update: Update, path: Path, data: Mapping[str, str]
+) -> TrainingState:
     """Load the training at `path` into `update`, and return the rest of its state.
 
-    Raises: UserError where the file is not one of this training.
+    data: `data_digests` of this run. Raises: UserError where the file is not one of this training.
     """
     epoch, extra = load_training_state(path, update.model, update.optimizer, cfg)
+    check_data(extra, data, path, accepted=cfg.TRAIN.ACCEPT_CHANGED_DATA)
     progress = EpochProgress(epoch, model_spec(cfg).heads(cfg))
     with reading(path, "the state of a training", _FIX):
         if "progress" in extra:

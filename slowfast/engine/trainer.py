@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from slowfast.engine.checkpoint import (
     resumed_checkpoint,
 )
 from slowfast.engine.checkpoints.files import BEST
+from slowfast.engine.checkpoints.same_data import DATA, data_digests
 from slowfast.engine.checkpoints.writer import CheckpointWriter
 from slowfast.engine.monitor.collected import CollectedScores
 from slowfast.engine.monitor.epoch_progress import EpochProgress
@@ -55,7 +56,7 @@ class Training:
 
     heads: of the view that is validated. progress: of the current epoch. steps: of one epoch.
     best_metric: selects the best checkpoint. best: its best value so far, and the epoch of it.
-    nonfinite: says which steps did not count.
+    nonfinite: says which steps did not count. data: digests of the inputs, for a resumed run.
     """
 
     cfg: CfgNode
@@ -65,6 +66,7 @@ class Training:
     to_device: DeviceCopies
     train_loader: BatchLoader[Any]
     val_loader: BatchLoader[Any]
+    data: Mapping[str, str]
     scalars: ScalarWriter
     writer: CheckpointWriter
     stop: StopRequests
@@ -145,13 +147,14 @@ def _prepare(
         cfg.TRAIN.BATCH_SIZE // world,
         cfg.TRAIN.BATCH_SIZE // distributed.machine_count(),
     )
+    data = data_digests(train_set, val_set)
     resumed = resumed_checkpoint(cfg)
     update = _build_update(cfg, device, with_initial_weights=resumed is None)
     model, heads = update.model, model_spec(cfg).heads(cfg)
     if resumed is None:
         state = TrainingState(EpochProgress(0, heads))
     else:
-        state = load_training(cfg, device, update, resumed)
+        state = load_training(cfg, device, update, resumed, data)
     keep, keep_every = cfg.TRAIN.CHECKPOINT_KEEP, cfg.TRAIN.CHECKPOINT_KEEP_EVERY
     run = Training(
         cfg=cfg,
@@ -161,6 +164,7 @@ def _prepare(
         to_device=DeviceCopies(device),
         train_loader=train_loader,
         val_loader=val_loader,
+        data=data,
         scalars=ScalarWriter(cfg),
         writer=CheckpointWriter(cfg.OUTPUT_DIR, keep, keep_every, newest=resumed),
         stop=stop,
@@ -307,6 +311,7 @@ def _save(run: Training, *paths: Path) -> None:
     if not paths:
         return
     extra = {
+        DATA: dict(run.data),
         "best": run.best,
         "update": run.update.state_dict(),
         "nonfinite_skipped": run.nonfinite.skipped,

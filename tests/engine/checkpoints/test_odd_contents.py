@@ -164,7 +164,7 @@ def test_odd_values_are_one_line(
             continue
         content = {**saved, key: value}
         monkeypatch.setattr(formats, "_read_torch", lambda path, content=content: content)
-        refusal(lambda: load_training(cfg, CPU, update, path), path)
+        refusal(lambda: load_training(cfg, CPU, update, path, {}), path)
 
 
 class TestOptimizerState:
@@ -280,7 +280,7 @@ class TestFuzz:
     def is_refused(cfg: CfgNode, update: Update, path: Path) -> bool:
         """Nothing except a UserError may leave the loader."""
         try:
-            load_training(cfg, CPU, update, path)
+            load_training(cfg, CPU, update, path, {})
         except UserError as error:
             return "\n" not in str(error)
         return False
