@@ -6,6 +6,7 @@ The parts are in `slowfast.engine.checkpoints`; this module is what the engine a
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import nn
 from slowfast.engine.checkpoints.checkpoint_file import CheckpointFile, checkpoint_content
 from slowfast.engine.checkpoints.compatible import check_resumable
 from slowfast.engine.checkpoints.files import (
+    BEST,
     checkpoint_path,
     damage,
     numbered_checkpoints,
@@ -98,8 +100,14 @@ def newest_checkpoint(cfg: CfgNode) -> Path | None:
 def resumed_checkpoint(cfg: CfgNode) -> Path | None:
     """Choose the checkpoint that a training resumes from; None: it starts from initial weights.
 
-    Raises: as `newest_checkpoint`.
+    Raises: UserError where OUTPUT_DIR cannot hold checkpoints; as `newest_checkpoint`.
     """
+    folder = checkpoint_path(cfg.OUTPUT_DIR, BEST).parent
+    if os.path.lexists(folder) and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise UserError(
+            f"{folder} is not a folder that can be written, but checkpoints go there; move it "
+            "away, or set another OUTPUT_DIR"
+        )
     if cfg.TRAIN.AUTO_RESUME:
         newest = newest_checkpoint(cfg)
         if newest is not None:
@@ -107,7 +115,8 @@ def resumed_checkpoint(cfg: CfgNode) -> Path | None:
     elif numbered_checkpoints(cfg.OUTPUT_DIR) and distributed.is_main():
         logger.warning(
             "OUTPUT_DIR %s holds checkpoints of an earlier training. They stay next to the new "
-            "ones, and a later run may resume from them; set another OUTPUT_DIR",
+            "ones, except those whose name a new one takes, and a later run may resume from them; "
+            "set another OUTPUT_DIR",
             cfg.OUTPUT_DIR,
         )
     key = "TRAIN.CHECKPOINT_FILE_PATH"

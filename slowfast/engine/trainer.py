@@ -44,6 +44,7 @@ from slowfast.evaluation.metric_names import BestMetric, best_metric
 from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_training
 from slowfast.utils import distributed
+from slowfast.utils.errors import UserError
 from slowfast.utils.logging import log_json_stats
 from slowfast.utils.progress import progress_line
 
@@ -105,6 +106,7 @@ def train(
                 _run_epoch(run)
         except Interrupted as interrupted:
             _stop(run, interrupted)
+    _check_saved(run)
     return _to_test(run)
 
 
@@ -166,7 +168,7 @@ def _prepare(
         val_loader=val_loader,
         data=data,
         scalars=ScalarWriter(cfg),
-        writer=CheckpointWriter(cfg.OUTPUT_DIR, keep, keep_every, newest=resumed),
+        writer=CheckpointWriter(cfg.OUTPUT_DIR, keep, keep_every, resumed, check_lock),
         stop=stop,
         check_lock=check_lock,
         progress=state.progress,
@@ -338,19 +340,39 @@ def _stop(run: Training, interrupted: Interrupted) -> None:
     run.writer.wait()
     distributed.barrier()
     if distributed.is_main():
-        newest = run.writer.newest
-        how = "the same command resumes from"
-        if not run.cfg.TRAIN.AUTO_RESUME:
-            how = "with TRAIN.RESUME True, TRAIN.CHECKPOINT_FILE_PATH resumes from"
+        unsaved = "" if run.writer.newest == path else "this step could not be saved; "
         logger.warning(
-            "stopped by %s in epoch %d after step %d; %s %s",
+            "stopped by %s in epoch %d after step %d; %s%s",
             interrupted,
             run.progress.epoch + 1,
             run.progress.iteration,
-            how,
-            path if newest == path else f"{newest}, as this step could not be saved",
+            unsaved,
+            _continuation(run),
         )
     sys.exit(exit_status(interrupted.signum))
+
+
+def _continuation(run: Training) -> str:
+    """What happens if the training is started once more."""
+    newest = run.writer.newest
+    if newest is None:
+        return "no checkpoint was saved, so the same command starts from the beginning"
+    if run.cfg.TRAIN.AUTO_RESUME:
+        return f"the same command resumes from {newest}"
+    return f"with TRAIN.RESUME True, TRAIN.CHECKPOINT_FILE_PATH resumes from {newest}"
+
+
+def _check_saved(run: Training) -> None:
+    """Raise UserError, on every rank, where the last save of a kind of file has failed."""
+    text = ""
+    if failed := run.writer.failed:
+        reasons = "; ".join(failed.values())
+        text = (
+            f"the training has finished, but not all of it could be saved: {reasons}; "
+            f"free space or fix OUTPUT_DIR; {_continuation(run)}"
+        )
+    if text := distributed.broadcast_object(text):
+        raise UserError(text)
 
 
 def _to_test(run: Training) -> Path | None:
