@@ -596,7 +596,7 @@ _C.DISTRIBUTED = Section()
 _C.DISTRIBUTED.TIMEOUT = number(1800, at_least=1)
 
 _C.TENSORBOARD = Section()
-# Write scalars to OUTPUT_DIR/tensorboard.
+# Write scalars to OUTPUT_DIR/tensorboard, those of a training by its optimizer steps.
 _C.TENSORBOARD.ENABLE = False
 
 

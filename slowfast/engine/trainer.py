@@ -82,6 +82,16 @@ class Training:
         return self.train_loader.sampler.batches_per_epoch
 
     @property
+    def steps_done(self) -> int:
+        """Optimizer steps of all epochs so far, the step of every scalar in TensorBoard."""
+        return self.progress.epoch * self.steps + self.progress.iteration
+
+    @property
+    def steps_at_end(self) -> int:
+        """`steps_done` at the end of the current epoch."""
+        return (self.progress.epoch + 1) * self.steps
+
+    @property
     def epoch_of_all(self) -> str:
         return f"{self.progress.epoch + 1}/{self.cfg.SOLVER.MAX_EPOCH}"
 
@@ -113,7 +123,7 @@ def train(
 def _run_epoch(run: Training) -> None:
     """The rest of an epoch: its steps, its validation, its checkpoint."""
     cfg, epoch = run.cfg, run.progress.epoch
-    _train_epoch(run)
+    stats = _train_epoch(run)
     last = epoch + 1 == cfg.SOLVER.MAX_EPOCH
     validating = last or (epoch + 1) % cfg.TRAIN.EVAL_PERIOD == 0
     saving = last or (epoch + 1) % cfg.TRAIN.CHECKPOINT_PERIOD == 0
@@ -123,6 +133,8 @@ def _run_epoch(run: Training) -> None:
             update.model, update.task, run.train_loader, epoch, cfg, run.device, run.stop.check
         )
     improved = _validate(run) if validating else False
+    # Not before the validation: a run that is stopped in it logs the epoch again.
+    run.scalars.add("train_epoch", stats, run.steps_at_end)
     run.progress = EpochProgress(epoch + 1, run.heads)
     paths = [checkpoint_path(cfg.OUTPUT_DIR, epoch + 1)] if saving else []
     if improved:
@@ -157,6 +169,8 @@ def _prepare(
         state = TrainingState(EpochProgress(0, heads))
     else:
         state = load_training(cfg, device, update, resumed, data)
+    steps = train_loader.sampler.batches_per_epoch
+    done = state.progress.epoch * steps + state.progress.iteration
     keep, keep_every = cfg.TRAIN.CHECKPOINT_KEEP, cfg.TRAIN.CHECKPOINT_KEEP_EVERY
     run = Training(
         cfg=cfg,
@@ -167,7 +181,7 @@ def _prepare(
         train_loader=train_loader,
         val_loader=val_loader,
         data=data,
-        scalars=ScalarWriter(cfg),
+        scalars=ScalarWriter(cfg, done),
         writer=CheckpointWriter(cfg.OUTPUT_DIR, keep, keep_every, resumed, check_lock),
         stop=stop,
         check_lock=check_lock,
@@ -200,7 +214,8 @@ def _build_update(cfg: CfgNode, device: torch.device, with_initial_weights: bool
     return Update(model, stepped, task, optimizer, update_options(cfg))
 
 
-def _train_epoch(run: Training) -> None:
+def _train_epoch(run: Training) -> dict[str, Any]:
+    """The rest of the steps of an epoch; returns the numbers of the whole epoch."""
     cfg, progress, steps = run.cfg, run.progress, run.steps
     run.update.stepped.train()
     run.train_loader.set_epoch(progress.epoch, progress.iteration)
@@ -235,7 +250,7 @@ def _train_epoch(run: Training) -> None:
             if _inside_checkpoint(run):
                 _save(run, _checkpoint_now(run))
             run.stop.check()
-    _log_epoch(run, epoch_clock)
+    return _log_epoch(run, epoch_clock)
 
 
 def _inside_checkpoint(run: Training) -> bool:
@@ -250,7 +265,7 @@ def _log_period(run: Training, clock: StepClock) -> dict[str, Any]:
     bad_steps = progress.watch.read()
     progress.scores.to_host()
     clock.step_done()
-    done = progress.epoch * run.steps + progress.iteration
+    done = run.steps_done
     stats = {
         "_type": "train_iter",
         "epoch": run.epoch_of_all,
@@ -269,7 +284,7 @@ def _log_period(run: Training, clock: StepClock) -> dict[str, Any]:
     return stats
 
 
-def _log_epoch(run: Training, clock: StepClock) -> None:
+def _log_epoch(run: Training, clock: StepClock) -> dict[str, Any]:
     progress = run.progress
     stats = {
         "_type": "train_epoch",
@@ -281,7 +296,7 @@ def _log_epoch(run: Training, clock: StepClock) -> None:
         "sec": clock.elapsed_sec,
     }
     log_json_stats(logger, stats)
-    run.scalars.add("train_epoch", stats, progress.epoch + 1)
+    return stats
 
 
 def _validate(run: Training) -> bool:
@@ -294,7 +309,7 @@ def _validate(run: Training) -> bool:
         )
     stats = {"_type": "val_epoch", "epoch": run.epoch_of_all, **numbers}
     log_json_stats(logger, stats)
-    run.scalars.add("val", numbers, run.progress.epoch + 1)
+    run.scalars.add("val", numbers, run.steps_at_end)
     name = run.best_metric.name
     # Without a labelled segment there are no values.
     value = numbers.get(name, math.nan)

@@ -12,14 +12,20 @@ from slowfast.utils import distributed
 
 
 class ScalarWriter:
-    """Writes `OUTPUT_DIR/tensorboard` where TENSORBOARD.ENABLE asks for it."""
+    """Writes `OUTPUT_DIR/tensorboard` where TENSORBOARD.ENABLE asks for it.
 
-    def __init__(self, cfg: CfgNode) -> None:
+    steps_done: optimizer steps before a training that starts or resumes; scalars of later steps,
+        which a training that ended without a word has left, are then marked as void.
+    """
+
+    def __init__(self, cfg: CfgNode, steps_done: int | None = None) -> None:
         self._writer: Any = None
         if cfg.TENSORBOARD.ENABLE and distributed.is_main():
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(Path(cfg.OUTPUT_DIR) / "tensorboard"))
+            purged = None if steps_done is None else steps_done + 1
+            folder = str(Path(cfg.OUTPUT_DIR) / "tensorboard")
+            self._writer = SummaryWriter(folder, purge_step=purged)
 
     def add(self, prefix: str, values: Mapping[str, object], step: int) -> None:
         """Every number among `values` as `prefix/name`."""
