@@ -38,7 +38,7 @@ _C = Section()
 # Suffix of the head's name in checkpoint files (`head<TASK>.projections.0.weight`).
 _C.TASK = ""
 # Folder for the log, checkpoints, predictions and results. Give each run its own: a training
-# resumes from the newest checkpoint in it.
+# resumes from the newest checkpoint in it. A test next to a running training logs to test_log.txt.
 _C.OUTPUT_DIR = not_empty("runs/default", "a folder ('.' for this one)")
 # Seed of initial weights, sample order, augmentation and dropout. A training sample depends on
 # (RNG_SEED, epoch, index) alone, not on the number of processes or workers.

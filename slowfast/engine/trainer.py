@@ -30,7 +30,7 @@ from slowfast.engine.monitor.collected import CollectedScores
 from slowfast.engine.monitor.epoch_progress import EpochProgress
 from slowfast.engine.monitor.meters import StepClock
 from slowfast.engine.monitor.tensorboard import ScalarWriter
-from slowfast.engine.processes.setup import write_config
+from slowfast.engine.processes.setup import restore_output, write_config
 from slowfast.engine.processes.signals import Interrupted, StopRequests, exit_status
 from slowfast.engine.resume import TrainingState, load_training
 from slowfast.engine.solver import build_optimizer, lr_at_epoch, set_lr
@@ -107,7 +107,7 @@ def train(
     """
     run = _prepare(cfg, device, stop, check_lock)
     with ExitStack() as ending, stop.deferred():
-        for end in (run.train_loader.close, run.val_loader.close, run.scalars.close):
+        for end in (run.train_loader.close, run.val_loader.close, lambda: run.scalars.close()):
             ending.callback(end)
         ending.callback(run.writer.wait)
         ending.enter_context(run.train_loader.naming_lost_workers())
@@ -277,6 +277,8 @@ def _log_period(run: Training, clock: StepClock) -> dict[str, Any]:
         "eta_sec": round(clock.sec_per_step * (cfg.SOLVER.MAX_EPOCH * run.steps - done)),
         "memory_gib": _peak_memory_gib(run.device),
     }
+    if distributed.is_main():
+        _restore_output(run)
     log_json_stats(logger, stats)
     run.scalars.add("train", stats, done)
     progress.close_window()
@@ -338,6 +340,7 @@ def _save(run: Training, *paths: Path) -> None:
     if not distributed.is_main():
         return
     run.check_lock()
+    _restore_output(run)
     content = checkpoint_content(
         model=run.update.model,
         optimizer=run.update.optimizer,
@@ -346,6 +349,13 @@ def _save(run: Training, *paths: Path) -> None:
         extra=extra,
     )
     run.writer.write(content, *paths)
+
+
+def _restore_output(run: Training) -> None:
+    """On rank 0: notice that OUTPUT_DIR was removed, and write again what a run finds there."""
+    if restore_output(run.cfg):
+        run.scalars.close()
+        run.scalars = ScalarWriter(run.cfg, run.steps_done)
 
 
 def _stop(run: Training, interrupted: Interrupted) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import simplejson
 
+LOG_NAME = "log.txt"
 JSON_PREFIX = "json_stats: "
 _FORMAT = "[%(asctime)s %(levelname)s %(name)s] %(message)s"
 
@@ -21,8 +22,10 @@ class _Terminal(logging.Handler):
         sys.stderr.flush()
 
 
-def setup_logging(output_dir: Path | None = None, *, quiet: bool = False) -> None:
-    """Send the package's log to stderr and, with `output_dir`, to `output_dir/log.txt`.
+def setup_logging(
+    output_dir: Path | None = None, *, quiet: bool = False, name: str = LOG_NAME
+) -> None:
+    """Send the package's log to stderr and, with `output_dir`, to the file `name` in it.
 
     quiet: only warnings on the terminal, and no file; for ranks other than 0.
     """
@@ -37,10 +40,17 @@ def setup_logging(output_dir: Path | None = None, *, quiet: bool = False) -> Non
     handlers: list[logging.Handler] = [terminal]
     if output_dir is not None and not quiet:
         output_dir.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(output_dir / "log.txt", encoding="utf-8"))
+        handlers.append(logging.FileHandler(output_dir / name, encoding="utf-8"))
     for handler in handlers:
         handler.setFormatter(logging.Formatter(_FORMAT, datefmt="%m-%d %H:%M:%S"))
         root.addHandler(handler)
+
+
+def reopen_log() -> None:
+    """Let the log file, which somebody has removed, begin again with the next line."""
+    for handler in logging.getLogger("slowfast").handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.close()
 
 
 def log_to_file(text: str) -> None:
