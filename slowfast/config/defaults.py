@@ -568,7 +568,7 @@ _C.SOLVER.CLIP_GRAD_VAL = number(0.0, at_least=0)
 _C.SOLVER.CLIP_GRAD_L2NORM = number(0.0, at_least=0)
 # Parts that each process splits its share of the batch into, one after the other for one step.
 # Saves memory; batch-norm statistics are those of a part. SUML.GRAD_CACHE decides where negatives
-# come from.
+# come from. A training resumes on fewer processes with as many parts of each batch in all.
 _C.SOLVER.ACCUMULATE = number(1, at_least=1)
 # Decay of the moving average of weights and batch-norm statistics. The average is validated, kept
 # in checkpoints next to the weights, and tested (TEST.EMA). 0 disables it.

@@ -137,7 +137,13 @@ def load_training_state(
     """
     checkpoint = read_checkpoint(path, key="TRAIN.CHECKPOINT_FILE_PATH")
     if cfg is not None:
-        check_resumable(checkpoint.cfg_text, cfg, path)
+        check_resumable(
+            checkpoint.cfg_text,
+            cfg,
+            path,
+            saved_processes=checkpoint.processes,
+            processes=distributed.world_size(),
+        )
     if checkpoint.optimizer_state is None:
         raise UserError(
             f"{path} has no optimizer state to resume from; set TRAIN.RESUME False to start a "

@@ -331,6 +331,7 @@ def _save(run: Training, *paths: Path) -> None:
         return
     extra = {
         DATA: dict(run.data),
+        "processes": distributed.world_size(),
         "best": run.best,
         "update": run.update.state_dict(),
         "nonfinite_skipped": run.nonfinite.skipped,

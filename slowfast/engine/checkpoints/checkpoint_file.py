@@ -96,6 +96,12 @@ class CheckpointFile:
         return text
 
     @property
+    def processes(self) -> int | None:
+        """Number of processes of the run that wrote it; None where the file does not say."""
+        processes = self.other.get("processes")
+        return processes if isinstance(processes, int) and processes > 0 else None
+
+    @property
     def optimizer_state(self) -> dict[str, Any] | None:
         state: dict[str, Any] | None = self.other.get("optimizer_state")
         return state

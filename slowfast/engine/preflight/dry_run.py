@@ -223,7 +223,13 @@ def _start(report: DryRun, cfg: CfgNode) -> None:
     resumed = resumed_checkpoint(cfg)
     if resumed is not None:
         checkpoint = read_checkpoint(resumed, key="TRAIN.CHECKPOINT_FILE_PATH")
-        check_resumable(checkpoint.cfg_text, cfg, resumed)
+        check_resumable(
+            checkpoint.cfg_text,
+            cfg,
+            resumed,
+            saved_processes=checkpoint.processes,
+            processes=_processes(cfg),
+        )
         if len(report.datasets) == 2:
             data = data_digests(report.datasets["train"], report.datasets["val"])
             check_data(checkpoint.extra, data, resumed, accepted=cfg.TRAIN.ACCEPT_CHANGED_DATA)
