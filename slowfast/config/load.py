@@ -17,6 +17,7 @@ from slowfast.config.validate import validate
 from slowfast.config.values import COMMAND_LINE, Setting, typed
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import InputPath, input_path, is_remote, join, local_path, parent
+from slowfast.utils.reading import reading
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,33 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
         cfg.COMPUTED_NOTES = [list(note) for note in translation.notes]
     if logger.hasHandlers():
         log_notes(cfg)
+    cfg.freeze()
+    return cfg
+
+
+def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNode:
+    """The config that a checkpoint holds, validated and frozen; published names are mapped.
+
+    text: YAML. origin: the file that holds it, for errors. overrides: as in `load_config`. Keys
+    that are not known here, of another code base or an older version, are logged and left out.
+
+    Raises: UserError for text that is no config, and for values that contradict each other.
+    """
+    with reading(origin, "a checkpoint with a config (YAML)"):
+        content = yaml.safe_load(text)
+    if not isinstance(content, dict):
+        raise UserError(f"{origin} holds no config; name the YAML file of its model")
+    cfg = get_cfg()
+    types = dict(leaves(cfg))
+    translation = translate(list(_flatten(content, origin)), _override_settings(overrides), types)
+    unknown = [s.key for s in translation.settings if s.key not in types]
+    if unknown:
+        logger.info("%s: unknown keys of its config are left out: %s", origin, ", ".join(unknown))
+    for setting in translation.settings:
+        if setting.key in types:
+            section, _, name = setting.key.rpartition(".")
+            node(cfg, section)[name] = typed(setting, types[setting.key])
+    validate(cfg)
     cfg.freeze()
     return cfg
 

@@ -22,7 +22,10 @@ class DataSource(ABC):
     """One split of one view of a data set, as a config describes it.
 
     cfg: the whole config. split: train, val or test. view: `ego` (DATA keys) or `exo` (EXO keys).
+    frame_rate: frames per second that frame numbers count; None: those of each video.
     """
+
+    frame_rate: float | None = None
 
     def __init__(self, cfg: CfgNode, split: str, view: str) -> None:
         self.cfg = cfg

@@ -17,6 +17,7 @@ from fvcore.common.config import CfgNode
 from slowfast.config.heads import HeadSpec
 from slowfast.datasets.build import build_dataset
 from slowfast.datasets.loading.loader import BatchLoader, build_loader
+from slowfast.datasets.names import class_names
 from slowfast.engine.checkpoint import (
     checkpoint_content,
     checkpoint_path,
@@ -58,6 +59,7 @@ class Training:
     heads: of the view that is validated. progress: of the current epoch. steps: of one epoch.
     best_metric: selects the best checkpoint. best: its best value so far, and the epoch of it.
     nonfinite: says which steps did not count. data: digests of the inputs, for a resumed run.
+    class_names: per head, for users of a checkpoint.
     """
 
     cfg: CfgNode
@@ -75,6 +77,7 @@ class Training:
     progress: EpochProgress
     nonfinite: NonFiniteSteps
     best_metric: BestMetric
+    class_names: dict[str, tuple[str, ...]]
     best: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -188,6 +191,7 @@ def _prepare(
         progress=state.progress,
         nonfinite=NonFiniteSteps(cfg.SOLVER.SKIP_NONFINITE, train_loader, cfg.OUTPUT_DIR),
         best_metric=best_metric(heads, cfg.TRAIN.BEST_METRIC),
+        class_names=class_names(cfg, spec.view, heads),
         best=state.best,
     )
     run.nonfinite.skipped = state.nonfinite_skipped
@@ -335,6 +339,7 @@ def _save(run: Training, *paths: Path) -> None:
         "best": run.best,
         "update": run.update.state_dict(),
         "nonfinite_skipped": run.nonfinite.skipped,
+        "class_names": run.class_names,
     }
     if run.progress.iteration:
         extra["progress"] = run.progress.gathered_state()

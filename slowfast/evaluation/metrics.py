@@ -118,16 +118,24 @@ def bootstrap_intervals(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
+    groups: ArrayLike | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Percentile interval of each statistic over resamples of the segments, with replacement.
 
     All statistics use the same resamples; a statistic ignores the resamples where it is NaN.
+
+    groups: (n,) the group of every segment, such as its video: whole groups are drawn, because
+        segments of one group are alike. None: every segment is drawn alone.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     draws: dict[str, list[float]] = {name: [] for name in statistics}
+    units = np.arange(num_segments)
+    if groups is not None:
+        units = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+    count = int(units.max()) + 1 if num_segments else 0
     for _ in range(resamples):
-        drawn = generator.integers(0, num_segments, num_segments)
-        weights = np.bincount(drawn, minlength=num_segments).astype(np.float64)
+        drawn = generator.integers(0, count, count)
+        weights = np.bincount(drawn, minlength=count)[units].astype(np.float64)
         for name, statistic in statistics.items():
             draws[name].append(statistic(weights))
     tails = [(1 - level) / 2, (1 + level) / 2]
