@@ -1,102 +1,40 @@
-"""The training loop: epochs of steps, validation, checkpoints, automatic resume."""
+"""The training loop: epochs of steps with their log lines, validation, and when to save."""
 
 from __future__ import annotations
 
 import logging
 import math
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
 
-from slowfast.config.heads import HeadSpec
-from slowfast.datasets.build import build_dataset
-from slowfast.datasets.loading.loader import BatchLoader, build_loader
-from slowfast.datasets.names import class_names
-from slowfast.engine.checkpoint import (
-    checkpoint_content,
-    checkpoint_path,
-    load_initial_weights,
-    resumed_checkpoint,
-)
+from slowfast.engine.checkpoint import checkpoint_path
 from slowfast.engine.checkpoints.files import BEST
-from slowfast.engine.checkpoints.same_data import DATA, data_digests
-from slowfast.engine.checkpoints.writer import CheckpointWriter
 from slowfast.engine.monitor.collected import CollectedScores
 from slowfast.engine.monitor.epoch_progress import EpochProgress
 from slowfast.engine.monitor.meters import StepClock
-from slowfast.engine.monitor.tensorboard import ScalarWriter
-from slowfast.engine.processes.setup import restore_output, write_config
-from slowfast.engine.processes.signals import Interrupted, StopRequests, exit_status
-from slowfast.engine.resume import TrainingState, load_training
-from slowfast.engine.solver import build_optimizer, lr_at_epoch, set_lr
-from slowfast.engine.step.batches import DeviceCopies
-from slowfast.engine.step.nonfinite import NonFiniteSteps
+from slowfast.engine.processes.signals import Interrupted, StopRequests
+from slowfast.engine.saving import (
+    check_saved,
+    checkpoint_now,
+    notice_removed_output,
+    save,
+    stop_at_signal,
+    tested_next,
+)
+from slowfast.engine.solver import lr_at_epoch, set_lr
 from slowfast.engine.step.precise_bn import update_batch_norm
-from slowfast.engine.step.precision import set_precision
-from slowfast.engine.step.update import Update, update_options
+from slowfast.engine.training import Training, prepare_training
 from slowfast.engine.validation import validate
-from slowfast.evaluation.metric_names import BestMetric, best_metric
-from slowfast.models.registry import model_spec
-from slowfast.tasks.build import build_training
 from slowfast.utils import distributed
-from slowfast.utils.errors import UserError
 from slowfast.utils.logging import log_json_stats
 from slowfast.utils.progress import progress_line
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Training:
-    """Everything one training run holds.
-
-    heads: of the view that is validated. progress: of the current epoch. steps: of one epoch.
-    best_metric: selects the best checkpoint. best: its best value so far, and the epoch of it.
-    nonfinite: says which steps did not count. data: digests of the inputs, for a resumed run.
-    class_names: per head, for users of a checkpoint.
-    """
-
-    cfg: CfgNode
-    heads: tuple[HeadSpec, ...]
-    device: torch.device
-    update: Update
-    to_device: DeviceCopies
-    train_loader: BatchLoader[Any]
-    val_loader: BatchLoader[Any]
-    data: Mapping[str, str]
-    scalars: ScalarWriter
-    writer: CheckpointWriter
-    stop: StopRequests
-    check_lock: Callable[[], None]
-    progress: EpochProgress
-    nonfinite: NonFiniteSteps
-    best_metric: BestMetric
-    class_names: dict[str, tuple[str, ...]]
-    best: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def steps(self) -> int:
-        return self.train_loader.sampler.batches_per_epoch
-
-    @property
-    def steps_done(self) -> int:
-        """Optimizer steps of all epochs so far, the step of every scalar in TensorBoard."""
-        return self.progress.epoch * self.steps + self.progress.iteration
-
-    @property
-    def steps_at_end(self) -> int:
-        """`steps_done` at the end of the current epoch."""
-        return (self.progress.epoch + 1) * self.steps
-
-    @property
-    def epoch_of_all(self) -> str:
-        return f"{self.progress.epoch + 1}/{self.cfg.SOLVER.MAX_EPOCH}"
 
 
 def train(
@@ -108,7 +46,7 @@ def train(
 
     A signal ends the training after the current step: all ranks write one checkpoint and exit.
     """
-    run = _prepare(cfg, device, stop, check_lock)
+    run = prepare_training(cfg, device, stop, check_lock)
     with ExitStack() as ending, stop.deferred():
         for end in (run.train_loader.close, run.val_loader.close, lambda: run.scalars.close()):
             ending.callback(end)
@@ -118,9 +56,9 @@ def train(
             while run.progress.epoch < cfg.SOLVER.MAX_EPOCH:
                 _run_epoch(run)
         except Interrupted as interrupted:
-            _stop(run, interrupted)
-    _check_saved(run)
-    return _to_test(run)
+            stop_at_signal(run, interrupted)
+    check_saved(run)
+    return tested_next(run)
 
 
 def _run_epoch(run: Training) -> None:
@@ -142,80 +80,7 @@ def _run_epoch(run: Training) -> None:
     paths = [checkpoint_path(cfg.OUTPUT_DIR, epoch + 1)] if saving else []
     if improved:
         paths.append(checkpoint_path(cfg.OUTPUT_DIR, BEST))
-    _save(run, *paths)
-
-
-def _prepare(
-    cfg: CfgNode, device: torch.device, stop: StopRequests, check_lock: Callable[[], None]
-) -> Training:
-    world = distributed.world_size()
-    spec = model_spec(cfg)
-    train_set, val_set = (
-        build_dataset(cfg.TRAIN.DATASET, cfg, split, spec.view, spec.heads(cfg))
-        for split in ("train", "val")
-    )
-    train_loader = build_loader(cfg, train_set, "train", distributed.rank(), world)
-    val_loader = build_loader(cfg, val_set, "val", distributed.rank(), world)
-    logger.info(
-        "TRAIN.BATCH_SIZE %d over %d process(es): %d clips each; PySlowFast, which counts per "
-        "machine, would call it %d",
-        cfg.TRAIN.BATCH_SIZE,
-        world,
-        cfg.TRAIN.BATCH_SIZE // world,
-        cfg.TRAIN.BATCH_SIZE // distributed.machine_count(),
-    )
-    data = data_digests(train_set, val_set)
-    resumed = resumed_checkpoint(cfg)
-    update = _build_update(cfg, device, with_initial_weights=resumed is None)
-    model, heads = update.model, model_spec(cfg).heads(cfg)
-    if resumed is None:
-        state = TrainingState(EpochProgress(0, heads))
-    else:
-        state = load_training(cfg, device, update, resumed, data)
-    steps = train_loader.sampler.batches_per_epoch
-    done = state.progress.epoch * steps + state.progress.iteration
-    keep, keep_every = cfg.TRAIN.CHECKPOINT_KEEP, cfg.TRAIN.CHECKPOINT_KEEP_EVERY
-    run = Training(
-        cfg=cfg,
-        heads=heads,
-        device=device,
-        update=update,
-        to_device=DeviceCopies(device),
-        train_loader=train_loader,
-        val_loader=val_loader,
-        data=data,
-        scalars=ScalarWriter(cfg, done),
-        writer=CheckpointWriter(cfg.OUTPUT_DIR, keep, keep_every, resumed, check_lock),
-        stop=stop,
-        check_lock=check_lock,
-        progress=state.progress,
-        nonfinite=NonFiniteSteps(cfg.SOLVER.SKIP_NONFINITE, train_loader, cfg.OUTPUT_DIR),
-        best_metric=best_metric(heads, cfg.TRAIN.BEST_METRIC),
-        class_names=class_names(cfg, spec.view, heads),
-        best=state.best,
-    )
-    run.nonfinite.skipped = state.nonfinite_skipped
-    write_config(cfg)
-    logger.info(
-        "%s: %.2f M parameters, %.2f M trained; %d segments, %d steps an epoch",
-        cfg.MODEL.MODEL_NAME,
-        sum(p.numel() for p in model.parameters()) / 1e6,
-        sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6,
-        len(train_set),
-        run.steps,
-    )
-    return run
-
-
-def _build_update(cfg: CfgNode, device: torch.device, with_initial_weights: bool) -> Update:
-    model, task = build_training(cfg)
-    if with_initial_weights:
-        load_initial_weights(model, cfg)
-    model.to(device)
-    optimizer = build_optimizer(model, cfg)
-    set_precision(model, cfg.TRAIN.PRECISION, device)
-    stepped = distributed.data_parallel(model, device)
-    return Update(model, stepped, task, optimizer, update_options(cfg))
+    save(run, *paths)
 
 
 def _train_epoch(run: Training) -> dict[str, Any]:
@@ -252,7 +117,7 @@ def _train_epoch(run: Training) -> dict[str, Any]:
             epoch_clock.step_done()
             line.advance(text=text)
             if _inside_checkpoint(run):
-                _save(run, _checkpoint_now(run))
+                save(run, checkpoint_now(run))
             run.stop.check()
     return _log_epoch(run, epoch_clock)
 
@@ -282,7 +147,7 @@ def _log_period(run: Training, clock: StepClock) -> dict[str, Any]:
         "memory_gib": _peak_memory_gib(run.device),
     }
     if distributed.is_main():
-        _restore_output(run)
+        notice_removed_output(run)
     log_json_stats(logger, stats)
     run.scalars.add("train", stats, done)
     progress.close_window()
@@ -323,94 +188,6 @@ def _validate(run: Training) -> bool:
         return False
     run.best = {name: value, "epoch": run.progress.epoch + 1}
     return True
-
-
-def _checkpoint_now(run: Training) -> Path:
-    return checkpoint_path(run.cfg.OUTPUT_DIR, run.progress.epoch, run.progress.iteration)
-
-
-def _save(run: Training, *paths: Path) -> None:
-    """Called on every rank; rank 0 writes, in the background."""
-    if not paths:
-        return
-    extra = {
-        DATA: dict(run.data),
-        "processes": distributed.world_size(),
-        "best": run.best,
-        "update": run.update.state_dict(),
-        "nonfinite_skipped": run.nonfinite.skipped,
-        "class_names": run.class_names,
-    }
-    if run.progress.iteration:
-        extra["progress"] = run.progress.gathered_state()
-    if not distributed.is_main():
-        return
-    run.check_lock()
-    _restore_output(run)
-    content = checkpoint_content(
-        model=run.update.model,
-        optimizer=run.update.optimizer,
-        epoch=run.progress.epoch - 1,
-        cfg_text=run.cfg.dump(),
-        extra=extra,
-    )
-    run.writer.write(content, *paths)
-
-
-def _restore_output(run: Training) -> None:
-    """On rank 0: notice that OUTPUT_DIR was removed, and write again what a run finds there."""
-    if restore_output(run.cfg):
-        run.scalars.close()
-        run.scalars = ScalarWriter(run.cfg, run.steps_done)
-
-
-def _stop(run: Training, interrupted: Interrupted) -> None:
-    """Write where the training is, and exit when it is on the disk."""
-    path = _checkpoint_now(run)
-    _save(run, path)
-    run.writer.wait()
-    distributed.barrier()
-    if distributed.is_main():
-        unsaved = "" if run.writer.newest == path else "this step could not be saved; "
-        logger.warning(
-            "stopped by %s in epoch %d after step %d; %s%s",
-            interrupted,
-            run.progress.epoch + 1,
-            run.progress.iteration,
-            unsaved,
-            _continuation(run),
-        )
-    sys.exit(exit_status(interrupted.signum))
-
-
-def _continuation(run: Training) -> str:
-    """What happens if the training is started once more."""
-    newest = run.writer.newest
-    if newest is None:
-        return "no checkpoint was saved, so the same command starts from the beginning"
-    if run.cfg.TRAIN.AUTO_RESUME:
-        return f"the same command resumes from {newest}"
-    return f"with TRAIN.RESUME True, TRAIN.CHECKPOINT_FILE_PATH resumes from {newest}"
-
-
-def _check_saved(run: Training) -> None:
-    """Raise UserError, on every rank, where the last save of a kind of file has failed."""
-    text = ""
-    if failed := run.writer.failed:
-        reasons = "; ".join(failed.values())
-        text = (
-            f"the training has finished, but not all of it could be saved: {reasons}; "
-            f"free space or fix OUTPUT_DIR; {_continuation(run)}"
-        )
-    if text := distributed.broadcast_object(text):
-        raise UserError(text)
-
-
-def _to_test(run: Training) -> Path | None:
-    best = checkpoint_path(run.cfg.OUTPUT_DIR, BEST)
-    taken = best if run.cfg.TEST.LOAD_BEST and best.is_file() else run.writer.newest
-    path: Path | None = distributed.broadcast_object(taken)
-    return path
 
 
 def _peak_memory_gib(device: torch.device) -> float:
