@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from slowfast.engine.checkpoints.plain_tensors import is_finite, unusual_kind
 from slowfast.models.published_names import published_parameter_order
-from slowfast.utils.errors import UserError
+from slowfast.utils.errors import UserError, printable
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ def load_optimizer_state(
     """
     groups, states = _parts(saved, optimizer, source)
     numbers = [number for group in groups for number in group["params"]]
+    if states.keys() - set(numbers):
+        raise _does_not_fit(source, "it has states of weights that no group names")
     names = {id(parameter): name for name, parameter in published_parameter_order(model)}
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     expected = _SGD_STATES if isinstance(optimizer, torch.optim.SGD) else _ADAM_STATES
@@ -113,7 +116,7 @@ def _log_other_options(
     groups: Sequence[Mapping[str, Any]], optimizer: torch.optim.Optimizer, source: str
 ) -> None:
     different = {
-        f"{key} {group[key]!r} (now {options[key]!r})": None
+        f"{key} {printable(reprlib.repr(group[key]))} (now {options[key]!r})": None
         for group, options in zip(groups, optimizer.param_groups, strict=True)
         for key in group
         if key in options and key not in _NOT_COMPARED and not _equal(group[key], options[key])
@@ -125,9 +128,10 @@ def _log_other_options(
 
 
 def _equal(saved: Any, own: Any) -> bool:
-    if isinstance(saved, (list, tuple)) and isinstance(own, (list, tuple)):
-        return list(saved) == list(own)
-    return type(saved) in (int, float, bool, str, type(None)) and bool(saved == own)
+    if isinstance(own, (list, tuple)):
+        is_like = isinstance(saved, (list, tuple)) and len(saved) == len(own)
+        return is_like and all(map(_equal, saved, own))
+    return isinstance(saved, (int, float, str, type(None))) and bool(saved == own)
 
 
 def _does_not_fit(source: str, reason: str) -> UserError:

@@ -204,6 +204,15 @@ class TestOptimizerState:
         for part in reason.split("*"):
             assert part in line
 
+    @pytest.mark.parametrize("states", [{"a": 1}, {10**6: {}}, {0: 3}, [], None])
+    def test_states_are_mappings_of_known_weights(
+        self, states: object, cfg: CfgNode, saved: Any, tmp_path: Path
+    ) -> None:
+        optimizer_state = {**saved["optimizer_state"], "state": states}
+        path = tmp_path / "odd.pyth"
+        line = refusal(lambda: self.load(cfg, saved, optimizer_state, path), path)
+        assert "its optimizer state does not fit" in line
+
     def test_another_order_is_refused(self, cfg: CfgNode, saved: Any, tmp_path: Path) -> None:
         optimizer_state = copy.deepcopy(saved["optimizer_state"])
         numbers = list(optimizer_state["state"])
@@ -223,8 +232,10 @@ class TestOptimizerState:
         assert caplog.messages == []
         for group in optimizer_state["param_groups"]:
             group.update(weight_decay=0.7, betas=(0.5, 0.5))
+        optimizer_state["param_groups"][1]["eps"] = torch.ones(2)
         optimizer = self.load(cfg, saved, optimizer_state, path)
         (warning,) = caplog.messages
+        assert "eps tensor([1., 1.]) (now 1e-08)" in warning
         assert "weight_decay 0.7 (now 0.0)" in warning
         assert "weight_decay 0.7 (now 0.0001)" in warning
         assert "betas (0.5, 0.5) (now (0.9, 0.999))" in warning
