@@ -39,6 +39,10 @@ setup(
         "aws": ["boto3>=1.28"],
         # tools/export.py --format onnx.
         "onnx": ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18"],
+        # The documentation as a site: `make docs`.
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5"],
+        # MODEL.BACKBONE torchvision:NAME and transformers:FOLDER.
+        "backbones": ["torchvision>=0.25", "transformers>=5"],
         # SUML.PAIRS.INDEX ivf.
         "ivf": ["faiss-cpu>=1.8"],
     },

@@ -18,7 +18,7 @@ LAYERS = (
     ("models", "datasets"),
     ("losses", "evaluation", "config", "utils"),
 )
-# The last layer has an order of its own: errors and registries below the config tree.
+# The last layer has an inner order: errors and registries below the config tree.
 _WITHIN = {
     ("config", "utils"),
     ("evaluation", "utils"),

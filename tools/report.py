@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write a page to look at: `tools/report.py RUN [RUN ...]`.
 
-RUN: the OUTPUT_DIR of a run, finished or still going, or a predictions file. The page is one HTML
+RUN: the OUTPUT_DIR of a run, finished or in progress, or a predictions file. The page is one HTML
 file, `report.html` in the first RUN, with curves, results, classes, pairs and predictions; the
 other runs are compared with the first one.
 """

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from fvcore.common.config import BASE_KEY, CfgNode
 
+from slowfast.config.clip_geometry import apply_geometry
 from slowfast.config.defaults import get_cfg
 from slowfast.config.published import translate
 from slowfast.config.validate import validate
@@ -50,6 +51,7 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
         section, _, name = setting.key.rpartition(".")
         node(cfg, section)[name] = typed(setting, types[setting.key])
     try:
+        apply_geometry(cfg, {setting.key for setting in translation.settings})
         validate(cfg)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
@@ -67,7 +69,7 @@ def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNo
     text: YAML. origin: the file that holds it, for errors. overrides: as in `load_config`. Keys
     that are not known here, of another code base or an older version, are logged and left out.
 
-    Raises: UserError for text that is no config, and for values that contradict each other.
+    Raises: UserError for text that is not a config, and for values that contradict each other.
     """
     with reading(origin, "a checkpoint with a config (YAML)"):
         content = yaml.safe_load(text)
@@ -83,6 +85,7 @@ def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNo
         if setting.key in types:
             section, _, name = setting.key.rpartition(".")
             node(cfg, section)[name] = typed(setting, types[setting.key])
+    apply_geometry(cfg, {setting.key for setting in translation.settings})
     validate(cfg)
     cfg.freeze()
     return cfg
@@ -178,12 +181,12 @@ def _unknown_key(setting: Setting, known: list[str]) -> str:
     return f"{setting.where} is not a config key; the nearest are {near}"
 
 
-def nearest(key: str, known: Sequence[str], count: int = 3) -> list[str]:
-    """The known dotted keys most similar to `key`, by their last part and as a whole."""
+def nearest(key: str, known: Sequence[str]) -> list[str]:
+    """The three known dotted keys most similar to `key`, by their last part and as a whole."""
     last = key.rpartition(".")[2].upper()
 
     def likeness(candidate: str) -> float:
         parts = ((candidate.rpartition(".")[2], last), (candidate, key.upper()))
         return sum(difflib.SequenceMatcher(None, *pair).ratio() for pair in parts)
 
-    return sorted(known, key=likeness, reverse=True)[:count]
+    return sorted(known, key=likeness, reverse=True)[:3]

@@ -1,4 +1,4 @@
-"""What the data set of a model says about its classes and clips, without its annotations."""
+"""Facts about the classes and clips of a model's data set, without its annotations."""
 
 from __future__ import annotations
 

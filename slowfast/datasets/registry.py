@@ -49,7 +49,9 @@ class DataSource(ABC):
         They map the labels of another data set to this one's classes, and name the classes of a
         zero-shot test. Raises: ClassNamesMissing if the data set has none.
         """
-        raise ClassNamesMissing(f"data set {type(self).__name__} has no names for its classes")
+        raise ClassNamesMissing(
+            f"data set {type(self).__name__} has no names for its classes; give it class_tables()"
+        )
 
 
 @dataclass(frozen=True)

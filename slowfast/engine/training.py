@@ -30,6 +30,7 @@ from slowfast.engine.step.update import Update, update_options
 from slowfast.evaluation.metric_names import BestMetric, best_metric
 from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_training
+from slowfast.tasks.terms.registry import unused_weights
 from slowfast.utils import distributed
 
 logger = logging.getLogger(__name__)
@@ -135,6 +136,8 @@ def prepare_training(
 
 
 def _build_update(cfg: CfgNode, device: torch.device, with_initial_weights: bool) -> Update:
+    if unused := unused_weights(cfg):
+        logger.warning("%s", unused)
     model, task = build_training(cfg)
     if with_initial_weights:
         load_initial_weights(model, cfg)

@@ -56,7 +56,7 @@ def exportable(loaded: LoadedModel) -> ExportableClassifier:
 
 
 def facts(loaded: LoadedModel) -> dict[str, Any]:
-    """What a user of an exported file must know, for JSON.
+    """Facts that a user of an exported file must know, for JSON.
 
     `input` describes the graph's input, `normalisation` what happens inside it, `outputs` the
     scores in order.

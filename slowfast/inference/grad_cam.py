@@ -26,7 +26,7 @@ def grad_cam(model: Recognizer, clip: list[Tensor], head: int, classes: Tensor) 
         features = model.backbone(clip)
     with torch.enable_grad():
         features = [feature.detach().requires_grad_() for feature in features]
-        pooled = model.head.pool(features).mean(1)
+        pooled = model.pool(features).mean(1)
         logits = model.head.projections[head](pooled)
         chosen = logits.gather(1, classes.to(logits.device)[:, None])
         gradients = torch.autograd.grad(chosen.sum(), features)

@@ -63,7 +63,7 @@ def _pictures(prediction: VideoPrediction, source: VideoSource, step: int) -> It
 
 
 def draw_labels(picture: np.ndarray, best: dict[str, list[Label]]) -> None:
-    """Write the labels into (H, W, 3) uint8 BGR, a bar behind each as long as its probability."""
+    """Write the labels into (H, W, 3) uint8 BGR, a bar under each as long as its probability."""
     height, width = picture.shape[:2]
     scale = max(0.35, height / 900)
     line = round(26 * scale) + 4

@@ -49,7 +49,7 @@ def open_video(path: Path, fps: float) -> VideoSource:
     if path.is_dir():
         folder = VideoFolder.find(path)
         if folder is None:
-            raise UserError(f"{path} holds no frames (frame_0000000001.jpg ...) and is no video")
+            raise UserError(f"{path} holds no frames (frame_0000000001.jpg ...) and is not a video")
         first, last = folder.list_range()
         number = first - folder.numbering
         return VideoSource(path.name, ".", store, number, last - first + 1, fps)

@@ -46,7 +46,7 @@ def page(runs: Sequence[ReportRun], *, explain: bool = True) -> str:
 
 
 def page_content(runs: Sequence[ReportRun], *, explain: bool) -> dict[str, Any]:
-    """What the page's script draws."""
+    """Content that the page's script draws."""
     num_pairs, num_examples = (max(1, n // len(runs)) for n in (_PAIRS, _EXAMPLES))
     return {
         "curves": curves(runs),

@@ -3,6 +3,7 @@
 import json
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,14 @@ import torch
 from slowfast.evaluation.predictions import read_predictions
 from slowfast.utils.logging import JSON_PREFIX
 from tests.browser import find_browser, visit
-from tests.commands import EGO_TINY, SHORT_RUN, SUML_TINY, launch_tool, run_tool
+from tests.commands import (
+    EGO_TINY,
+    SHORT_RUN,
+    SUML_TINY,
+    assert_one_line_error,
+    launch_tool,
+    run_tool,
+)
 
 LOSSES = {"ego_verb", "ego_noun", "exo_verb", "exo_noun", "align", "ego_text", "exo_text"}
 
@@ -153,6 +161,20 @@ def test_cross_view_on_the_held_out_exo_segments(suml_run):
     results = json.loads((output / "results_cross_view.json").read_text())
     assert (results["num_segments"], results["num_exo_segments"]) == (10, 8)
     assert 0 <= results["exo_to_ego_recall_at_1"] <= results["exo_to_ego_recall_at_10"] <= 100
+
+
+def test_a_picture_of_its_clips(suml_run):
+    """One clip per verb of the test list, and both sides of two pairs."""
+    ended = run_tool("draw_clips.py", "runs/suml", cwd=suml_run.home)
+    assert ended.returncode == 0, ended.stderr
+    picture = cv2.imread(str(suml_run.output / "clips.png"))
+    assert picture.shape[1] == 900
+    assert picture.std() > 10
+
+
+def test_a_picture_needs_a_finished_test(suml_run):
+    ended = run_tool("draw_clips.py", "runs/none", cwd=suml_run.home)
+    assert_one_line_error(ended, "runs/none is not a run")
 
 
 # Marks of the charts, then a search among the pairs, then a table sorted by its second column.

@@ -7,7 +7,7 @@ from typing import Any
 
 from slowfast.report.run import ReportRun
 
-# Values of the log that are no losses and no metrics.
+# Values of the log that are neither losses nor metrics.
 _SPEED = {"sec_per_step": "seconds per step", "data_wait": "share of time waiting for data"}
 _OTHER = {"epoch", "iter", "_type", "lr", "sec", "eta_sec", "memory_gib", *_SPEED}
 _METRIC_ENDS = ("_top1", "_top5", "_mAP", "_at_1", "_error", "mAP")

@@ -106,7 +106,7 @@ def _segments(cfg: CfgNode, view: str) -> Sequence[Segment]:
 
 
 def _labels(run: ReportRun, kinds: Sequence[_Rows]) -> dict[str, list[str]]:
-    """Per ego head the names of each point's labels; exo labels have a vocabulary of their own."""
+    """Per ego head the names of each point's labels; exo labels have their own vocabulary."""
     assert run.cfg is not None
     labels: dict[str, list[str]] = {}
     for position, head in enumerate(heads_of(run.cfg, "ego")):

@@ -1,4 +1,4 @@
-"""What the run was: a few lines, and its config against the defaults."""
+"""Summary of the run: a few lines, and its config against the defaults."""
 
 from __future__ import annotations
 
