@@ -9,7 +9,6 @@ Legend: n ego segments, k candidates per segment.
 from __future__ import annotations
 
 import enum
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from slowfast.datasets.types import Segment
+from slowfast.utils.digests import array_digest, value_digest
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import UNREADABLE_ARRAYS, write_atomically
 from slowfast.utils.paths import InputPath, local_path
@@ -106,6 +106,12 @@ class PairTable:
             return int(rng.choice(candidates))
         return int(rng.integers(self.exo_count))
 
+    @property
+    def digest(self) -> str:
+        """Digest of the candidates and of how they were mined."""
+        arrays = array_digest(*(getattr(self, name) for name in _ARRAYS))
+        return value_digest([arrays, sorted(self.settings.items()), self.exo_count])
+
     def save(self, path: Path) -> None:
         """Write the table, whole or not at all."""
         header = {
@@ -181,4 +187,4 @@ class PairTable:
 def narration_hash(segments: Sequence[Segment]) -> str:
     """A hash of the ids and narrations of a list, in its order."""
     rows = [[segment.segment_id, segment.narration] for segment in segments]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    return value_digest(rows)
