@@ -21,8 +21,10 @@ from slowfast.datasets.pairing.narrations import (
     CACHE_VERSION,
     VECTOR_TYPE,
     cache_path,
+    check_table,
     database_errors,
     read_vectors,
+    sealed,
 )
 from slowfast.utils.errors import UserError
 from slowfast.utils.progress import progress_line
@@ -163,8 +165,9 @@ def _offline() -> Iterator[None]:
 
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_SEC)
+    check_table(connection, path)
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, CACHE_VERSION):
+    if version not in (0, 1, CACHE_VERSION):
         connection.close()
         raise UserError(
             f"narration cache {path} is of version {version}, this program writes "
@@ -205,17 +208,17 @@ def _fill(
             # Another process may have written some of them in the meantime.
             left = _missing(connection, chunk, width, path)
             if left:
-                vectors = _normalised(encode(left), len(left), encoder, width)
-                rows = [(text, v.tobytes()) for text, v in zip(left, vectors, strict=True)]
+                vectors = _normalised(encode(left), left, encoder, width)
+                rows = [(text, sealed(text, v)) for text, v in zip(left, vectors, strict=True)]
                 with connection:
                     connection.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?)", rows)
             line.advance(len(chunk))
 
 
-def _normalised(vectors: np.ndarray, count: int, encoder: str, width: int) -> np.ndarray:
-    """The vectors (n, D) in storage format: float32 of norm 1."""
-    if vectors.ndim != 2 or len(vectors) != count:
-        raise ValueError(f"encoder {encoder} returned shape {vectors.shape} for {count} texts")
+def _normalised(vectors: np.ndarray, texts: Sequence[str], encoder: str, width: int) -> np.ndarray:
+    """The vectors (n, D) of the texts in storage format: float32 of norm 1."""
+    if vectors.ndim != 2 or len(vectors) != len(texts):
+        raise ValueError(f"encoder {encoder} returned shape {vectors.shape} for {len(texts)} texts")
     if vectors.shape[1] != width:
         raise UserError(
             f"encoder {encoder} returns vectors of width {vectors.shape[1]}, SUML.EMBED_DIM is "
@@ -223,6 +226,10 @@ def _normalised(vectors: np.ndarray, count: int, encoder: str, width: int) -> np
         )
     exact = vectors.astype(np.float64)
     norms = np.linalg.norm(exact, axis=1, keepdims=True)
-    if not np.isfinite(norms).all() or not norms.all():
-        raise ValueError(f"encoder {encoder} returned a vector that cannot be normalised")
+    unusable = ~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0)
+    if unusable.any():
+        raise UserError(
+            f"encoder {encoder} returned a zero, NaN or infinite vector for the narration "
+            f"{texts[int(unusable.argmax())]!r}; check SUML.ENCODER"
+        )
     return (exact / norms).astype(VECTOR_TYPE)

@@ -192,13 +192,16 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_a_cache_of_another_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(cache_path(tmp_path, "fake")) as connection:
         connection.execute("PRAGMA user_version = 7")
-    with pytest.raises(UserError, match=r"is of version 7, this program writes 1; delete it"):
+    with pytest.raises(UserError, match=r"is of version 7, this program writes 2; delete it"):
         fill(tmp_path, ["a"], make_fake)
 
 
-def test_vectors_that_cannot_be_normalised_are_a_fault(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be normalised"):
-        fill(tmp_path, ["a"], lambda name: lambda texts: np.zeros((len(texts), WIDTH)))
+@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+def test_a_vector_that_cannot_be_normalised_names_its_narration(
+    tmp_path: Path, value: float
+) -> None:
+    with pytest.raises(UserError, match="zero, NaN or infinite vector for the narration 'a'"):
+        fill(tmp_path, ["a"], lambda name: lambda texts: np.full((len(texts), WIDTH), value))
 
 
 def test_package_that_is_not_installed() -> None:

@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -20,12 +21,22 @@ import torch
 from torch import Tensor
 
 from slowfast.utils.errors import UserError
+from slowfast.utils.limits import EMBEDDING_WIDTH
+from slowfast.utils.reading import reading
 
-CACHE_VERSION = 1
+# Version 1 has no digests; its rows are read, and new rows of the same file have one.
+CACHE_VERSION = 2
 # Vectors on disk: D little-endian float32 of norm 1.
 VECTOR_TYPE = np.dtype("<f4")
 # Parameters of one query, below SQLite's smallest limit.
 _QUERY_TEXTS = 500
+_FIX = "make its folder writable, or delete it and run tools/mine_pairs.py again"
+_TABLE = "embeddings"
+# Bytes of a digest; no multiple of 4, so that its presence shows in the length of a row.
+_DIGEST = 9
+_ROW_BYTES = 4 * EMBEDDING_WIDTH + (1 << 20)
+# float32 rounding moves a norm by less than 1e-6.
+_NORM_TOLERANCE = 1e-3
 
 
 def cache_path(folder: str | Path, encoder: str) -> Path:
@@ -35,16 +46,40 @@ def cache_path(folder: str | Path, encoder: str) -> Path:
     return Path(folder) / f"{readable}-{digest}.sqlite"
 
 
+def sealed(text: str, vector: np.ndarray) -> bytes:
+    """A vector as it is stored: its bytes, then the digest of text and vector."""
+    raw = vector.astype(VECTOR_TYPE).tobytes()
+    return raw + _digest(text, raw)
+
+
+def _digest(text: str, raw: bytes) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass") + b"\0" + raw).digest()[:_DIGEST]
+
+
 @contextmanager
 def database_errors(path: Path) -> Iterator[None]:
-    """Context that turns SQLite's errors about a bad file into a UserError."""
+    """Context that turns the errors about a bad file into a UserError."""
     try:
         yield
     except sqlite3.Error as error:
-        raise UserError(
-            f"narration cache {path} cannot be used ({error}); make its folder writable, or "
-            "delete it and run tools/mine_pairs.py again"
-        ) from error
+        raise UserError(f"narration cache {path} cannot be used ({error}); {_FIX}") from error
+
+
+def check_table(connection: sqlite3.Connection, path: Path) -> None:
+    """Bound what a query may take, before the first one.
+
+    Raises: UserError if the embeddings are no plain table: a view can run for ever.
+    """
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _ROW_BYTES)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    found = connection.execute("SELECT name, type, sql FROM sqlite_master").fetchall()
+    for name, kind, sql in found:
+        is_table = kind == "table" and str(sql).upper().startswith("CREATE TABLE")
+        if kind != "index" and (name != _TABLE or not is_table or " AS " in str(sql).upper()):
+            raise UserError(
+                f"narration cache {path} has the {kind} {name}; delete it and run "
+                "tools/mine_pairs.py again"
+            )
 
 
 def read_vectors(
@@ -52,21 +87,41 @@ def read_vectors(
 ) -> dict[str, np.ndarray]:
     """The vectors (D,) of the texts that the cache `path` holds.
 
-    Raises: UserError if they are not `width` wide.
+    Raises: UserError for a row that is damaged, and vectors that are not `width` wide.
     """
     found: dict[str, np.ndarray] = {}
     for start in range(0, len(texts), _QUERY_TEXTS):
         part = list(texts[start : start + _QUERY_TEXTS])
         marks = ",".join("?" * len(part))
-        query = f"SELECT text, vector FROM embeddings WHERE text IN ({marks})"
+        query = f"SELECT text, vector FROM {_TABLE} WHERE text IN ({marks})"
         for text, blob in connection.execute(query, part):
-            found[text] = np.frombuffer(blob, VECTOR_TYPE)
-            if len(found[text]) != width:
-                raise UserError(
-                    f"narration cache {path} holds vectors of width {len(found[text])}, "
-                    f"SUML.EMBED_DIM is {width}; set it to the encoder's width"
-                )
+            found[text] = _opened(text, blob, width, path)
     return found
+
+
+def _opened(text: str, blob: Any, width: int, path: Path) -> np.ndarray:
+    """The vector of a row, with its digest or, in caches of version 1, without one."""
+    size = len(blob) if isinstance(blob, bytes) else 0
+    raw, digest = (blob[:-_DIGEST], blob[-_DIGEST:]) if size % 4 else (blob, None)
+    if not size or len(raw) % VECTOR_TYPE.itemsize or digest not in (None, _digest(text, raw)):
+        raise _damaged(text, path)
+    vector = np.frombuffer(raw, VECTOR_TYPE)
+    if len(vector) != width:
+        raise UserError(
+            f"narration cache {path} holds vectors of width {len(vector)}, "
+            f"SUML.EMBED_DIM is {width}; set it to the encoder's width"
+        )
+    # NaN fails the comparison too.
+    if not abs(float(np.linalg.norm(vector.astype(np.float64))) - 1) < _NORM_TOLERANCE:
+        raise _damaged(text, path)
+    return vector
+
+
+def _damaged(text: str, path: Path) -> UserError:
+    return UserError(
+        f"narration cache {path}: the vector of {text[:80]!r} is damaged; delete the file and run "
+        "tools/mine_pairs.py again"
+    )
 
 
 class NarrationTable:
@@ -97,9 +152,11 @@ class NarrationTable:
         distinct = list(dict.fromkeys(texts))
         address = f"file:{quote(str(path.resolve()))}?mode=ro"
         with (
+            reading(path, "a narration cache", _FIX),
             database_errors(path),
             closing(sqlite3.connect(address, uri=True, timeout=60)) as connection,
         ):
+            check_table(connection, path)
             found = read_vectors(connection, distinct, width, path)
         missing = [text for text in distinct if text not in found]
         if missing:
