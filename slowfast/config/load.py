@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import logging
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from fvcore.common.config import BASE_KEY, CfgNode
 
 from slowfast.config.defaults import get_cfg
@@ -16,7 +16,10 @@ from slowfast.config.published import translate
 from slowfast.config.validate import validate
 from slowfast.config.values import COMMAND_LINE, Setting, typed
 from slowfast.utils.errors import UserError
+from slowfast.utils.limits import BASE_FILES, Budget
 from slowfast.utils.paths import InputPath, input_path, is_remote, join, local_path, parent
+from slowfast.utils.reading import reading
+from slowfast.utils.text_files import read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
     """
     cfg = get_cfg()
     types = dict(leaves(cfg))
-    file = list(_file_settings(input_path(path)))
+    file = list(_file_settings(input_path(path), Budget(BASE_FILES, "files")))
     translation = translate(file, _override_settings(overrides), types)
     for setting in translation.settings:
         if setting.value is None and setting.key not in types and _keys_in(setting.key, types):
@@ -82,34 +85,39 @@ def node(cfg: CfgNode, section: str) -> CfgNode:
     return cfg
 
 
-def _file_settings(path: InputPath, including: tuple[InputPath, ...] = ()) -> Iterator[Setting]:
-    """The settings of a file's bases, then its own: later ones win."""
-    identity = path.resolve() if isinstance(path, Path) else path
+def _file_settings(
+    path: InputPath, files: Budget, including: tuple[InputPath, ...] = ()
+) -> Iterator[Setting]:
+    """The settings of a file's bases, then its own: later ones win.
+
+    files: how many may still be read; bases that share bases grow as 2^depth.
+    """
+    with reading(path, f"a config file with its {BASE_KEY}"):
+        files.take(1)
+        identity = path.resolve() if isinstance(path, Path) else path
     if identity in including:
         raise UserError(f"{path}: {BASE_KEY} leads back to this file; remove one of the links")
     content = _read_yaml(path, including)
     bases = content.pop(BASE_KEY, [])
     bases = bases if isinstance(bases, list) else [bases]
     if not all(isinstance(base, str) for base in bases):
-        raise UserError(f"{path}: {BASE_KEY} is {bases!r}; set it to a path or a list of paths")
+        raise UserError(
+            f"{path}: {BASE_KEY} is {reprlib.repr(bases)}; set it to a path or a list of paths"
+        )
     for base in bases:
-        base_path = join(parent(path), base if is_remote(base) else Path(base).expanduser())
-        yield from _file_settings(base_path, (*including, identity))
+        with reading(base, f"a {BASE_KEY} of {path}"):
+            base_path = join(parent(path), base if is_remote(base) else Path(base).expanduser())
+        yield from _file_settings(base_path, files, (*including, identity))
     yield from _flatten(content, str(path))
 
 
 def _read_yaml(path: InputPath, including: tuple[InputPath, ...]) -> dict[str, Any]:
     file = local_path(path, f"{BASE_KEY} of {including[-1]}" if including else "--cfg")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        named_by = f" (a {BASE_KEY} of {including[-1]})" if including else ""
-        raise UserError(
-            f"config file {path}{named_by} does not exist; the shipped ones are in configs/"
-        ) from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"config file {path} cannot be read as YAML: {reason}") from None
+    named_by = f" (a {BASE_KEY} of {including[-1]})" if including else ""
+    fix = "the shipped ones are in configs/"
+    if not file.exists():
+        raise UserError(f"config file {path}{named_by} does not exist; {fix}")
+    content = read_yaml(file, f"a config file in YAML{named_by}", fix)
     if content is None:
         return {}
     if not isinstance(content, dict):

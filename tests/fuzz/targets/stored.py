@@ -134,7 +134,8 @@ def read_lemma_segments(path: Path) -> object:
 
 def published_pairs(_: Path) -> list[bytes]:
     images = [[f"/author/LEMMA/frames/v1/{frame:05d}.jpg"] for frame in range(8)]
-    tiers = {"same": [{"0": [[0], [-1], images, "get cup"]}], "sub": [], "sub_verb": []}
+    candidate = {"0": [[0], [-1], images, "get cup"]}
+    tiers = {"same": [candidate], "sub": [candidate], "sub_verb": []}
     return [json.dumps({"0": tiers, "1": {"same": []}}).encode()]
 
 
