@@ -115,7 +115,9 @@ def _read_yaml(path: InputPath, including: tuple[InputPath, ...]) -> dict[str, A
     file = local_path(path, f"{BASE_KEY} of {including[-1]}" if including else "--cfg")
     named_by = f" (a {BASE_KEY} of {including[-1]})" if including else ""
     fix = "the shipped ones are in configs/"
-    if not file.exists():
+    with reading(path, f"a config file in YAML{named_by}", fix):
+        exists = file.exists()
+    if not exists:
         raise UserError(f"config file {path}{named_by} does not exist; {fix}")
     content = read_yaml(file, f"a config file in YAML{named_by}", fix)
     if content is None:

@@ -21,10 +21,11 @@ from slowfast.datasets.pairing.narrations import (
     CACHE_VERSION,
     VECTOR_TYPE,
     cache_path,
+    cache_version,
     check_table,
     database_errors,
     read_vectors,
-    sealed,
+    stored_vector,
 )
 from slowfast.utils.errors import UserError
 from slowfast.utils.progress import progress_line
@@ -166,7 +167,7 @@ def _offline() -> Iterator[None]:
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_SEC)
     check_table(connection, path)
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = cache_version(connection)
     if version not in (0, 1, CACHE_VERSION):
         connection.close()
         raise UserError(
@@ -177,7 +178,7 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS embeddings (text TEXT PRIMARY KEY, vector BLOB NOT NULL)"
         )
-        connection.execute(f"PRAGMA user_version = {CACHE_VERSION}")
+        connection.execute(f"PRAGMA user_version = {version or CACHE_VERSION}")
     return connection
 
 
@@ -209,7 +210,11 @@ def _fill(
             left = _missing(connection, chunk, width, path)
             if left:
                 vectors = _normalised(encode(left), left, encoder, width)
-                rows = [(text, sealed(text, v)) for text, v in zip(left, vectors, strict=True)]
+                version = cache_version(connection)
+                rows = [
+                    (text, stored_vector(text, v, version))
+                    for text, v in zip(left, vectors, strict=True)
+                ]
                 with connection:
                     connection.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?)", rows)
             line.advance(len(chunk))

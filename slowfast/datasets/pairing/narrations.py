@@ -24,16 +24,17 @@ from slowfast.utils.errors import UserError
 from slowfast.utils.limits import EMBEDDING_WIDTH
 from slowfast.utils.reading import reading
 
-# Version 1 has no digests; its rows are read, and new rows of the same file have one.
 CACHE_VERSION = 2
+# The version whose rows have no digest. Such a file is read and extended as it is.
+_WITHOUT_DIGEST = 1
 # Vectors on disk: D little-endian float32 of norm 1.
 VECTOR_TYPE = np.dtype("<f4")
 # Parameters of one query, below SQLite's smallest limit.
 _QUERY_TEXTS = 500
 _FIX = "make its folder writable, or delete it and run tools/mine_pairs.py again"
 _TABLE = "embeddings"
-# Bytes of a digest; no multiple of 4, so that its presence shows in the length of a row.
-_DIGEST = 9
+# Bytes of a digest.
+_DIGEST = 8
 _ROW_BYTES = 4 * EMBEDDING_WIDTH + (1 << 20)
 # float32 rounding moves a norm by less than 1e-6.
 _NORM_TOLERANCE = 1e-3
@@ -46,10 +47,15 @@ def cache_path(folder: str | Path, encoder: str) -> Path:
     return Path(folder) / f"{readable}-{digest}.sqlite"
 
 
-def sealed(text: str, vector: np.ndarray) -> bytes:
+def stored_vector(text: str, vector: np.ndarray, version: int) -> bytes:
     """A vector as it is stored: its bytes, then the digest of text and vector."""
     raw = vector.astype(VECTOR_TYPE).tobytes()
-    return raw + _digest(text, raw)
+    return raw if version == _WITHOUT_DIGEST else raw + _digest(text, raw)
+
+
+def cache_version(connection: sqlite3.Connection) -> int:
+    """The version of a cache; 0 if it is new."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _digest(text: str, raw: bytes) -> bytes:
@@ -90,38 +96,39 @@ def read_vectors(
     Raises: UserError for a row that is damaged, and vectors that are not `width` wide.
     """
     found: dict[str, np.ndarray] = {}
+    digest_bytes = 0 if cache_version(connection) == _WITHOUT_DIGEST else _DIGEST
     for start in range(0, len(texts), _QUERY_TEXTS):
         part = list(texts[start : start + _QUERY_TEXTS])
         marks = ",".join("?" * len(part))
         query = f"SELECT text, vector FROM {_TABLE} WHERE text IN ({marks})"
         for text, blob in connection.execute(query, part):
-            found[text] = _opened(text, blob, width, path)
+            vector = _opened(text, blob, digest_bytes)
+            if vector is None:
+                raise UserError(
+                    f"narration cache {path}: the vector of {text[:80]!r} is damaged; delete the "
+                    "file and run tools/mine_pairs.py again"
+                )
+            if len(vector) != width:
+                raise UserError(
+                    f"narration cache {path} holds vectors of width {len(vector)}, "
+                    f"SUML.EMBED_DIM is {width}; set it to the encoder's width"
+                )
+            found[text] = vector
     return found
 
 
-def _opened(text: str, blob: Any, width: int, path: Path) -> np.ndarray:
-    """The vector of a row, with its digest or, in caches of version 1, without one."""
-    size = len(blob) if isinstance(blob, bytes) else 0
-    raw, digest = (blob[:-_DIGEST], blob[-_DIGEST:]) if size % 4 else (blob, None)
-    if not size or len(raw) % VECTOR_TYPE.itemsize or digest not in (None, _digest(text, raw)):
-        raise _damaged(text, path)
+def _opened(text: str, blob: Any, digest_bytes: int) -> np.ndarray | None:
+    """The vector of a row; None if it is damaged."""
+    size = len(blob) - digest_bytes if isinstance(blob, bytes) else 0
+    if size <= 0 or size % VECTOR_TYPE.itemsize:
+        return None
+    raw = blob[:size]
+    if digest_bytes and blob[size:] != _digest(text, raw):
+        return None
     vector = np.frombuffer(raw, VECTOR_TYPE)
-    if len(vector) != width:
-        raise UserError(
-            f"narration cache {path} holds vectors of width {len(vector)}, "
-            f"SUML.EMBED_DIM is {width}; set it to the encoder's width"
-        )
     # NaN fails the comparison too.
-    if not abs(float(np.linalg.norm(vector.astype(np.float64))) - 1) < _NORM_TOLERANCE:
-        raise _damaged(text, path)
-    return vector
-
-
-def _damaged(text: str, path: Path) -> UserError:
-    return UserError(
-        f"narration cache {path}: the vector of {text[:80]!r} is damaged; delete the file and run "
-        "tools/mine_pairs.py again"
-    )
+    is_unit = abs(float(np.linalg.norm(vector.astype(np.float64))) - 1) < _NORM_TOLERANCE
+    return vector if is_unit else None
 
 
 class NarrationTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -188,6 +189,31 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
             np.testing.assert_array_equal(back[index][name], array)
     other = shards.find(tmp_path, {"a": 2})
     assert (other.done, other.stale) == (set(), "a 1 instead of 2")
+
+
+def test_a_damaged_file_counts_as_absent(tmp_path: Path) -> None:
+    """Whichever array is damaged, also where the zip's own checksum is right."""
+    writer = shards.ShardWriter(tmp_path, {"a": 1}, run=0, rank=0, period_sec=3600)
+    writer.add(3, {"verb": np.ones(4), "noun": np.ones(2)})
+    writer.flush()
+    (path,) = tmp_path.glob("part-*.npz")
+    with np.load(path) as content:
+        arrays = dict(content)
+    for changed in ({"noun": np.full(2, 1.5)[None]}, {"noun": None}, {"index": np.array([4])}):
+        kept = {name: array for name, array in {**arrays, **changed}.items() if array is not None}
+        np.savez(path, **kept)
+        found = shards.find(tmp_path, {"a": 1})
+        assert (found.done, found.others, found.stale) == (set(), [path], "")
+        assert str(path) in found.damage
+
+
+def test_files_of_version_1_are_read(tmp_path: Path) -> None:
+    header = np.array(json.dumps({"version": 1, "key": {"a": 1}}))
+    path = tmp_path / "part-000-000-00000.npz"
+    np.savez(path, header=header, index=np.array([3]), verb=np.ones((1, 4)))
+    assert shards.find(tmp_path, {"a": 1}).done == {3}
+    np.savez(path, header=header, index=np.array([3]), verb=np.full((1, 4), np.nan))
+    assert "verb is not finite" in shards.find(tmp_path, {"a": 1}).damage
 
 
 def test_predictions_hold_every_segment_once(whole: Path) -> None:
