@@ -151,7 +151,9 @@ class NarrationTable:
             vectors are not `width` wide.
         """
         path = cache_path(folder, encoder)
-        if not path.is_file():
+        with reading(path, "a narration cache", _FIX):
+            exists = path.is_file()
+        if not exists:
             raise UserError(
                 f"no narration embeddings of encoder {encoder} at {path}; "
                 "run tools/mine_pairs.py with this config"

@@ -23,6 +23,7 @@ from slowfast.datasets.types import Segment
 from slowfast.utils.arrays import ArrayFile, read_arrays, write_arrays
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import InputPath, local_path
+from slowfast.utils.reading import reading
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,9 @@ class PairTable:
     def load(cls, path: InputPath) -> PairTable:
         """Read a table. Raises: UserError for a missing, unreadable or outdated file."""
         path = local_path(path, "SUML.PAIRS.FILE")
-        if not path.exists():
+        with reading(path, "a pair table"):
+            exists = path.exists()
+        if not exists:
             raise UserError(f"pair table {path} does not exist; {_REMEDY}, or set SUML.PAIRS.FILE")
         table, is_sealed = read_arrays(path, "a pair table", _REMEDY, cls._taken)
         if not is_sealed:

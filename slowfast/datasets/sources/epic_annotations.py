@@ -99,7 +99,9 @@ def read_table(path: InputPath) -> pd.DataFrame:
     import pandas as pd
 
     path = local_path(path, _LIST_KEY)
-    if not path.is_file():
+    with reading(path, "a frame list"):
+        exists = path.is_file()
+    if not exists:
         raise UserError(
             f"frame list {path} does not exist; link the annotations there or set "
             "DATA.PATH_TO_DATA_DIR and the list's key"

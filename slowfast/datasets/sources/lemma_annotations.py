@@ -291,7 +291,9 @@ def _load_list(path: InputPath) -> list[Any]:
     from slowfast.utils.safe_pickle.load import load_plain
 
     path = local_path(path, "EXO.PATH_TO_DATA_DIR")
-    if not path.is_file():
+    with reading(path, "a file of LEMMA"):
+        exists = path.is_file()
+    if not exists:
         raise UserError(
             f"{path} does not exist; link LEMMA's annotations there, or set EXO.PATH_TO_DATA_DIR, "
             "EXO.VIEW or EXO.SEGMENTS_VIEW"
