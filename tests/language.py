@@ -32,6 +32,7 @@ _FILES = (
         "data/README.md",
         "ckpts/README.md",
         "docs/**/*.md",
+        "docs/*.py",
         "configs/**/*.yaml",
         ".ci/*",
         ".github/**/*.*",
@@ -102,10 +103,19 @@ _PEOPLE = r"\b(person|people|camera|wearer)\b[^.;]{0,40}"
 CONSTRUCTIONS = (
     Construction(
         "goes on",
-        r"\b(go|goes|went|gone) on\b(?! (to|top|the (GPU|device|host|disk|CPU)|\w+ing)\b)"
-        r"|\bgoing on (from|with|where|at)\b",
-        "resumes from, continues",
+        r"\b(go|goes|went|gone) on\b(?! (to|top|the (GPU|device|host|disk|CPU))\b)"
+        r"|\bgoing on (from|with|where|at|\w+ing)\b|\bstill going\b|\b(live|lives|lived) on\b",
+        "resumes from, continues, keeps",
     ),
+    Construction(
+        "hands on",
+        r"\b(hands|handed|handing)( it| them)? on\b|\bhand (it|them) on\b",
+        "passes on, forwards",
+    ),
+    Construction("of its own", r"\bof (its|their) own\b", "its own, separate"),
+    Construction("without a word", r"\bwithout (a word|end)\b", "silently, indefinitely"),
+    Construction("in turns", r"\bin turns\b(?! \()", "alternately"),
+    Construction("as ever", r"\bas ever\b", "as usual, as before"),
     Construction("is told", r"\btold\b(?! (to|apart|you)\b)", "is reported, is logged"),
     Construction(
         "passed over",

@@ -8,15 +8,23 @@ import pytest
 from tests.commands import ROOT
 from tests.language import CONSTRUCTIONS, count_words, find_hits, measure, passages, project_files
 
-# Hits per 1,000 words. The aim is 0.2; lower the bound as texts are rewritten, never raise it.
-BOUND = 1.1
+# Hits per 1,000 words; never raise it.
+BOUND = 0.2
 
 ODD = {
     "goes on": (
         "The run goes on from the newest checkpoint.",
         "Training went on.",
+        "the worker goes on reading",
+        "a run that is still going",
+        "no child lives on.",
         "going on from it",
     ),
+    "hands on": ("the signal is handed on", "it hands them on to its processes"),
+    "of its own": ("a state of its own", "names of their own"),
+    "without a word": ("dies without a word", "waits without end"),
+    "in turns": ("both are timed in turns",),
+    "as ever": ("joins them as ever",),
     "is told": ("Missing GPUs are told.", "a mistake, told at the next line"),
     "passed over": ("Damaged files are passed over.", "text to pass over"),
     "beside": ("written beside the list", "the queue, kept beside it"),
@@ -41,7 +49,8 @@ ODD = {
 
 PLAIN = (
     "The run resumes from the newest checkpoint and continues.",
-    "Move on to the next step, which goes on the GPU; the worker goes on reading.",
+    "Move on to the next step, which goes on the GPU; the worker keeps reading.",
+    "a data set of your own; on the other hand on time; in turn",
     "What is going on here?",
     "Ranks are told apart by their number, and told to stop.",
     "One pass over the list; several passes over the frames.",

@@ -97,9 +97,28 @@ def test_linters_are_pinned():
 def test_workflow_runs_what_a_change_must_pass():
     (job,) = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"].values()
     steps = job["steps"]
-    assert ".ci/run" in [step.get("run") for step in steps]
+    runs = [step["run"] for step in steps if "run" in step]
+    assert runs[:2] == [".ci/run", "make docs"]
     assert "3.11" in [step.get("with", {}).get("python-version") for step in steps]
     assert read(".ci/run").splitlines()[-2:] == ["make lint", "make test"]
+
+
+def test_the_site_has_every_page_and_refuses_broken_links():
+    site = yaml.safe_load(read("mkdocs.yml"))
+    listed = []
+    for entry in site["nav"]:
+        for content in entry.values() if isinstance(entry, dict) else [entry]:
+            listed += content if isinstance(content, list) else [content]
+    # The README is the first page.
+    assert sorted(listed) == sorted(["index.md", *(p.name for p in (ROOT / "docs").glob("*.md"))])
+    assert set(site["validation"].values()) == {"warn"}
+    assert make_recipe("docs")[-1].endswith("mkdocs build --strict")
+
+
+def test_the_tools_of_the_site_are_pinned_within_the_extra():
+    pins = dict(re.findall(r"^([\w-]+)==([\d.]+)$", read("requirements-docs.txt"), re.MULTILINE))
+    ranges = re.search(r'"docs": \[(.+)\]', read("setup.py"))[1]
+    assert pins.keys() == set(re.findall(r'"([\w-]+)>=', ranges))
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run an ablation and compare its arms: `tools/ablate.py configs/ablation/NAME.yaml`.
 
-Every arm runs with every seed, as a run of its own below --out. The same command resumes after an
+Every arm runs with every seed, as a separate run below --out. The same command resumes after an
 interruption and skips what is finished. At the end it writes table.md, table.tex, table.csv,
 table.json, figure.png and figure.svg.
 """

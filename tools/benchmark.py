@@ -3,7 +3,7 @@
 
 `tools/benchmark.py loader|views|pairs|narrations|step|eval|scale [--cfg FILE] [KEY VALUE ...]`
 
-Times the published steps, ours and the limit in turns, checks that the numbers agree in the same
+Times the published steps, ours and the limit by turns, checks that the numbers agree in the same
 run, and writes JSON. Without --cfg the frames are synthetic, like EPIC's: 456x256 pixels, 18 KB.
 step, eval and scale take noise, and without --cfg a model that suits the machine.
 """

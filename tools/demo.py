@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""`make demo`: render the sample, mine its pairs, train SUM-L in two processes, test it."""
+"""`make demo`: render the sample, mine its pairs, train SUM-L in two processes, test it.
 
-import json
+The test logs the table of results; at the end, some of its clips are drawn.
+"""
+
 import os
 import shutil
 import subprocess
@@ -10,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from slowfast.evaluation.tables import format_table
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
 
@@ -36,23 +37,22 @@ def main() -> None:
     shutil.rmtree(ROOT / RUN, ignore_errors=True)
     call("python", "tools/make_sample.py", "--out", "data/sample")
     call("python", "tools/mine_pairs.py", "--cfg", CONFIG)
-    launcher = ("python", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node")
-    call(
-        *(*launcher, str(processes), "tools/run_net.py", "--cfg", CONFIG),
-        *("NUM_GPUS", str(gpus and processes), "OUTPUT_DIR", str(RUN)),
-    )
+    launcher = f"python -m torch.distributed.run --standalone --nproc_per_node {processes}"
+    options = f"--cfg {CONFIG} NUM_GPUS {gpus and processes} OUTPUT_DIR {RUN}"
+    call(*launcher.split(), "tools/run_net.py", *options.split())
+    call("python", "tools/draw_clips.py", str(RUN))
+    call("python", "tools/report.py", str(RUN))
     newest = max((ROOT / RUN / "checkpoints").glob("checkpoint_epoch_*.pyth"))
-    print(format_table(json.loads((ROOT / RUN / "results.json").read_text())))
-    print(f"\nlog          {RUN}/log.txt")
+    print(f"\npicture      {RUN}/clips.png")
+    print(f"log          {RUN}/log.txt")
     print(f"checkpoint   {newest.relative_to(ROOT)}")
     print(f"predictions  {RUN}/predictions.pkl")
     print(f"results      {RUN}/results.json")
-    print("\nThe same on EPIC-KITCHENS-100 (data/README.md tells where its files go), on 8 GPUs:")
-    print("  source .venv/bin/activate")
-    print(f"  python tools/mine_pairs.py --cfg {EPIC_CONFIG}")
-    print(f"  torchrun --nproc_per_node 8 tools/run_net.py --cfg {EPIC_CONFIG} NUM_GPUS 8 \\")
-    print("    TRAIN.CHECKPOINT_FILE_PATH ckpts/EGO_EXO_R101.pyth \\")
-    print("    EXO.CHECKPOINT_FILE_PATH ckpts/LEMMA_R101.pyth")
+    print("\nWhat to look at next:")
+    print("  docs/getting-started.md  a first run of your own, on this sample or on your data")
+    print("  data/README.md           where the files of EPIC-KITCHENS go")
+    print(f"  {EPIC_CONFIG}  SUM-L on EPIC-KITCHENS-100")
+    print(f"\nreport       {RUN}/report.html: open it in a browser")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slowfast.datasets.sources.labelled_list import read_labelled_list
+from slowfast.evaluation.head_values import check_metrics
 from slowfast.evaluation.predictions import for_epic, read_predictions, select
 from slowfast.evaluation.results import recognition_results
 from slowfast.evaluation.scores import are_probabilities
@@ -65,6 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     predictions = for_epic(read_predictions(args.predictions), str(args.predictions))
+    check_metrics(predictions.heads)
     labelled = read_labelled_list(
         args.annotations,
         [head.num_classes for head in predictions.heads],

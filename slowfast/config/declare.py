@@ -48,7 +48,7 @@ def number(
     at_most: float | None = None,
     below: float | None = None,
 ) -> Declaration:
-    """A number in a range; an int if the default is one."""
+    """A number in a range. It is an int if the default is one, so write 0.0 for fractions."""
     return Declaration(default, Range(at_least, above, at_most, below))
 
 

@@ -156,7 +156,8 @@ _C.TEST.CHECKPOINT_FILE_PATH = ""
 _C.TEST.CHECKPOINT_TYPE = choice("pytorch", "caffe2")
 # Name of the head in the tested checkpoint, as TRAIN.CHECKPOINT_HEAD.
 _C.TEST.CHECKPOINT_HEAD = ""
-# After a training, test checkpoint_best.pyth instead of the newest checkpoint.
+# After a training, test checkpoint_best.pyth instead of the newest checkpoint. A run that only
+# tests (TRAIN.ENABLE False) does not read it: name the file in TEST.CHECKPOINT_FILE_PATH.
 _C.TEST.LOAD_BEST = False
 # Return logits instead of probabilities in eval mode.
 _C.TEST.NO_ACT = False
@@ -301,6 +302,8 @@ _C.EXO.RANDOM_IN_VALIDATION = False
 _C.EXO.LIGHTING_STD = number(0.1, at_least=0)
 # Order of the colour channels of exo clips at the model. Published exo weights need rgb.
 _C.EXO.CHANNEL_ORDER = choice("rgb", "bgr")
+# Backbone of the exo half, as MODEL.BACKBONE. Empty: the same.
+_C.EXO.BACKBONE = ""
 # Checkpoint with the initial weights of the exo half: an exo-only file, or a dual one of which the
 # exo half is read. Empty takes the exo weights of TRAIN.CHECKPOINT_FILE_PATH if it has any, else
 # its single backbone.
@@ -431,6 +434,21 @@ _C.MODEL = Section()
 #   ExoSlowFast: the exo model, multi-label, with the heads of EXO.HEAD_NAMES.
 #   EgoExoSlowFast: the dual model of SUM-L.
 _C.MODEL.MODEL_NAME = "MultiTaskSlowFast"
+# Backbone under the heads, of the ego view.
+#   slowfast: of RESNET and SLOWFAST.
+#   torchvision:NAME: r3d_18, mc3_18, r2plus1d_18, s3d, mvit_v1_b, mvit_v2_s, swin3d_t, _s or _b.
+#   transformers:FOLDER: VideoMAE, TimeSformer, ViViT or V-JEPA 2, by its config.json.
+# The last two set NUM_FRAMES, SAMPLING_RATE, crop sizes, MEAN, STD and CHANNEL_ORDER to what the
+# backbone was made for, unless a file or an override sets them.
+_C.MODEL.BACKBONE = "slowfast"
+# The exo half of a dual model uses the ego backbone itself: half the weights, one set of batch-norm
+# statistics. Both halves then have the same backbone.
+_C.MODEL.SHARE_BACKBONE = False
+# Pooling of the backbone's features before the heads.
+#   linear: their mean (of a transformer with a class token, that token), then a linear layer.
+#   attentive: cross-attention of one learned query over all positions, then a linear layer, as in
+#     V-JEPA's evaluation (arXiv 2404.08471, section 4.1).
+_C.MODEL.PROBE = choice("linear", "attentive")
 # Number of classes of the one head of SlowFast.
 _C.MODEL.NUM_CLASSES = number(400, at_least=1)
 # Names of the heads in logs, results and predictions: lower-case letters, digits and underscores.
@@ -452,8 +470,9 @@ _C.MODEL.HEAD_ACT = choice("softmax", "sigmoid")
 #   window: one average per window of DATA.CROP_SIZE. Each is classified, then scores are averaged.
 _C.MODEL.HEAD_POOL = choice("global", "window")
 # Number of stages of the backbone to freeze (in a dual model, of the ego one), with their
-# batch-norm statistics. 1 freezes the stem, 5 the whole backbone.
-_C.MODEL.FREEZE_STAGES = choice(0, 1, 2, 3, 4, 5)
+# batch-norm statistics. For SlowFast, 1 freezes the stem, 5 the whole backbone. For a transformer,
+# 1 freezes the embeddings, and each further stage is a layer.
+_C.MODEL.FREEZE_STAGES = number(0, at_least=0)
 
 # Store clips and weights with the channels innermost, for speed. Values differ by rounding.
 _C.MODEL.CHANNELS_LAST = False
@@ -554,6 +573,9 @@ _C.SOLVER.NESTEROV = True
 _C.SOLVER.SKIP_NONFINITE = number(0, at_least=0)
 # Weight decay of all parameters except those of batch norm (BN.WEIGHT_DECAY).
 _C.SOLVER.WEIGHT_DECAY = number(1e-4, at_least=0)
+# Factor of the learning rate from one stage of the backbone to the one below it (layer-wise decay),
+# for fine-tuning transformers; 0.75 is common. 1 gives all stages the same rate.
+_C.SOLVER.LAYER_DECAY = number(1.0, above=0, at_most=1)
 # Update all weights in one kernel; auto does so on CUDA. Values differ by rounding.
 _C.SOLVER.FUSED = choice("auto", "always", "never")
 

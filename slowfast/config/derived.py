@@ -2,6 +2,25 @@
 
 from fvcore.common.config import CfgNode
 
+from slowfast.config.clip_geometry import OWN
+
+
+def backbone_of(cfg: CfgNode, view: str) -> str:
+    """Name of the backbone of a view: MODEL.BACKBONE, for `exo` EXO.BACKBONE if it is set."""
+    exo = cfg.EXO.BACKBONE if view == "exo" else ""
+    return str(exo or cfg.MODEL.BACKBONE)
+
+
+def alpha_of(cfg: CfgNode, view: str) -> int:
+    """Frame-rate ratio of the fast to the slow pathway of a view.
+
+    SLOWFAST.ALPHA for SlowFast. Other backbones take the fast pathway alone, so the slow one has
+    a single frame.
+    """
+    if backbone_of(cfg, view) == OWN:
+        return int(cfg.SLOWFAST.ALPHA)
+    return int((cfg.EXO if view == "exo" else cfg.DATA).NUM_FRAMES)
+
 
 def aligns(cfg: CfgNode) -> bool:
     """Whether SUM-L aligns the views with each other."""

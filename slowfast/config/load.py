@@ -11,6 +11,7 @@ from typing import Any
 
 from fvcore.common.config import BASE_KEY, CfgNode
 
+from slowfast.config.clip_geometry import apply_geometry
 from slowfast.config.defaults import get_cfg
 from slowfast.config.published import translate
 from slowfast.config.validate import validate
@@ -19,7 +20,7 @@ from slowfast.utils.errors import UserError
 from slowfast.utils.limits import BASE_FILES, Budget
 from slowfast.utils.paths import InputPath, input_path, is_remote, join, local_path, parent
 from slowfast.utils.reading import reading
-from slowfast.utils.text_files import read_yaml
+from slowfast.utils.text_files import parse_yaml, read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
         section, _, name = setting.key.rpartition(".")
         node(cfg, section)[name] = typed(setting, types[setting.key])
     try:
+        apply_geometry(cfg, {setting.key for setting in translation.settings})
         validate(cfg)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
@@ -59,6 +61,34 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
         cfg.COMPUTED_NOTES = [list(note) for note in translation.notes]
     if logger.hasHandlers():
         log_notes(cfg)
+    cfg.freeze()
+    return cfg
+
+
+def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNode:
+    """The config that a checkpoint holds, validated and frozen; published names are mapped.
+
+    text: YAML. origin: the file that holds it, for errors. overrides: as in `load_config`. Keys
+    that are not known here, of another code base or an older version, are logged and left out.
+
+    Raises: UserError for text that is not a config, and for values that contradict each other.
+    """
+    with reading(origin, "a checkpoint with a config (YAML)"):
+        content = parse_yaml(text)
+    if not isinstance(content, dict):
+        raise UserError(f"{origin} holds no config; name the YAML file of its model")
+    cfg = get_cfg()
+    types = dict(leaves(cfg))
+    translation = translate(list(_flatten(content, origin)), _override_settings(overrides), types)
+    unknown = [s.key for s in translation.settings if s.key not in types]
+    if unknown:
+        logger.info("%s: unknown keys of its config are left out: %s", origin, ", ".join(unknown))
+    for setting in translation.settings:
+        if setting.key in types:
+            section, _, name = setting.key.rpartition(".")
+            node(cfg, section)[name] = typed(setting, types[setting.key])
+    apply_geometry(cfg, {setting.key for setting in translation.settings})
+    validate(cfg)
     cfg.freeze()
     return cfg
 
@@ -160,12 +190,12 @@ def _unknown_key(setting: Setting, known: list[str]) -> str:
     return f"{setting.where} is not a config key; the nearest are {near}"
 
 
-def nearest(key: str, known: Sequence[str], count: int = 3) -> list[str]:
-    """The known dotted keys most similar to `key`, by their last part and as a whole."""
+def nearest(key: str, known: Sequence[str]) -> list[str]:
+    """The three known dotted keys most similar to `key`, by their last part and as a whole."""
     last = key.rpartition(".")[2].upper()
 
     def likeness(candidate: str) -> float:
         parts = ((candidate.rpartition(".")[2], last), (candidate, key.upper()))
         return sum(difflib.SequenceMatcher(None, *pair).ratio() for pair in parts)
 
-    return sorted(known, key=likeness, reverse=True)[:count]
+    return sorted(known, key=likeness, reverse=True)[:3]

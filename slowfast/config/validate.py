@@ -16,7 +16,9 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from slowfast.config.bounds import check_bounds
+from slowfast.config.clip_geometry import OWN
 from slowfast.config.defaults import BOUNDS
+from slowfast.config.derived import alpha_of
 from slowfast.config.heads import joint_name
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import is_remote
@@ -54,7 +56,7 @@ def _shard(cfg: CfgNode) -> str | None:
 
 
 def _slow_frames(cfg: CfgNode) -> str | None:
-    frames, alpha = cfg.DATA.NUM_FRAMES, cfg.SLOWFAST.ALPHA
+    frames, alpha = cfg.DATA.NUM_FRAMES, alpha_of(cfg, "ego")
     if frames % alpha == 0:
         return None
     return (
@@ -108,7 +110,7 @@ def _head_names_fix(names: list[str], counts: list[int]) -> str | None:
                 " letters, digits and underscores"
             )
         if names.count(name) > 1:
-            return f"give each head a name of its own, instead of {name!r} twice"
+            return f"give each head a different name, instead of {name!r} twice"
     if (joint := joint_name(names)) in names:
         return f"rename {joint!r}: that is the name of the answer of all heads together"
     return None
@@ -164,6 +166,43 @@ def _nesterov(cfg: CfgNode) -> str | None:
         return (
             f"SOLVER.NESTEROV True needs a SOLVER.MOMENTUM above 0 (it is {solver.MOMENTUM}) and"
             f" SOLVER.DAMPENING 0 (it is {solver.DAMPENING}); or set SOLVER.NESTEROV False"
+        )
+    return None
+
+
+def _shared_backbone(cfg: CfgNode) -> str | None:
+    ego, exo = cfg.MODEL.BACKBONE, cfg.EXO.BACKBONE
+    if cfg.MODEL.SHARE_BACKBONE and exo not in ("", ego):
+        return (
+            f"MODEL.SHARE_BACKBONE True, but EXO.BACKBONE {exo} is not MODEL.BACKBONE {ego}; set"
+            " EXO.BACKBONE to it, or MODEL.SHARE_BACKBONE False"
+        )
+    if cfg.MODEL.SHARE_BACKBONE and cfg.EXO.CHECKPOINT_FILE_PATH:
+        return (
+            f"EXO.CHECKPOINT_FILE_PATH is {cfg.EXO.CHECKPOINT_FILE_PATH}, but with"
+            " MODEL.SHARE_BACKBONE True both halves start from TRAIN.CHECKPOINT_FILE_PATH; set it"
+            " to ''"
+        )
+    return None
+
+
+def _own_backbone_keys(cfg: CfgNode) -> str | None:
+    """Options that only SlowFast has."""
+    if OWN in (cfg.MODEL.BACKBONE, cfg.EXO.BACKBONE):
+        return None
+    if cfg.MODEL.HEAD_POOL == "window":
+        return (
+            f"MODEL.HEAD_POOL window is for SlowFast, but MODEL.BACKBONE is {cfg.MODEL.BACKBONE};"
+            " set MODEL.HEAD_POOL global"
+        )
+    return None
+
+
+def _probe(cfg: CfgNode) -> str | None:
+    if cfg.MODEL.PROBE == "attentive" and cfg.MODEL.HEAD_POOL == "window":
+        return (
+            "MODEL.PROBE attentive pools all positions, but MODEL.HEAD_POOL is window; set"
+            " MODEL.HEAD_POOL global or MODEL.PROBE linear"
         )
     return None
 
@@ -266,6 +305,9 @@ _RULES: tuple[Rule, ...] = (
     _head_names,
     _width,
     _temporal_blocks,
+    _shared_backbone,
+    _own_backbone_keys,
+    _probe,
     _recomputed_stages,
     _clipping,
     _grad_cache,

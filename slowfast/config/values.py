@@ -48,9 +48,12 @@ def typed(setting: Setting, like: Any) -> Any:
     try:
         return _convert(setting.value, like)
     except ValueError:
+        hint = ""
+        if type(like) is int and isinstance(literal(setting.value), float):
+            hint = f"; a key that takes fractions is declared with the default {float(like)!r}"
         raise UserError(
             f"{setting.where} is {reprlib.repr(setting.value)}, but its type is {_type_name(like)}"
-            f" (default {like!r})"
+            f" (default {like!r}){hint}"
         ) from None
 
 

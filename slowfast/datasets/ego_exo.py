@@ -127,7 +127,7 @@ class EgoExoDataset(Dataset[PairedSample]):
         self.ego = ego
         self.exo = exo
         self.pairs = pairs
-        # other_exo needs a data set of its own, because its clips are stored in separate memory.
+        # other_exo needs a separate data set, because its clips are stored in separate memory.
         self._other = exo.drawing_from(Stream.OTHER_EXO_CLIP) if by_factor or exo_stream else None
         self._tables: Sequence[PairTable] = pairs.by_factor if by_factor else [pairs]
         self._by_factor = by_factor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from fvcore.common.config import CfgNode
 
+from slowfast.config.derived import alpha_of
 from slowfast.config.heads import HeadSpec, heads_of
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.clips.sampling import ClipSampling
@@ -91,7 +92,7 @@ def device_transform(cfg: CfgNode, view: str) -> DeviceTransform:
     channel_order = cfg.EXO.CHANNEL_ORDER if view == "exo" else cfg.DATA.CHANNEL_ORDER
     if cfg.DATA.REVERSE_INPUT_CHANNEL:
         channel_order = channel_order[::-1]
-    return DeviceTransform(cfg.DATA.MEAN, cfg.DATA.STD, channel_order, cfg.SLOWFAST.ALPHA)
+    return DeviceTransform(cfg.DATA.MEAN, cfg.DATA.STD, channel_order, alpha_of(cfg, view))
 
 
 def resize_on_device(cfg: CfgNode) -> bool:

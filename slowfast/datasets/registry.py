@@ -22,7 +22,10 @@ class DataSource(ABC):
     """One split of one view of a data set, as a config describes it.
 
     cfg: the whole config. split: train, val or test. view: `ego` (DATA keys) or `exo` (EXO keys).
+    frame_rate: frames per second that frame numbers count; None: those of each video.
     """
+
+    frame_rate: float | None = None
 
     def __init__(self, cfg: CfgNode, split: str, view: str) -> None:
         self.cfg = cfg
@@ -46,7 +49,9 @@ class DataSource(ABC):
         They map the labels of another data set to this one's classes, and name the classes of a
         zero-shot test. Raises: ClassNamesMissing if the data set has none.
         """
-        raise ClassNamesMissing(f"data set {type(self).__name__} has no names for its classes")
+        raise ClassNamesMissing(
+            f"data set {type(self).__name__} has no names for its classes; give it class_tables()"
+        )
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,13 @@ from typing import Any
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from slowfast.models.backbone import Backbone
 from slowfast.models.published_names import published_parameter_order
 from slowfast.utils.errors import UserError
+
+_NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def _base_lr_at(cfg: CfgNode, epoch: float) -> float:
@@ -45,23 +49,46 @@ def lr_at_epoch(cfg: CfgNode, epoch: float) -> float:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of every group: `lr` times the group's `lr_scale`, if it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, bn_weight_decay: float) -> list[dict]:
-    """Two groups in the published order: batch-norm parameters, then all others.
+def parameter_groups(
+    model: nn.Module, weight_decay: float, bn_weight_decay: float, layer_decay: float = 1.0
+) -> list[dict]:
+    """Two groups in the published order: parameters of norms, then all others.
 
     Parameters that are not trained (requires_grad False) are left out.
+
+    layer_decay: below 1, each stage of a backbone has groups of its own, whose `lr_scale` is
+        layer_decay ** (stages above it + 1); what is in no stage has 1 (arXiv 2106.08254, B).
     """
-    named = [(name, p) for name, p in published_parameter_order(model) if p.requires_grad]
-    norms = [p for name, p in named if "bn" in name]
-    others = [p for name, p in named if "bn" not in name]
-    groups = [
-        {"params": norms, "weight_decay": bn_weight_decay},
-        {"params": others, "weight_decay": weight_decay},
-    ]
-    return [group for group in groups if group["params"]]
+    norms = {id(p) for m in model.modules() if isinstance(m, _NORMS) for p in m.parameters(False)}
+    scales = _lr_scales(model, layer_decay) if layer_decay < 1 else {}
+    groups: dict[tuple[float, bool], dict] = {}
+    for _, p in published_parameter_order(model):
+        if not p.requires_grad:
+            continue
+        is_norm, scale = id(p) in norms, scales.get(id(p), 1.0)
+        decay = bn_weight_decay if is_norm else weight_decay
+        group = groups.setdefault((scale, not is_norm), {"params": [], "weight_decay": decay})
+        group["params"].append(p)
+        if scales:
+            group["lr_scale"] = scale
+    return [groups[key] for key in sorted(groups)]
+
+
+def _lr_scales(model: nn.Module, layer_decay: float) -> dict[int, float]:
+    """Scale of the learning rate by the id of every parameter of a backbone's stages."""
+    scales = {}
+    for backbone in (m for m in model.modules() if isinstance(m, Backbone)):
+        stages, parameters = backbone.stage_of_parameters(), dict(backbone.named_parameters())
+        for name, stage in stages.items():
+            if stage:
+                above = backbone.num_stages - stage
+                scales[id(parameters[name])] = layer_decay ** (above + 1)
+    return scales
 
 
 def build_optimizer(model: nn.Module, cfg: CfgNode) -> torch.optim.Optimizer:
@@ -70,7 +97,9 @@ def build_optimizer(model: nn.Module, cfg: CfgNode) -> torch.optim.Optimizer:
     A state that it loads takes the layout of the weights, and it stays fused, or not, as here.
     """
     solver = cfg.SOLVER
-    groups: Iterable[dict] = parameter_groups(model, solver.WEIGHT_DECAY, cfg.BN.WEIGHT_DECAY)
+    groups: Iterable[dict] = parameter_groups(
+        model, solver.WEIGHT_DECAY, cfg.BN.WEIGHT_DECAY, solver.LAYER_DECAY
+    )
     fused = _fused(solver.FUSED, _device(model))
     options: dict[str, Any] = {"lr": lr_at_epoch(cfg, 0.0), "fused": fused}
     optimizer: torch.optim.Optimizer

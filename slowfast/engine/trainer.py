@@ -17,6 +17,7 @@ from fvcore.common.config import CfgNode
 from slowfast.config.heads import HeadSpec
 from slowfast.datasets.build import build_dataset
 from slowfast.datasets.loading.loader import BatchLoader, build_loader
+from slowfast.datasets.names import class_names
 from slowfast.engine.checkpoint import (
     checkpoint_content,
     checkpoint_path,
@@ -42,6 +43,7 @@ from slowfast.engine.validation import validate
 from slowfast.evaluation.metric_names import BestMetric, best_metric
 from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_training
+from slowfast.tasks.terms.registry import unused_weights
 from slowfast.utils import distributed
 from slowfast.utils.logging import log_json_stats
 from slowfast.utils.progress import progress_line
@@ -55,7 +57,7 @@ class Training:
 
     heads: of the view that is validated. progress: of the current epoch. steps: of one epoch.
     best_metric: selects the best checkpoint. best: its best value so far, and the epoch of it.
-    nonfinite: says which steps did not count.
+    nonfinite: says which steps did not count. class_names: per head, for users of a checkpoint.
     """
 
     cfg: CfgNode
@@ -72,6 +74,7 @@ class Training:
     progress: EpochProgress
     nonfinite: NonFiniteSteps
     best_metric: BestMetric
+    class_names: dict[str, tuple[str, ...]]
     best: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -167,6 +170,7 @@ def _prepare(
         progress=progress,
         nonfinite=NonFiniteSteps(cfg.SOLVER.SKIP_NONFINITE, train_loader, cfg.OUTPUT_DIR),
         best_metric=best_metric(heads, cfg.TRAIN.BEST_METRIC),
+        class_names=class_names(cfg, spec.view, heads),
         best=extra.get("best", {}),
     )
     run.nonfinite.skipped = extra.get("nonfinite_skipped", 0)
@@ -183,6 +187,8 @@ def _prepare(
 
 
 def _build_update(cfg: CfgNode, device: torch.device, with_initial_weights: bool) -> Update:
+    if unused := unused_weights(cfg):
+        logger.warning("%s", unused)
     model, task = build_training(cfg)
     if with_initial_weights:
         load_initial_weights(model, cfg)
@@ -331,6 +337,7 @@ def _save(run: Training, *paths: Path) -> None:
         "best": run.best,
         "update": run.update.state_dict(),
         "nonfinite_skipped": run.nonfinite.skipped,
+        "class_names": run.class_names,
     }
     if run.progress.iteration:
         extra["progress"] = run.progress.gathered_state()

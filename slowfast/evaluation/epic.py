@@ -150,26 +150,9 @@ def official_values(ranks: Ranks, masks: Mapping[str, NDArray[np.bool_]]) -> lis
     return values
 
 
-def official_metrics(
-    verb_scores: ArrayLike,
-    noun_scores: ArrayLike,
-    verbs: ArrayLike,
-    nouns: ArrayLike,
-    participants: ArrayLike | None = None,
-    subsets: Subsets | None = None,
-    scorer_compat: bool = False,
-) -> dict[str, float]:
-    """The official values by name, in percent; arguments as above."""
-    ranks = rank_segments(verb_scores, noun_scores, verbs, nouns, scorer_compat)
-    masks = subset_masks(verbs, nouns, participants, subsets or Subsets())
-    return {v.name: v(np.ones(len(v.mask))) for v in official_values(ranks, masks)}
-
-
-def many_shot(
-    training_verbs: ArrayLike, training_nouns: ArrayLike, rows: int = MANY_SHOT_ROWS
-) -> ManyShot:
-    """Classes with more than `rows` rows among the training labels (m,), (m,)."""
-    verbs, nouns = _frequent(training_verbs, rows), _frequent(training_nouns, rows)
+def many_shot(training_verbs: ArrayLike, training_nouns: ArrayLike) -> ManyShot:
+    """Classes with more than MANY_SHOT_ROWS rows among the training labels (m,), (m,)."""
+    verbs, nouns = _frequent(training_verbs), _frequent(training_nouns)
     pairs = np.stack([np.asarray(training_verbs), np.asarray(training_nouns)], axis=1)
     pairs = pairs[np.isin(pairs[:, 0], verbs) & np.isin(pairs[:, 1], nouns)]
     return ManyShot(verbs, nouns, np.unique(pairs, axis=0).astype(np.int64))
@@ -211,9 +194,9 @@ def read_many_shot(
     return many_shot(verbs, nouns)
 
 
-def _frequent(labels: ArrayLike, rows: int) -> NDArray[np.int64]:
+def _frequent(labels: ArrayLike) -> NDArray[np.int64]:
     classes, counts = np.unique(np.asarray(labels, dtype=np.int64), return_counts=True)
-    return classes[counts > rows]
+    return classes[counts > MANY_SHOT_ROWS]
 
 
 def _table(given: InputPath | None, folder: InputPath | None, name: str) -> Path | None:

@@ -33,20 +33,30 @@ class Answered:
 
     def statistics(self) -> dict[NamedMetric, Statistic]:
         """All metrics that apply, for every answer."""
-        return {
-            named: named.metric.statistic(self._answers(named.answer)) for named in self._named()
-        }
+        return {named: self.statistic(named) for named in self.named}
+
+    def statistic(self, named: NamedMetric) -> Statistic:
+        """One metric. Raises: TypeError if its function does not return a statistic."""
+        statistic = named.metric.statistic(self._answers(named.answer))
+        if not callable(statistic):
+            raise TypeError(
+                f"metric {named.metric.name} returns a {type(statistic).__name__}, not a function"
+                " of the weights of the segments; return for example partial(rate, answers.hits)"
+            )
+        return statistic
 
     def chances(self) -> dict[str, float]:
         """Scores of a constant answer, as `chance_{name}`, for the metrics that define them."""
         values = {
             named.name: named.metric.chance(self._answers(named.answer))
-            for named in self._named()
+            for named in self.named
             if named.metric.chance
         }
         return {f"chance_{name}": value for name, value in with_means(self.heads, values).items()}
 
-    def _named(self) -> list[NamedMetric]:
+    @property
+    def named(self) -> list[NamedMetric]:
+        """The metrics that apply, for every answer."""
         ranked = self.joint is not None and self.joint.ranks is not None
         return named_metrics(self.heads, ranked=ranked)
 
@@ -70,6 +80,29 @@ def head_values(
     once = np.ones(int(rows.sum()))
     values = {named.name: value(once) for named, value in answered.statistics().items()}
     return with_means(heads, values)
+
+
+def check_metrics(heads: Sequence[HeadSpec]) -> None:
+    """Compute all metrics of these heads on a few made-up segments, before anything is trained.
+
+    Raises: UserError that names a metric that fails, such as one that ranks joint answers in a
+        validation, which does not rank them.
+    """
+    rows = np.arange(4)
+    scores = [np.random.default_rng(0).random((len(rows), head.num_classes)) for head in heads]
+    labels = [
+        np.eye(head.num_classes)[rows % head.num_classes]
+        if head.multi_label
+        else rows % head.num_classes
+        for head in heads
+    ]
+    answered = answer(heads, scores, labels)
+    for named in answered.named:
+        try:
+            float(answered.statistic(named)(np.ones(len(rows))))
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"metric {named.name} cannot be computed: {reason}") from error
 
 
 def answer(

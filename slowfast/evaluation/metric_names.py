@@ -69,17 +69,12 @@ def mean_metrics(heads: Sequence[HeadSpec]) -> list[Metric]:
     return [metric for metric in all_metrics() if metric.labels == "multi" and has_multi_label]
 
 
-def validation_metrics(heads: Sequence[HeadSpec]) -> tuple[str, ...]:
-    """Names of the validation values; those of the joint answer and the means come first."""
-    return tuple(_validated(heads))
-
-
 def best_metric(heads: Sequence[HeadSpec], asked: str = "") -> BestMetric:
     """TRAIN.BEST_METRIC; empty: top1 of the joint answer or of the only head, else mAP.
 
     Raises: UserError for a name that is not a validation metric of the heads.
     """
-    known = _validated(heads)
+    known = validation_metrics(heads)
     defaults = (f"{joint_answer(heads) or heads[0].name}_top1", "mAP")
     name = asked or next(name for name in defaults if name in known)
     if name not in known:
@@ -106,7 +101,8 @@ def main_value(key: str) -> tuple[str, Metric] | None:
     return max(found, key=lambda pair: len(pair[1].name), default=None)
 
 
-def _validated(heads: Sequence[HeadSpec]) -> dict[str, Metric]:
+def validation_metrics(heads: Sequence[HeadSpec]) -> dict[str, Metric]:
+    """The validation values by name; those of the joint answer and the means come first."""
     named = named_metrics(heads, ranked=False)
     joint = joint_answer(heads)
     means = {metric.name: metric for metric in mean_metrics(heads)}

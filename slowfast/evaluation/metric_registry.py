@@ -53,8 +53,15 @@ def register_metric(
     chance: takes the same answers and returns the score of a constant answer. A metric with it
         is one of the main values of results.json; any other is stored under `ours`.
     lower_is_better: the lowest value is the best one, for TRAIN.BEST_METRIC.
-    title: heading in the table of a test; empty: the name.
+    title: heading in the table of a test, which shows main values; empty: the name.
+
+    Raises: ValueError for a title without a chance level.
     """
+    if title and chance is None:
+        raise ValueError(
+            f"metric {name} has the title {title!r}, but a table shows it only with a chance level;"
+            " give chance=, or remove title="
+        )
 
     def register(statistic: FunctionT) -> FunctionT:
         metric = Metric(name, statistic, labels, joint, chance, lower_is_better, title or name)

@@ -6,12 +6,14 @@ segment counts (a bootstrap resample); None: once. A value over zero segments is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Statistic = Callable[[NDArray], float]
+_INTERVAL = ((1 - 0.95) / 2, (1 + 0.95) / 2)
+_CALIBRATION_BINS = 15
 
 
 def rate(hits: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -62,7 +64,7 @@ def class_mean_precision(
 
 
 def expected_calibration_error(
-    confidence: ArrayLike, hits: ArrayLike, weights: ArrayLike | None = None, bins: int = 15
+    confidence: ArrayLike, hits: ArrayLike, weights: ArrayLike | None = None
 ) -> float:
     """Mean distance between confidence (n,) in 0..1 and accuracy over bins of equal width.
 
@@ -70,6 +72,7 @@ def expected_calibration_error(
     """
     confidence, hits = np.asarray(confidence, dtype=np.float64), np.asarray(hits)
     weights = _weights(weights, len(hits))
+    bins = _CALIBRATION_BINS
     which = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     gaps = np.bincount(which, weights * (hits - confidence), minlength=bins)
     return _percent(float(np.abs(gaps).sum()), float(weights.sum()))
@@ -116,42 +119,39 @@ def bootstrap_intervals(
     statistics: Mapping[str, Statistic],
     num_segments: int,
     resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
+    groups: ArrayLike | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile interval of each statistic over resamples of the segments, with replacement.
+    """95 % interval of each statistic over resamples of the segments, with replacement.
 
     All statistics use the same resamples; a statistic ignores the resamples where it is NaN.
+
+    groups: (n,) the group of every segment, such as its video: whole groups are drawn, because
+        segments of one group are alike. None: every segment is drawn alone.
     """
-    generator = np.random.Generator(np.random.PCG64(seed))
+    generator = np.random.Generator(np.random.PCG64(0))
     draws: dict[str, list[float]] = {name: [] for name in statistics}
+    units = np.arange(num_segments)
+    if groups is not None:
+        units = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+    count = int(units.max()) + 1 if num_segments else 0
     for _ in range(resamples):
-        drawn = generator.integers(0, num_segments, num_segments)
-        weights = np.bincount(drawn, minlength=num_segments).astype(np.float64)
+        drawn = generator.integers(0, count, count)
+        weights = np.bincount(drawn, minlength=count)[units].astype(np.float64)
         for name, statistic in statistics.items():
             draws[name].append(statistic(weights))
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    return {name: _quantiles(np.asarray(values), tails) for name, values in draws.items()}
+    return {name: _interval(np.asarray(values)) for name, values in draws.items()}
 
 
 def paired_intervals(
-    first: Mapping[str, Statistic],
-    other: Mapping[str, Statistic],
-    num_segments: int,
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
+    first: Mapping[str, Statistic], other: Mapping[str, Statistic], num_segments: int
 ) -> dict[str, tuple[float, float]]:
-    """Percentile interval of other - first for each statistic that both have.
+    """95 % interval of other - first for each statistic that both have.
 
     Paired bootstrap: both use the same resamples, so variation that the runs share cancels.
     """
     return bootstrap_intervals(
         {name: _difference(first[name], other[name]) for name in first if name in other},
         num_segments,
-        resamples,
-        level,
-        seed,
     )
 
 
@@ -159,9 +159,9 @@ def _difference(first: Statistic, other: Statistic) -> Statistic:
     return lambda weights: other(weights) - first(weights)
 
 
-def _quantiles(values: NDArray, at: Sequence[float]) -> tuple[float, float]:
+def _interval(values: NDArray) -> tuple[float, float]:
     values = values[~np.isnan(values)]
-    low, high = np.quantile(values, at) if len(values) else (np.nan, np.nan)
+    low, high = np.quantile(values, _INTERVAL) if len(values) else (np.nan, np.nan)
     return float(low), float(high)
 
 

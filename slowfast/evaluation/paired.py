@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from slowfast.evaluation.epic import EpicProtocol
-from slowfast.evaluation.metrics import Statistic, paired_intervals
+from slowfast.evaluation.metrics import Statistic
 from slowfast.evaluation.predictions import for_epic, read_predictions, select
 from slowfast.evaluation.results import recognition_statistics
 from slowfast.utils.paths import InputPath
@@ -34,16 +34,6 @@ def prediction_statistics(path: Path, labelled: LabelledList) -> dict[str, Stati
     predictions = select(predictions, labelled.ids, f"{path} against {labelled.path}")
     scores = list(predictions.scores.values())
     return recognition_statistics(predictions.heads, scores, labelled.labels, labelled.protocol)
-
-
-def difference_intervals(
-    first: Mapping[str, Statistic],
-    other: Mapping[str, Statistic],
-    keys: Sequence[str],
-    num_segments: int,
-) -> dict[str, tuple[float, float]]:
-    """95 % interval of other - first for each key that both have."""
-    return paired_intervals({key: first[key] for key in keys if key in first}, other, num_segments)
 
 
 def agrees(statistic: Statistic, value: float, num_segments: int) -> bool:

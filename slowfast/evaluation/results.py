@@ -28,7 +28,6 @@ def recognition_results(
     protocol: EpicProtocol | None = None,
     *,
     resamples: int = 1000,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Results of the heads of a model.
 
@@ -60,9 +59,7 @@ def recognition_results(
     for name, section in (("official", epic.official), ("ours", ours)):
         if section:
             results[name] = with_means(heads, _values(section, once))
-    results["intervals"] = bootstrap_intervals(
-        main | epic.official | ours, len(once), resamples, seed=seed
-    )
+    results["intervals"] = bootstrap_intervals(main | epic.official | ours, len(once), resamples)
     return results
 
 

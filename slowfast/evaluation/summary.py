@@ -8,21 +8,20 @@ segments; that is conservative for runs scored on the same ones.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from slowfast.evaluation.epic_values import BOTH_TOP5
 from slowfast.evaluation.metric_names import main_value
-from slowfast.evaluation.metrics import Statistic
+from slowfast.evaluation.metrics import Statistic, paired_intervals
 from slowfast.evaluation.paired import (
     LabelledList,
     agrees,
-    difference_intervals,
     prediction_statistics,
 )
 from slowfast.evaluation.results import read_results
@@ -117,8 +116,7 @@ def paired_differences(
             }
         )
     return [
-        difference_intervals(found[0], other, keys, runs[0].num_segments) if other else {}
-        for other in found
+        paired_intervals(found[0], other, runs[0].num_segments) if other else {} for other in found
     ]
 
 
@@ -200,35 +198,43 @@ def _is_noise(
 
 
 def _markdown(runs: Sequence[Run], keys: Sequence[str], cells: Sequence[Sequence[Cell]]) -> str:
-    lines = ["| run | " + " | ".join(keys) + " |", "|---|" + "---:|" * len(keys)]
-    for run, row in zip(runs, cells, strict=True):
-        lines.append(f"| {run.name} | " + " | ".join(_text(cell) for cell in row) + " |")
-    return "\n".join([*lines, "", _legend(runs, cells)])
+    align = ["left", *["right"] * len(keys)]
+    # Without disable_numparse, tabulate would reformat the numbers among the texts.
+    table = _table(runs, keys, cells).to_markdown(
+        index=False, disable_numparse=True, colalign=align
+    )
+    return f"{table}\n\n{_legend(runs, cells)}"
 
 
 def _latex(runs: Sequence[Run], keys: Sequence[str], cells: Sequence[Sequence[Cell]]) -> str:
-    lines = [f"\\begin{{tabular}}{{l{'r' * len(keys)}}}", "\\hline"]
-    lines.append(" & ".join(["run", *(_escaped(key) for key in keys)]) + r" \\ \hline")
-    for run, row in zip(runs, cells, strict=True):
-        texts = [_text(cell).replace("~", r"$\sim$") for cell in row]
-        lines.append(" & ".join([_escaped(run.name), *texts]) + r" \\")
-    return "\n".join([*lines, r"\hline", r"\end{tabular}", f"% {_legend(runs, cells)}"])
+    table = _table(runs, keys, cells).map(_escaped).rename(columns=_escaped)
+    text = table.to_latex(index=False, column_format="l" + "r" * len(keys))
+    return f"{text}% {_legend(runs, cells)} Needs the package booktabs."
 
 
-_PAIRED = ("difference_low", "difference_high")
+def _table(
+    runs: Sequence[Run], keys: Sequence[str], cells: Sequence[Sequence[Cell]]
+) -> pd.DataFrame:
+    rows = [[run.name, *map(_text, row)] for run, row in zip(runs, cells, strict=True)]
+    return pd.DataFrame(rows, columns=["run", *keys])
 
 
 def _csv(runs: Sequence[Run], keys: Sequence[str], cells: Sequence[Sequence[Cell]]) -> str:
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["run", "key", "value", "low", "high", "difference", "inside_noise", *_PAIRED])
-    for run, row in zip(runs, cells, strict=True):
-        for key, cell in zip(keys, row, strict=True):
-            low, high = cell.interval or (None, None)
-            noise = "" if cell.difference is None else str(cell.inside_noise).lower()
-            paired = cell.paired or (None, None)
-            rows.writerow([run.name, key, cell.value, low, high, cell.difference, noise, *paired])
-    return text.getvalue().rstrip("\n")
+    none = (None, None)
+    rows = [
+        {
+            "run": run.name,
+            "key": key,
+            "value": cell.value,
+            **dict(zip(("low", "high"), cell.interval or none, strict=True)),
+            "difference": cell.difference,
+            "inside_noise": "" if cell.difference is None else str(cell.inside_noise).lower(),
+            **dict(zip(("difference_low", "difference_high"), cell.paired or none, strict=True)),
+        }
+        for run, row in zip(runs, cells, strict=True)
+        for key, cell in zip(keys, row, strict=True)
+    ]
+    return str(pd.DataFrame(rows).to_csv(index=False)).rstrip("\n")
 
 
 STYLES: Mapping[str, Callable[[Sequence[Run], Sequence[str], Sequence[Sequence[Cell]]], str]] = {
@@ -264,4 +270,6 @@ def _legend(runs: Sequence[Run], cells: Sequence[Sequence[Cell]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&")
+    for sign, command in (*((sign, rf"\{sign}") for sign in "_%&#"), ("~", r"$\sim$")):
+        text = text.replace(sign, command)
+    return text

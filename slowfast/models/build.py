@@ -15,9 +15,7 @@ from slowfast.models.init import init_weights
 from slowfast.models.norms import convert_norms
 from slowfast.models.recognizer import Recognizer
 from slowfast.models.registry import MODEL_REGISTRY, ModelSpec, model_spec
-
-# Pixels of the input that one position of s5 stands for.
-_TOTAL_STRIDE = 32
+from slowfast.utils.errors import UserError
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
@@ -40,18 +38,26 @@ def build_recognizer(
     num_classes: Sequence[int],
     published_layers: Sequence[str],
     activation: str,
+    *,
+    is_built: bool = False,
 ) -> Recognizer:
-    """`backbone` under a head as MODEL, DATA.CROP_SIZE and TEST.NO_ACT say, initialised."""
+    """`backbone` under a head as MODEL, DATA.CROP_SIZE and TEST.NO_ACT say, initialised.
+
+    is_built: the backbone has its weights already, as a shared one has.
+    """
+    window = max(cfg.DATA.CROP_SIZE // backbone.stride, 1)
     head = Head(
         sum(backbone.out_channels),
         num_classes,
         dropout_rate=cfg.MODEL.DROPOUT_RATE,
         activation=activation,
         no_act=cfg.TEST.NO_ACT,
-        window=cfg.DATA.CROP_SIZE // _TOTAL_STRIDE if cfg.MODEL.HEAD_POOL == "window" else None,
+        window=window if cfg.MODEL.HEAD_POOL == "window" else None,
+        probe_channels=backbone.out_channels if cfg.MODEL.PROBE == "attentive" else (),
     )
     recognizer = Recognizer(backbone, head, published_layers)
-    initialise(recognizer, cfg)
+    keeps = is_built or backbone.keeps_own_init
+    initialise(recognizer.head if keeps else recognizer, cfg)
     return recognizer
 
 
@@ -73,9 +79,20 @@ def _set_up(model: nn.Module, cfg: CfgNode) -> None:
         use_2d_convolutions(model)
     if cfg.MODEL.CHANNELS_LAST:
         model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    for module in model.modules():
-        if isinstance(module, Backbone):
-            module.recompute_stages(cfg.MODEL.RECOMPUTE_STAGES)
-            if cfg.MODEL.COMPILE:
-                # In place, so that names of weights stay; it happens at the first pass.
-                module.compile()
+    backbones = [module for module in model.modules() if isinstance(module, Backbone)]
+    _check_recomputed(backbones, cfg.MODEL.RECOMPUTE_STAGES)
+    for backbone in backbones:
+        backbone.recompute_stages(cfg.MODEL.RECOMPUTE_STAGES)
+        if cfg.MODEL.COMPILE:
+            # In place, so that names of weights stay; it happens at the first pass.
+            backbone.compile()
+
+
+def _check_recomputed(backbones: Sequence[Backbone], names: Sequence[str]) -> None:
+    """Raises: UserError for a stage that no backbone of the model has."""
+    stages = dict.fromkeys(stage for backbone in backbones for stage in backbone.stages)
+    if unknown := [name for name in names if name not in stages]:
+        raise UserError(
+            f"MODEL.RECOMPUTE_STAGES names {', '.join(unknown)}, but the model has the stages"
+            f" {', '.join(stages) or '(none)'}; choose any of these"
+        )

@@ -1,4 +1,4 @@
-"""Dropout with a generator of its own, so that the halves of a model draw independently."""
+"""Dropout with its own generator, so that the halves of a model draw independently."""
 
 from __future__ import annotations
 

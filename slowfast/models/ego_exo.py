@@ -40,6 +40,15 @@ class EgoExoOutput(NamedTuple):
     factors: list[Tensor] | None = None
 
 
+# The field of EgoExoOutput that each part fills.
+OUTPUT_OF_PART = {
+    Part.EGO_PROJECTION: "z_ego",
+    Part.EXO_PROJECTION: "z_exo",
+    Part.EXO_HEADS: "exo_logits",
+    Part.FACTOR_PROJECTIONS: "factors",
+}
+
+
 class Projection(nn.Module):
     """h: L2 normalise, linear, L2 normalise; (N, F) -> (N, D)."""
 
@@ -52,7 +61,9 @@ class Projection(nn.Module):
 
 
 class EgoExoModel(nn.Module):
-    """`ego` and `exo` recognisers with weights of their own, `ego_projection`, `exo_projection`.
+    """`ego` and `exo` recognisers, `ego_projection`, `exo_projection`.
+
+    The recognisers have separate weights, or share one backbone.
 
     Eval: `model(ego_clip)` gives the ego scores, [(N, K) per task]; the exo half is not touched.
     Training: `model(ego_clip, exo_clip)` or `model(ego_clip, exo_clip, other_clip)`, whose exo
@@ -86,6 +97,11 @@ class EgoExoModel(nn.Module):
         return frozenset(part for part in Part if optional.get(part, True))
 
     @property
+    def shares_backbone(self) -> bool:
+        """Whether both halves have the same backbone (MODEL.SHARE_BACKBONE)."""
+        return self.exo.backbone is self.ego.backbone
+
+    @property
     def uses_exo(self) -> bool:
         """Whether training runs the exo half."""
         return bool(self._used & EXO_PARTS)
@@ -101,7 +117,7 @@ class EgoExoModel(nn.Module):
         if missing := set(parts) - self.parts:
             raise ValueError(f"no such part: {', '.join(sorted(part.value for part in missing))}")
         self._used = frozenset(parts)
-        if not self.uses_exo:
+        if not self.uses_exo and not self.shares_backbone:
             self.exo.backbone.requires_grad_(False)
         for part in self.parts - self._used:
             for module in self._modules_of(part):
@@ -111,7 +127,7 @@ class EgoExoModel(nn.Module):
     def train(self, mode: bool = True) -> EgoExoModel:
         super().train(mode)
         if not self.uses_exo:
-            self.exo.eval()
+            (self.exo.head if self.shares_backbone else self.exo).eval()
         return self
 
     @property

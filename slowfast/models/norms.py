@@ -40,7 +40,7 @@ def convert_norms(model: nn.Module, kind: str) -> None:
 def _converted(norm: nn.BatchNorm3d, kind: str) -> nn.Module:
     kinds = {"sync_batchnorm": nn.SyncBatchNorm, "frozen": FrozenBatchNorm3d}
     new = kinds[kind](norm.num_features, norm.eps, norm.momentum)
-    # The tensors themselves: what refers to them goes on doing so.
+    # The tensors themselves: whatever refers to them keeps doing so.
     new._parameters, new._buffers = norm._parameters, norm._buffers
     new.train(norm.training)
     return new
@@ -49,7 +49,7 @@ def _converted(norm: nn.BatchNorm3d, kind: str) -> nn.Module:
 @contextmanager
 def kept_statistics(model: nn.Module) -> Iterator[None]:
     """Inside, forward passes in training mode leave the running statistics as they are."""
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
+    norms = _training_norms(model)
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         count = norm.num_batches_tracked
@@ -88,15 +88,23 @@ def _folded(conv: nn.Conv3d, norm: _BatchNorm) -> nn.Conv3d:
     return fused
 
 
+def running_statistics(model: nn.Module) -> list[Tensor]:
+    """Running means and variances of the batch norms in training mode."""
+    pairs = [x for norm in _training_norms(model) for x in (norm.running_mean, norm.running_var)]
+    return [x for x in pairs if x is not None]
+
+
+def _training_norms(model: nn.Module) -> list[_BatchNorm]:
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
+
+
 class RunningStatistics:
     """Running statistics over several forward passes that are parts of one step."""
 
     def __init__(self, model: nn.Module) -> None:
         """As they are now, of the batch norms in training mode."""
-        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
-        pairs = [x for norm in norms for x in (norm.running_mean, norm.running_var)]
-        self._values = [x for x in pairs if x is not None]
-        counts = [norm.num_batches_tracked for norm in norms]
+        self._values = running_statistics(model)
+        counts = [norm.num_batches_tracked for norm in _training_norms(model)]
         self._counts = [x for x in counts if x is not None]
         self._kept = [x.clone() for x in self._values]
         self._kept_counts = [x.clone() for x in self._counts]

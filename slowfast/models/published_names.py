@@ -17,6 +17,8 @@ _DUAL_STAGES = (
     *("s4", "s4_fuse", "s5", "s4_t", "s4_fuse_t", "s5_t"),
 )
 EXO_HEAD = "head_lemma"
+# Head of a model of the exo view alone.
+EXO_ONLY_HEAD = "readout"
 # Those by verb and by noun are named as the published ones are, though none was published.
 EGO_PROJECTIONS = {
     f"ego_{kind}projection": f"global_con_head.fpv_{published}_proj"
@@ -35,6 +37,9 @@ def to_published(model: nn.Module) -> dict[str, str]:
     if isinstance(model, Recognizer):
         return {name: _in_recognizer(model, name) for name in names}
     if isinstance(model, EgoExoModel):
+        if model.shares_backbone:
+            # Its weights are those of the ego half.
+            names = [name for name in names if not name.startswith("exo.backbone.")]
         renamed = {name: _in_dual(model, name) for name in names}
         return dict(sorted(renamed.items(), key=lambda item: _dual_rank(item[1])))
     return {name: name for name in names}
@@ -61,6 +66,9 @@ def _in_recognizer(recognizer: Recognizer, name: str) -> str:
     if part == "backbone":
         # A parameter of the backbone itself (a class token) belongs to no stage; SlowFast has none.
         return rest if "." in rest else f"backbone.{rest}"
+    if not rest.startswith("projections."):
+        # A probe, which no published model has.
+        return f"{recognizer.published_layers[0].partition('.')[0]}.{rest}"
     task, leaf = rest.removeprefix("projections.").split(".")
     return f"{recognizer.published_layers[int(task)]}.{leaf}"
 

@@ -40,7 +40,11 @@ class Recognizer(nn.Module):
         """Pooled features (N, L, F), before dropout; L is 1 unless the head pools windows."""
         with self._autocast(clip[0].device):
             features = self.backbone(clip)
-        return self.head.pool(features)
+        return self.pool(features)
+
+    def pool(self, features: list[Tensor]) -> Tensor:
+        """Features of the backbone -> (N, L, F)."""
+        return self.head.pool(features if self.head.probes else self.backbone.summary(features))
 
     def features(self, clip: list[Tensor]) -> Tensor:
         """Pooled features (N, F), before dropout: the mean over windows."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from slowfast.models.stem import Stem
 NUM_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 # Temporal kernels, slow and fast: of the stem, and of the blocks of s2..s5.
 _STEM_KERNELS = (1, 5)
+_STEM_STRIDE = 4
 _STAGE_KERNELS = ((1, 3), (1, 3), (3, 3), (3, 3))
 
 
@@ -45,7 +47,7 @@ class FusionShape:
 
 
 class SlowFastBackbone(Backbone):
-    """[slow (N, 3, T/alpha, H, W), fast (N, 3, T, H, W)] -> their features after s5, at H/32.
+    """[slow (N, 3, T/alpha, H, W), fast (N, 3, T, H, W)] -> their features after s5, at H/stride.
 
     width: channels of the slow stem. alpha: fast over slow frame rate. beta_inv: slow over fast
     channels. groups: of the 3x3 convolutions.
@@ -93,6 +95,7 @@ class SlowFastBackbone(Backbone):
             self.add_module(f"s{stage + 2}", ResStage(pathways))
             slow, fast = (4 * channels for channels in inner)
         self.out_channels = (slow, fast)
+        self.stride = _STEM_STRIDE * prod(stride for stride, _ in stages.strides)
 
     def forward(self, clip: list[Tensor]) -> list[Tensor]:
         features = clip

@@ -180,8 +180,11 @@ def map_exo_labels(cfg: CfgNode, exo: Annotations, required: bool) -> ExoLabels 
         maps = _class_maps(cfg, exo)
     except ClassNamesMissing as error:
         if required:
-            raise
-        logger.warning("verb and noun agreement of the pairs is unknown: %s", error)
+            raise UserError(
+                f"SUML.PAIRS.MINING {cfg.SUML.PAIRS.MINING} compares labels, but {error}, or set"
+                " SUML.PAIRS.MINING text"
+            ) from error
+        logger.info("labels of the pairs are not compared: %s", error)
         return None
     labels: list[list[list[int | None]]] = []
     for head, classes in enumerate(maps):
@@ -197,13 +200,13 @@ def _class_maps(cfg: CfgNode, exo: Annotations) -> tuple[ClassMap, ...]:
         names = tuple(head.name for head in heads)
         if names[: len(TIER_HEADS)] != TIER_HEADS:
             raise ClassNamesMissing(
-                f"labels are compared by {' and '.join(TIER_HEADS)}, but {section}.HEAD_NAMES is"
-                f" {list(names)}; set SUML.PAIRS.MINING text, or name these heads first"
+                f"{section}.HEAD_NAMES is {list(names)}; to compare them, name the heads"
+                f" {' and '.join(TIER_HEADS)} first"
             )
     if not exo.class_names:
         raise ClassNamesMissing(
-            f"EXO.DATASET {cfg.EXO.DATASET} has no names for its classes; set SUML.PAIRS.MINING"
-            " text, or give its annotations `class_names`"
+            f"EXO.DATASET {cfg.EXO.DATASET} has no names for its classes; to compare them, give its"
+            " annotations `class_names`"
         )
     tables = build_source(cfg.EGO.DATASET, cfg, "train", "ego").class_tables()
     return build_label_map(

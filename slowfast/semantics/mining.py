@@ -74,7 +74,7 @@ class MiningReport:
             f"above SUML.ALIGN.THRESHOLD {self.threshold:g}",
         ]
         if self.tier_pairs is None:
-            return [*lines, "label agreement: unknown, no class tables were found"]
+            return [*lines, "label agreement: unknown, as labels of the two views are not compared"]
         tiers = ", ".join(f"{name} {count}" for name, count in self.tier_pairs.items())
         return [
             *lines,

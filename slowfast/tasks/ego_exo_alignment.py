@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.models.dropout import reseed_dropout
-from slowfast.models.ego_exo import EgoExoModel, EgoExoOutput
+from slowfast.models.ego_exo import OUTPUT_OF_PART, EgoExoModel, EgoExoOutput
 from slowfast.tasks.base import StepOutput, Task, weighted_sum
 from slowfast.tasks.recognition import dropout_seed
-from slowfast.tasks.terms.base import Input, Step, Term, needs_of
+from slowfast.tasks.terms.base import Input, Step, Term, TermOutput, needs_of
 from slowfast.tasks.terms.registry import WeightedTerm
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream
@@ -63,7 +63,7 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
         weights: dict[str, float] = {}
         counts: dict[str, list[Tensor]] = {}
         for term, weight in self._terms:
-            found = term(output, batch, Step(epoch, iteration))
+            found = _called(term, output, batch, Step(epoch, iteration))
             if taken := losses.keys() & found.losses.keys():
                 raise UserError(f"two losses are called {min(taken)}; rename a head or a term")
             losses |= found.losses
@@ -104,6 +104,24 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
         if clips is None or not self._uses_exo:
             return None
         return self._exo_transform.clips(clips)
+
+
+def _called(term: Term, output: EgoExoOutput, batch: PairedBatch, step: Step) -> TermOutput:
+    """The term's output. Raises: TypeError where it fails on a part that no term needs."""
+    try:
+        return term(output, batch, step)
+    except (AssertionError, AttributeError, TypeError) as error:
+        missing = [
+            f"Part.{part.name}"
+            for part, field in OUTPUT_OF_PART.items()
+            if part not in term.needs and getattr(output, field) is None
+        ]
+        if not missing:
+            raise
+        raise TypeError(
+            f"{type(term).__name__} fails on the output of the model, which has no values of parts"
+            f" that no term needs; add what it reads of {', '.join(missing)} to its `needs`"
+        ) from error
 
 
 def _unwrapped(model: nn.Module) -> EgoExoModel:

@@ -234,7 +234,7 @@ def _fetched(url: str, key: str) -> Path:
         copy = path_manager().get_local_path(url)
     except UserError:
         raise
-    except Exception as error:  # every handler and library raises errors of its own
+    except Exception as error:  # every handler and library has its own errors
         reason = " ".join(str(getattr(error, "reason", None) or error).split())
         kind = _AbsentError if isinstance(error, FileNotFoundError) else UserError
         raise kind(

@@ -61,7 +61,7 @@ def _line(path: Path | str, what: str, error: Exception, fix: str) -> str:
         return _sentence(f"{path}, {what}, does not exist", fix)
     if isinstance(error, OSError) and error.strerror:
         return _sentence(f"cannot read {path} as {what}: {error.strerror}", fix)
-    # A MemoryError often has no text of its own.
+    # A MemoryError often has no text.
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return _sentence(f"cannot read {path} as {what}: {reason}", fix)
 

@@ -14,7 +14,7 @@ CONFIG = "slowfast/config"
 
 
 def test_every_key_is_explained(root: Path) -> None:
-    """A comment of its own stands above every key, and every key is declared once."""
+    """Every key has a comment above it and is declared once."""
     explained: dict[str, bool] = {}
     above = ""
     for line in (root / CONFIG / "defaults.py").read_text().splitlines():
@@ -28,7 +28,7 @@ def test_every_key_is_explained(root: Path) -> None:
 
 
 def test_every_key_is_read(root: Path) -> None:
-    """Somewhere: `cfg.SUML.ALIGN.KIND`, or `solver.BASE_LR` where `cfg.SOLVER` is handed on."""
+    """Somewhere: `cfg.SUML.ALIGN.KIND`, or `solver.BASE_LR` where `cfg.SOLVER` is passed on."""
     chains = {
         chain
         for folder in ("slowfast", "tools")

@@ -13,6 +13,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config import get_cfg, load_config
 from slowfast.config.load import leaves, nearest
+from slowfast.config.values import COMMAND_LINE, Setting, typed
 from slowfast.engine.preflight.run_rules import validate_run
 from slowfast.utils.errors import UserError
 
@@ -271,7 +272,7 @@ def test_same_base_twice_is_no_circle(write: Write) -> None:
 
 
 def test_a_dump_loads_again(write: Write, caplog: pytest.LogCaptureFixture) -> None:
-    """Also the dump of a config with notes, which are no settings."""
+    """Also the dump of a config with notes, which are not settings."""
     caplog.set_level(logging.INFO)
     cfg = load_config(write("RESNET: {DEPTH: 101}\n"), ["MODEL.TEMP", "0.05"])
     assert "COMPUTED_NOTES" in cfg
@@ -287,3 +288,8 @@ def test_config_is_frozen_and_defaults_untouched(write: Write) -> None:
         cfg.SOLVER.BASE_LR = 0.1
     assert get_cfg().MODEL.NUM_CLASSES_LIST == [97, 300]
     assert not get_cfg().is_frozen()
+
+
+def test_a_fraction_for_an_int_key_says_how_to_declare_one():
+    with pytest.raises(UserError, match=r"type is int \(default 0\); .* the default 0\.0$"):
+        typed(Setting("SUML.WEIGHTS.MINE", "0.5", COMMAND_LINE), 0)

@@ -103,7 +103,7 @@ def test_published_defaults_are_those_of_the_table(table: dict[str, Any]) -> Non
     for key, value in PUBLISHED_DEFAULTS.items():
         assert published[key] == value
     named_ours = {
-        # Names of files, folders and data sets; empty or of data sets that are not here.
+        # Names of files, folders and data sets; empty or of data sets that are not available.
         "DATA.PATH_PREFIX", "DATA.PATH_TO_DATA_DIR", "OUTPUT_DIR", "TEST.DATASET", "TEST.DATA_LIST",
         "TEST.SAVE_PREDICT_PATH", "TRAIN.DATASET", "TRAIN.TRAIN_DATA_LIST", "TRAIN.VAL_DATA_LIST",
         # One pathway or no head at all there, which nothing could use.
@@ -157,7 +157,7 @@ def test_published_training_file_under_our_names(files: dict[str, Path]) -> None
 def test_the_stored_override_lines_of_the_reference_models_load(
     golden: Path, files: dict[str, Path]
 ) -> None:
-    """Overrides as the manifests list them: values that are no text among them."""
+    """Overrides as the manifests list them: some values are not text."""
     loaded = 0
     for manifest in sorted(golden.glob("manifest_*.json")):
         stored = json.loads(manifest.read_text())
@@ -179,7 +179,7 @@ def test_published_override_lines(files: dict[str, Path], table: dict[str, Any])
 
 
 def test_our_files_agree_with_the_published_ones(files: dict[str, Path], root: Path) -> None:
-    """Beside lists as CSV, folders, one clip count per run and our longer training."""
+    """Apart from lists as CSV, folders, one clip count per run and our longer training."""
     own_way = {
         "TRAIN.TRAIN_DATA_LIST", "TRAIN.VAL_DATA_LIST", "TEST.DATA_LIST", "OUTPUT_DIR", "NUM_GPUS",
         "RNG_SEED", "TRAIN.BATCH_SIZE", "TRAIN.EVAL_PERIOD", "DATA.FALLBACK_PATH_PREFIXES",

@@ -139,7 +139,7 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
         (
             ["EXO.HEAD_NAMES", "[verb, verb]"],
             "EXO.HEAD_NAMES is ['verb', 'verb'], of the heads of EXO.NUM_CLASSES_LIST [25, 64];"
-            " give each head a name of its own, instead of 'verb' twice",
+            " give each head a different name, instead of 'verb' twice",
         ),
         (
             ["MODEL.HEAD_NAMES", "[all, noun]"],

@@ -199,7 +199,7 @@ def test_clips_resized_on_the_device_are_those_of_the_worker(make_dataset, split
 
 @pytest.mark.parametrize(("crop", "stored"), [(24, (32, 56)), (40, (32, 56)), (20, (20, 35))])
 def test_views_resized_on_the_device_are_the_float_pipeline(make_dataset, crop, stored):
-    """Whole frames leave the worker, but for videos much larger than the crop."""
+    """Whole frames leave the worker, except for videos much larger than the crop."""
     settings = {
         "geometry": Geometry((40, 44), train_crop=24, test_crop=crop),
         "resize_on_device": True,

@@ -1,4 +1,4 @@
-"""What the processes of test_timeouts do: one of each group stays away."""
+"""Actions of the processes of test_timeouts: one of each group stays away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DISTRIBUTED.TIMEOUT: who waits in vain says for whom, in one line."""
+"""DISTRIBUTED.TIMEOUT: a process that times out names the missing ones in one line."""
 
 from __future__ import annotations
 

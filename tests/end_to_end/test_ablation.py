@@ -71,7 +71,7 @@ OUT = Path("runs/ablation/tiny")
 
 @pytest.fixture(scope="module")
 def home(sample_home) -> Path:
-    """Where the plan has been run with two runs side by side, after an interrupted start."""
+    """Folder in which the plan was run with two runs at a time, after an interrupted start."""
     (sample_home / "tiny.yaml").write_text(yaml.safe_dump(PLAN, sort_keys=False))
     interrupt_after_a_checkpoint(sample_home)
     ended = run_tool("ablate.py", "tiny.yaml", "--jobs", 2, cwd=sample_home)

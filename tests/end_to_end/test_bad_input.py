@@ -1,12 +1,22 @@
-"""A user's mistake ends in one line that names it and the mend, with status 2, before any step."""
+"""A user's mistake ends in one line that names it and the fix, with status 2, before any step."""
 
+import re
+import shlex
 import shutil
 
 import pandas as pd
 import pytest
 import torch
 
+from slowfast.config import load_config
+from slowfast.engine.checkpoint import save_checkpoint
+from slowfast.engine.preflight.run_rules import validate_run
+from slowfast.engine.processes.launch import ProcessInfo
+from slowfast.engine.run import run
+from slowfast.models import build_model
+from slowfast.utils.errors import UserError
 from tests.commands import (
+    CONFIGS,
     EGO_TINY,
     SHORT_RUN,
     SUML_TINY,
@@ -14,11 +24,12 @@ from tests.commands import (
     launch_tool,
     run_tool,
 )
+from tests.documented import blocks
 
 
 @pytest.fixture
 def home(sample_home, tmp_path):
-    """A working directory of its own, with the annotations copied and the frames linked."""
+    """A separate working directory, with the annotations copied and the frames linked."""
     sample = tmp_path / "data" / "sample"
     (sample / "epic-100").mkdir(parents=True)
     for name in ("epic-55", "lemma", "narrations", "pairs.npz"):
@@ -181,3 +192,38 @@ def test_a_failing_test_writes_nothing(home, suml_run):
     assert_one_line_error(ended, "frame_", ".jpg")
     assert not (home / "runs" / "bad" / "results.json").exists()
     assert not (home / "runs" / "bad" / "predictions.pkl").exists()
+
+
+@pytest.fixture(scope="module")
+def demo(sample_home, tmp_path_factory):
+    """A working directory with the sample, the configs, and a checkpoint of random weights."""
+    home = tmp_path_factory.mktemp("demo")
+    (home / "data").symlink_to(sample_home / "data")
+    (home / "configs").symlink_to(CONFIGS)
+    path = home / "runs/demo/checkpoints/checkpoint_epoch_00018.pyth"
+    path.parent.mkdir(parents=True)
+    cfg = load_config(SUML_TINY)
+    model = build_model(cfg)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    text = cfg.dump()
+    save_checkpoint(path, model=model, optimizer=optimizer, epoch=17, cfg_text=text, extra={})
+    return home
+
+
+def start(config, overrides):
+    """As tools/run_net.py, in this process on the CPU."""
+    cfg = load_config(config, overrides)
+    validate_run(cfg)
+    run(cfg, ProcessInfo(0, 0, 1, None, torch.device("cpu")))
+
+
+@pytest.mark.parametrize("shown", blocks("docs/troubleshooting.md", "console"))
+def test_commands_of_the_troubleshooting_page_end_in_its_lines(demo, monkeypatch, shown):
+    command, line = shown.splitlines()
+    _, _, config, *overrides = shlex.split(command.removeprefix("$ python "))
+    monkeypatch.chdir(demo)
+    with pytest.raises(UserError) as caught:
+        start(config, overrides)
+    expected = re.escape(line.removeprefix("error: ")).replace(r"\.\.\.", ".*")
+    # The sample of the tests has fewer segments than that of the demo.
+    assert re.fullmatch(re.sub(r"\d+", r"\\d+", expected), str(caught.value)), caught.value

@@ -3,12 +3,22 @@
 import json
 import math
 
+import cv2
 import numpy as np
+import pytest
 import torch
 
 from slowfast.evaluation.predictions import read_predictions
 from slowfast.utils.logging import JSON_PREFIX
-from tests.commands import EGO_TINY, SHORT_RUN, SUML_TINY, launch_tool, run_tool
+from tests.browser import find_browser, visit
+from tests.commands import (
+    EGO_TINY,
+    SHORT_RUN,
+    SUML_TINY,
+    assert_one_line_error,
+    launch_tool,
+    run_tool,
+)
 
 LOSSES = {"ego_verb", "ego_noun", "exo_verb", "exo_noun", "align", "ego_text", "exo_text"}
 
@@ -151,3 +161,61 @@ def test_cross_view_on_the_held_out_exo_segments(suml_run):
     results = json.loads((output / "results_cross_view.json").read_text())
     assert (results["num_segments"], results["num_exo_segments"]) == (10, 8)
     assert 0 <= results["exo_to_ego_recall_at_1"] <= results["exo_to_ego_recall_at_10"] <= 100
+
+
+def test_a_picture_of_its_clips(suml_run):
+    """One clip per verb of the test list, and both sides of two pairs."""
+    ended = run_tool("draw_clips.py", "runs/suml", cwd=suml_run.home)
+    assert ended.returncode == 0, ended.stderr
+    picture = cv2.imread(str(suml_run.output / "clips.png"))
+    assert picture.shape[1] == 900
+    assert picture.std() > 10
+
+
+def test_a_picture_needs_a_finished_test(suml_run):
+    ended = run_tool("draw_clips.py", "runs/none", cwd=suml_run.home)
+    assert_one_line_error(ended, "runs/none is not a run")
+
+
+# Marks of the charts, then a search among the pairs, then a table sorted by its second column.
+_USE_THE_PAGE = """
+const marks = [...document.querySelectorAll('.chart')].map((box) =>
+  box.querySelectorAll('path.js-line, .point path, path.point, .hm image').length);
+const list = document.querySelectorAll('#pair-list article');
+const before = list.length;
+const box = document.querySelector('#pairs').parentElement.querySelector('input[type=search]');
+const word = list[0].querySelector('strong').textContent.split(' ')[0];
+box.value = word; box.dispatchEvent(new Event('input'));
+const texts = [...document.querySelectorAll('#pair-list article')].map((one) => one.textContent);
+const table = document.querySelector('#classes').parentElement.querySelector('table');
+const rows = () => [...table.querySelectorAll('tbody tr')];
+const column = () => rows().map((row) => row.children[0].textContent);
+table.querySelector('th button').click();
+const up = column();
+table.querySelector('th button').click();
+return {marks, before, word, texts, up, down: column(),
+  images: [...document.images].every((one) => one.alt && one.src.startsWith('data:')),
+  wide: document.documentElement.scrollWidth - document.documentElement.clientWidth};
+"""
+
+
+def test_report_opens_in_a_browser(suml_run):
+    """No console error, every chart has marks, search and sort work; no network is needed."""
+    made = run_tool("report.py", "runs/suml", cwd=suml_run.home)
+    assert made.returncode == 0, made.stderr[-2000:]
+    page = suml_run.output / "report.html"
+    assert page.stat().st_size < 10e6
+    browser = find_browser()
+    if browser is None:
+        pytest.skip("no Chromium is installed to open the report")
+    seen = visit(browser, page, _USE_THE_PAGE)
+    assert seen.console == []
+    found = seen.found
+    assert len(found["marks"]) > 8
+    assert all(found["marks"]), found["marks"]
+    assert 0 < len(found["texts"]) < found["before"]
+    assert all(found["word"] in text for text in found["texts"])
+    assert found["up"] == sorted(found["up"])
+    assert found["down"] == found["up"][::-1]
+    assert found["images"]
+    assert found["wide"] <= 0

@@ -18,13 +18,13 @@ RUN = (
     *("BN.USE_PRECISE_STATS", "False", "DATA_LOADER.NUM_WORKERS", "0"),
 )
 
-# torchrun tells an address once, and an agent that joins a later start waits for it in vain; so the
-# processes agree on an address anew at every start.
+# torchrun tells an address once, and an agent that joins a later start never gets it; so the
+# processes agree on an address again at every start.
 NEW_ADDRESS = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 
 class Agent:
-    """One machine's torchrun, with a process group and a log of its own."""
+    """One machine's torchrun, with its own process group and log."""
 
     def __init__(self, home, name, port, keeps_store=False):
         self.log = home / f"{name}.log"
@@ -45,7 +45,7 @@ class Agent:
             )
 
     def kill(self):
-        """As when the machine loses power: the agent and its worker at once, without a word."""
+        """As in a power cut: the agent and its worker end at once, without any message."""
         for pid in [*self._workers(), self.process.pid]:
             os.kill(pid, signal.SIGKILL)
         self.process.wait(10)

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, which one is the last, and what a resumed training gets back."""
+"""Content of a checkpoint, the choice of the last one, and the state of a resumed training."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which checkpoint a test takes, and what the log says of the others."""
+"""The checkpoint that a test takes, and the log lines about the others."""
 
 import logging
 from pathlib import Path

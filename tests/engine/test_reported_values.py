@@ -1,4 +1,4 @@
-"""Where the values of heads of any name are written: log, TensorBoard, best checkpoint, test."""
+"""Files with the values of heads of any name: log, TensorBoard, best checkpoint, test."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def make_cfg(folder: Path, heads: Heads) -> CfgNode:
 
 
 def make_run(cfg: CfgNode, heads: Heads) -> Any:
-    """What the loop needs for its log lines, with stubs for model and data."""
+    """Objects that the loop needs for its log lines, with stubs for model and data."""
 
     @contextmanager
     def evaluated() -> Iterator[nn.Module]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from slowfast.evaluation import head_metrics
 from slowfast.evaluation.metric_registry import METRICS
 from slowfast.utils.registry import import_modules
-from tests.commands import ROOT
+from tests.documented import block
 
 # A main value, of the joint answer too, and lower is better.
 ERROR = """
@@ -49,14 +48,10 @@ def hit(answers):
 """
 
 
-def _documented() -> str:
-    """The example of docs/evaluation.md, `reciprocal_rank`."""
-    page = (ROOT / "docs" / "evaluation.md").read_text()
-    (example,) = re.findall(r"```python\n((?:(?!```).)*register_metric.*?)```", page, re.DOTALL)
-    return str(example)
+# The example of the documentation.
+RECIPROCAL_RANK = block("docs/extending.md", "python", "@register_metric(")
 
-
-FILES = {"reciprocal_rank": _documented(), "error": ERROR, "hit": HIT}
+FILES = {"reciprocal_rank": RECIPROCAL_RANK, "error": ERROR, "hit": HIT}
 
 
 @contextmanager

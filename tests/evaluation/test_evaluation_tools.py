@@ -73,7 +73,7 @@ def _scores(advantage: float) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run folder with predictions that are right, and the public tables beside its list."""
+    """A run folder with predictions that are right, and the public tables next to its list."""
     folder = tmp_path / "run"
     write_predictions(folder / "predictions.pkl", verb_noun(*_scores(15), IDS))
     _frame_list(tmp_path / "validation.csv", labelled=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 
 from slowfast.config.heads import HeadSpec
 from slowfast.evaluation.answers import HeadAnswers, JointAnswers
-from slowfast.evaluation.head_values import head_values
+from slowfast.evaluation.head_values import check_metrics, head_values
 from slowfast.evaluation.metric_names import validation_metrics
+from slowfast.evaluation.metric_registry import METRICS, register_metric
+from slowfast.evaluation.metrics import rate
 from slowfast.evaluation.results import recognition_results
 from slowfast.evaluation.tables import format_table
+from slowfast.utils.errors import UserError
 from tests.evaluation.added_metrics import added
 from tests.evaluation.verb_noun import verb_noun_heads
 
@@ -156,3 +160,30 @@ def test_a_new_metric_of_multi_label_heads_has_a_mean_over_them(tmp_path: Path) 
     hits = [y[np.arange(N), s.argmax(1)].mean() for s, y in zip(scores, labels, strict=True)]
     assert values["noun_hit"] == pytest.approx(100 * hits[1])
     assert values["hit"] == results["ours"]["hit"] == pytest.approx(50 * sum(hits))
+
+
+@pytest.mark.parametrize(
+    ("joint", "function", "message"),
+    [
+        ("none", lambda answers: 1.0, "verb_mine .* metric mine returns a float, not a function"),
+        (
+            "best",
+            lambda answers: partial(rate, answers.in_top(5)),
+            'action_mine .* joint="ranking"',
+        ),
+        ("none", lambda answers: partial(rate, answers.missing), "verb_mine .* no attribute"),
+    ],
+)
+def test_a_metric_that_fails_is_named_before_training(monkeypatch, joint, function, message):
+    monkeypatch.setattr(METRICS, "_entries", {name: METRICS.get(name) for name in METRICS})
+    heads = (HeadSpec("verb", 97, False), HeadSpec("noun", 3, False))
+    check_metrics(heads)
+    check_metrics((HeadSpec("step", 2, True),))
+    register_metric("mine", labels="single", joint=joint)(function)
+    with pytest.raises(UserError, match=message):
+        check_metrics(heads)
+
+
+def test_a_title_needs_a_chance_level():
+    with pytest.raises(ValueError, match="give chance="):
+        register_metric("mine", labels="single", title="Mine")

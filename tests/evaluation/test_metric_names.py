@@ -40,7 +40,7 @@ EXO = tuple(head._replace(multi_label=True) for head in VERB_NOUN)
 def test_names_follow_from_the_heads(
     heads: tuple[HeadSpec, ...], expected: set[str], default: str
 ) -> None:
-    names = validation_metrics(heads)
+    names = tuple(validation_metrics(heads))
     assert len(names) == len(set(names))
     assert {name for name in names if "top" in name or "mAP" in name} == expected
     assert best_metric(heads).name == default

@@ -1,4 +1,4 @@
-"""What `results.json` holds, and its table."""
+"""Content of `results.json`, and its table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from slowfast.evaluation.epic import (
     ManyShot,
     Subsets,
     many_shot,
-    official_metrics,
     read_many_shot,
     read_subsets,
 )
@@ -22,6 +21,7 @@ from slowfast.evaluation.results import read_results, recognition_results
 from slowfast.evaluation.tables import format_table
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_json
+from tests.evaluation.official import official_metrics
 from tests.evaluation.verb_noun import verb_noun_heads
 
 N = 120
@@ -106,7 +106,7 @@ def test_every_value_has_an_interval_around_it(results: dict) -> None:
     assert set(results["intervals"]) >= {*results["official"], *results["ours"], "action_top5"}
     for name, (low, high) in results["intervals"].items():
         assert low < high, name
-        # A calibration error is never negative, so its resamples lie above it.
+        # A calibration error is never negative, so its resamples are above it.
         assert low <= flat[name] <= high or "calibration" in name
 
 

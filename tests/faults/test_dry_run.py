@@ -1,4 +1,4 @@
-"""What `--dry-run` says of a folder that holds a training already."""
+"""Report of `--dry-run` on a folder that already holds a training."""
 
 from __future__ import annotations
 

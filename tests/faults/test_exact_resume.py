@@ -1,4 +1,4 @@
-"""A training that is stopped and goes on ends bit for bit like the one that was left alone."""
+"""A training that is stopped and resumed ends bit for bit like the one that was left alone."""
 
 import signal
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_the_same_training_again(sample_home, whole_run, monkeypatch):
     assert_same_training(Path("runs/same_again"), whole_run)
 
 
-# Every option of a step that has a state of its own, and what a step is made of.
+# Every option of a step that has its own state, and what a step is made of.
 OPTIONS = (
     *("SOLVER.EMA_DECAY", 0.9, "BN.USE_PRECISE_STATS", False, "SOLVER.FUSED", "always"),
     *("SOLVER.ACCUMULATE", 2, "SUML.GRAD_CACHE", True, "SOLVER.CLIP_GRAD_L2NORM", 5.0),
@@ -108,12 +108,12 @@ def test_stopped_in_a_validation(sample_home, whole_run, monkeypatch):
 
 
 class Lost(Exception):
-    """What ends a process without a word, as far as its checkpoints go."""
+    """Ends a process without any message, as far as its checkpoints go."""
 
 
 @pytest.mark.parametrize(("period", "steps_done"), [(0, 0), (2, 2)])
 def test_killed_between_two_checkpoints(sample_home, whole_run, monkeypatch, period, steps_done):
-    """Without a signal to act on: the run goes on from the file of the epoch or its last period."""
+    """Without a signal to act on: the run resumes from the file of the epoch or its last period."""
     monkeypatch.chdir(sample_home)
     output = Path(f"runs/lost_{period}")
     cfg = training_cfg(str(output), "TRAIN.CHECKPOINT_PERIOD_ITERS", period)
@@ -135,7 +135,7 @@ def test_killed_between_two_checkpoints(sample_home, whole_run, monkeypatch, per
 
 
 def test_a_step_that_was_not_finite_is_not_forgotten_by_a_stop(sample_home, monkeypatch):
-    """It comes before the log line that would have told it; the run that goes on tells it."""
+    """It comes before the log line that would have reported it; the resumed run logs it."""
     monkeypatch.chdir(sample_home)
     cfg = training_cfg("runs/stopped_nan", "SOLVER.MAX_EPOCH", 1)
     losses = EgoExoAlignmentTask.losses

@@ -245,7 +245,7 @@ def link_to(target: str) -> Callable[[Path], None]:
 def test_a_lock_that_is_not_a_regular_file_is_an_error_at_once(
     tmp_path: Path, short_waits: None, put: Callable[[Path], None], name: str
 ) -> None:
-    """Not a wait without end, neither for a pipe's other end nor for a link's target."""
+    """Not an endless wait, neither for a pipe's other end nor for a link's target."""
     if name != LOCK_NAME:
         write_foreign(tmp_path)
     (tmp_path / "file").touch()

@@ -1,4 +1,4 @@
-"""Signals to real processes and groups, ranks that are killed, and losses that are no numbers."""
+"""Signals to real processes and groups, ranks that are killed, and losses that are not numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WAIT_SEC = 120
 def started(
     home: Path, output: str, *overrides: object, fault: str = "none", launcher: tuple[str, ...] = ()
 ) -> Iterator[subprocess.Popen[str]]:
-    """A training in a process group of its own, which ends with the block."""
+    """A training in a separate process group, which ends with the block."""
     args = ["--cfg", SUML_TINY, *TRAINING, "OUTPUT_DIR", output, *overrides]
     command = [sys.executable, *launcher, str(SCRIPT), fault, *map(str, args)]
     with (home / f"{Path(output).name}.stderr").open("w") as stderr:
@@ -58,7 +58,7 @@ def whole_pair(sample_home) -> Path:
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_to_the_command_alone(sample_home, signum):
-    """Our own launcher hands it on; the run goes on in another number of processes."""
+    """Our own launcher forwards it; the run resumes in another number of processes."""
     output = f"runs/pair_{signum.name}"
     status = stopped(sample_home, output, "NUM_GPUS", 2, signum=signum, to_group=False)
     assert status == (130 if signum == signal.SIGINT else 143)
@@ -96,7 +96,7 @@ def stopped(
 
 
 def test_torchrun_brings_a_killed_rank_back(sample_home, whole_pair):
-    """It goes on after the second step; after the first, where the death of rank 1 reached rank 0
+    """It resumes after the second step; after the first, where the death of rank 1 reached rank 0
     while they still put together what the second one left."""
     status, stderr = finish(
         sample_home,

@@ -96,7 +96,7 @@ def test_a_training_that_ends_by_itself_is_not_queued_again(tmp_path: Path, stat
 
 
 def test_torchrun_knows_the_options() -> None:
-    """Those of the script, up to the one that it runs."""
+    """Commands of the script, up to the one that it runs."""
     from torch.distributed.run import get_args_parser
 
     text = SCRIPT.read_text().replace("\\\n", " ")

@@ -67,7 +67,7 @@ def assert_same_training(output: Path, whole: Path) -> None:
 
 
 def logged_numbers(output: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """Every number of the log that is no time, by its place; a repeated line must be the same."""
+    """Every number of the log except times, by its place; a repeated line must be the same."""
     numbers: dict[tuple[str, str, str], dict[str, Any]] = {}
     for line in (output / "log.txt").read_text().splitlines():
         if JSON_PREFIX not in line:

@@ -1,4 +1,4 @@
-"""What only a GPU shows of an update: waits of the host, states that move, batches out of slots."""
+"""Properties of an update on a GPU: waits of the host, states that move, batches out of slots."""
 
 import copy
 

@@ -140,7 +140,7 @@ def test_soft_needs_its_relevance():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_public_loss_is_the_share_of_one_process(kind):
-    """What trains is what `slowfast.losses` exports."""
+    """Training uses the functions that `slowfast.losses` exports."""
     z_ego, z_exo = unit_rows(1, 5), unit_rows(2, 5)
     d_ego, d_exo = texts([0.9, 0.1, 0.8, 0.7, 0.6])
     order = torch.tensor([4, 0, 3, 1, 2])

@@ -19,7 +19,7 @@ def norm(w: Weights, name: str, x: Tensor) -> Tensor:
 def conv(
     w: Weights, name: str, x: Tensor, stride=(1, 1, 1), dilation: int = 1, groups: int = 1
 ) -> Tensor:
-    """Convolution that keeps the size but for its stride, as its kernel's shape says."""
+    """Convolution that keeps the size except for its stride, as its kernel's shape says."""
     weight = w[f"{name}.weight"]
     time, height, width = weight.shape[2:]
     padding = (time // 2, dilation * (height // 2), dilation * (width // 2))

@@ -7,6 +7,7 @@ from torch import nn
 from slowfast.config import get_cfg
 from slowfast.config.heads import single_head
 from slowfast.models import MODEL_REGISTRY, build_model, build_test_model, register_model
+from slowfast.models.backbone import Backbone
 from slowfast.models.ego_exo import EgoExoModel
 from slowfast.models.recognizer import Recognizer
 from slowfast.utils.errors import UserError
@@ -53,6 +54,38 @@ def test_window_pooling_is_laid_out_for_the_crop_size(make_model, make_clip, ran
     assert model.windows(make_clip(size=64)).shape[1] == 1
     assert model.windows(make_clip(size=96)).shape[1] == 4
     assert model.windows(make_clip(size=128)).shape[1] == 9
+
+
+def test_a_pooling_window_covers_the_crop_whatever_the_stride(make_model, make_clip):
+    options = {"MODEL__HEAD_POOL": "window", "DATA__CROP_SIZE": 64}
+    strides = [[1, 1], [2, 2], [2, 2], [1, 1]]
+    model = make_model("MultiTaskSlowFast", **options, RESNET__SPATIAL_STRIDES=strides).eval()
+    assert model.windows(make_clip(size=64)).shape[1] == 1
+    assert model.windows(make_clip(size=96)).shape[1] == 9
+
+
+class TwoStages(Backbone):
+    out_channels = (2,)
+
+    def __init__(self):
+        super().__init__()
+        self.s1, self.s2, self.s2_fuse = nn.Conv3d(3, 2, 1), nn.ReLU(), nn.ReLU()
+
+
+def test_stages_that_a_backbone_lacks_are_refused(make_cfg, monkeypatch):
+    TwoStages().freeze_stages(2)
+    with pytest.raises(UserError, match=r"FREEZE_STAGES is 3, but TwoStages has the stages s1"):
+        TwoStages().freeze_stages(3)
+    entries = {name: MODEL_REGISTRY.get(name) for name in NAMES}
+    monkeypatch.setattr(MODEL_REGISTRY, "_entries", entries)
+
+    @register_model(views=("ego",), heads=single_head)
+    def ToyModel(cfg):
+        return TwoStages()
+
+    build_model(make_cfg("ToyModel", MODEL__RECOMPUTE_STAGES=["s1", "s2_fuse"]))
+    with pytest.raises(UserError, match=r"names s5, but the model has the stages s1, s2, s2_fuse;"):
+        build_model(make_cfg("ToyModel", MODEL__RECOMPUTE_STAGES=["s2", "s5"]))
 
 
 def test_an_unknown_model_names_the_known_ones(make_cfg):

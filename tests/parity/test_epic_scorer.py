@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slowfast.evaluation.epic import EpicProtocol, Subsets, official_metrics, read_subsets
+from slowfast.evaluation.epic import EpicProtocol, Subsets, read_subsets
 from slowfast.evaluation.results import recognition_results
 from slowfast.evaluation.scores import log_softmax
+from tests.evaluation.official import official_metrics
 from tests.evaluation.verb_noun import verb_noun_heads
 
 Scores = tuple[np.ndarray, np.ndarray]

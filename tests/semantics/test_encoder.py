@@ -163,7 +163,7 @@ def test_several_processes_at_once(tmp_path: Path) -> None:
 
 
 def test_another_process_writes_the_same_texts_first(tmp_path: Path) -> None:
-    """What it wrote stays, and both get the same rows."""
+    """The rows that it wrote stay, and both get the same rows."""
 
     def slow(name: str) -> Encode:
         def encode(texts: list[str]) -> np.ndarray:

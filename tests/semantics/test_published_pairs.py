@@ -32,7 +32,7 @@ def exo(tmp_path: Path) -> ImageListAnnotations:
 
 
 def candidate(segment: int, copy: int = 0, entry: int | None = None) -> dict:
-    """What the author's search wrote for a segment: 8 frames, every second, around its start."""
+    """Paths that the author's search wrote for a segment: 8 frames at step 2 near its start."""
     video, start = STARTS[segment]
     last = {"v1": 25, "v2": 19}[video]
     frames = [min(max(start + step, 0), last) for step in range(-8, 8, 2)]

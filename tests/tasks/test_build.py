@@ -1,4 +1,4 @@
-"""Which model and task a config trains, and which parts of the model its losses use."""
+"""The model and task that a config trains, and the parts of the model that its losses use."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""How commands end."""
+"""Exit status and last line of commands."""
 
 import pytest
 

@@ -420,7 +420,7 @@ class _ClientError(Exception):
 
 
 class _Bucket:
-    """What the handler calls of boto3's client."""
+    """The methods that the handler calls of boto3's client."""
 
     def __init__(self, objects: dict[tuple[str, str], bytes]) -> None:
         self.objects = objects

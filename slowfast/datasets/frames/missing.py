@@ -14,10 +14,14 @@ _EXAMPLES = 5
 
 @dataclass
 class MissingVideos:
-    """Videos of one list that have no frames, and how many videos the list has."""
+    """Videos of one list that have no frames, and how many videos the list has.
+
+    reason: why the first one has none, and the fix.
+    """
 
     names: list[str]
     videos: int
+    reason: str
 
     def __str__(self) -> str:
         shown = ", ".join(self.names[:_EXAMPLES]) + (", ..." if len(self.names) > _EXAMPLES else "")
@@ -46,10 +50,10 @@ def report_missing(errors: Mapping[str, UserError], videos: int) -> None:
     """
     if not errors:
         return
-    missing = MissingVideos(list(errors), videos)
+    missing = MissingVideos(list(errors), videos, str(next(iter(errors.values()))))
     collected = _collected.get()
     if collected is not None:
         collected.append(missing)
         return
-    first = next(iter(errors.values()))
-    raise UserError(f"{first} (missing: {missing})" if len(errors) > 1 else str(first)) from None
+    others = f" (missing: {missing})" if len(errors) > 1 else ""
+    raise UserError(f"{missing.reason}{others}") from None

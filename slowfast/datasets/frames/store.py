@@ -102,22 +102,28 @@ class VideoStore:
 
     def _find(self, segment: Segment) -> tuple[str, VideoFolder | Path]:
         names = {"participant": segment.participant_id, "video": segment.video_id}
+        # Without a participant, "/VIDEO" would be a path from the root of the file system.
+        folders, files = (
+            [t for t in templates if segment.participant_id or "{participant}" not in t]
+            for templates in (_FOLDERS, _FILES)
+        )
         for root in self._roots:
-            for template in _FOLDERS:
+            for template in folders:
                 folder = VideoFolder.find(root / template.format(**names))
                 if folder is not None:
                     return f"{root}/{_shown(template)}/{folder.prefix}*.jpg", folder
         for root in self._roots:
-            for template in _FILES:
+            for template in files:
                 for suffix in _SUFFIXES:
                     file = root / (template.format(**names) + suffix)
                     if file.is_file():
                         return f"{root}/{_shown(template)}{suffix}", file
         roots = ", ".join(str(root) for root in self._roots)
+        searched = ", ".join(template.format(**names) for template in folders)
         raise UserError(
             f"video {segment.video_id} (segment {segment.segment_id}) has no folder of frames "
-            f"below {roots}; link or extract it there, or set DATA.PATH_PREFIX or "
-            "DATA.FALLBACK_PATH_PREFIXES"
+            f"below {roots} (searched for {searched}); link or extract it there, or set "
+            "DATA.PATH_PREFIX or DATA.FALLBACK_PATH_PREFIXES"
         )
 
 

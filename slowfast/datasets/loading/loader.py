@@ -198,8 +198,8 @@ class BatchLoader(Generic[BatchT]):
             worker_init_fn=_start_worker,
             persistent_workers=num_workers > 0,
             prefetch_factor=prefetch_batches if num_workers else None,
-            # DataLoader draws worker seeds that nothing uses; draw them from a generator of its
-            # own, so that the global one does not change.
+            # DataLoader draws worker seeds that nothing uses; draw them from a separate
+            # generator, so that the global one does not change.
             generator=torch.Generator(),
         )
         # Must run before multiprocessing sends SIGTERM to the workers, which they ignore for a

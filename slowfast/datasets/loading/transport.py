@@ -1,6 +1,6 @@
 """Transport of a batch from a worker to the training process.
 
-Frames are in shared memory, either in a slot of the ring or in memory of their own. Everything
+Frames are in shared memory, either in a slot of the ring or in separate memory. Everything
 else is small and is sent by value, as arrays: each tensor would need a shared-memory file, a
 connection and a file descriptor, and a batch has a dozen tensors.
 """

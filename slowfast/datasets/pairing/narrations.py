@@ -74,7 +74,7 @@ def database_errors(path: Path) -> Iterator[None]:
 def check_table(connection: sqlite3.Connection, path: Path) -> None:
     """Bound what a query may take, before the first one.
 
-    Raises: UserError if the embeddings are no plain table: a view can run for ever.
+    Raises: UserError if the embeddings are no plain table: a view can run indefinitely.
     """
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _ROW_BYTES)
     connection.execute("PRAGMA trusted_schema = OFF")

@@ -16,7 +16,7 @@ from slowfast.models.published_names import published_state_dict
 from slowfast.utils.errors import UserError
 
 _WEIGHT_KEYS = ("model_state", "state_dict")
-# Keys with a meaning of their own; a run adds what else it needs to resume.
+# Keys with a fixed meaning; a run adds what else it needs to resume.
 _FIXED_KEYS = ("epoch", "optimizer_state", "cfg", *_WEIGHT_KEYS)
 
 

@@ -57,7 +57,7 @@ def numbered_checkpoints(output_dir: str | Path) -> dict[tuple[int, int], Path]:
 class _HashingWriter:
     """Writes bytes to a file and hashes them on the way.
 
-    fault: the error of the disk, which torch.save replaces by one of its own.
+    fault: the error of the disk, which torch.save replaces by another.
     """
 
     def __init__(self, file: BinaryIO) -> None:

@@ -7,6 +7,7 @@ and Caffe2 pickles. Whatever the format, the weights get their published names.
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import re
 import warnings
@@ -23,6 +24,7 @@ from slowfast.engine.checkpoints.weight_names import from_caffe2
 from slowfast.engine.checkpoints.weights import Weights
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import InputPath, local_path
+from slowfast.utils.reading import reading
 from slowfast.utils.safe_pickle.load import load_plain
 from slowfast.utils.safe_pickle.records import Record
 from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Values
@@ -47,20 +49,23 @@ def read_checkpoint(
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}; download it there or set {key}")
     if path.suffix == ".safetensors":
-        return CheckpointFile.from_content(str(path), _read_safetensors(path))
+        return _read_safetensors(path)
     if checkpoint_type == "caffe2":
         return CheckpointFile(Weights.named(str(path), _read_caffe2(path)))
     return CheckpointFile.from_content(str(path), _read_torch(path))
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _read_safetensors(path: Path) -> CheckpointFile:
+    """The weights, and from the metadata the config and the names of classes of an export."""
+    from safetensors import safe_open
 
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a safetensors file, or damaged ({error})") from error
+    with reading(path, "a safetensors file", "copy or download it again"):
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = json.loads(metadata.get("class_names", "{}"))
+    weights = CheckpointFile.from_content(str(path), content).weights
+    return CheckpointFile(weights, {"cfg": metadata.get("cfg", ""), "class_names": names})
 
 
 def _read_caffe2(path: Path) -> dict[str, Tensor]:

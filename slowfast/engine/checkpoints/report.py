@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from slowfast.engine.checkpoints.weights import EXO_ONLY_HEAD, Weights
-from slowfast.models.published_names import EXO_HEAD
+from slowfast.engine.checkpoints.weights import Weights
+from slowfast.models.published_names import EXO_HEAD, EXO_ONLY_HEAD
 
 _EXAMPLES = 3
 # RESNET.DEPTH by the number of blocks of s4.
@@ -111,7 +111,7 @@ def _other_classes(report: LoadReport, file: Weights, model: Weights) -> str:
     return (
         f"its {head} has {file.class_counts(head)} classes where the configuration has "
         f"{model.class_counts(head)}; set {key} to the file's, or, to train a new head, give TASK "
-        "a name of its own"
+        "another name"
     )
 
 

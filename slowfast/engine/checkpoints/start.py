@@ -11,8 +11,8 @@ from slowfast.engine.checkpoints.checkpoint_file import CheckpointFile
 from slowfast.engine.checkpoints.formats import read_checkpoint
 from slowfast.engine.checkpoints.match import Match, match_weights
 from slowfast.engine.checkpoints.report import LoadOptions, LoadReport, Required
-from slowfast.engine.checkpoints.weights import EXO_ONLY_HEAD, Weights
-from slowfast.models.published_names import EXO_HEAD
+from slowfast.engine.checkpoints.weights import Weights
+from slowfast.models.published_names import EXO_HEAD, EXO_ONLY_HEAD
 from slowfast.utils.paths import InputPath, input_path, local_path
 
 logger = logging.getLogger(__name__)

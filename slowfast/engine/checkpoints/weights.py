@@ -15,14 +15,13 @@ from torch import Tensor, nn
 
 from slowfast.models.published_names import (
     EXO_HEAD,
+    EXO_ONLY_HEAD,
     EXO_PROJECTIONS,
     PROJECTIONS,
     published_state_dict,
 )
 from slowfast.utils.errors import UserError
 
-# Head of a model of the exo view alone.
-EXO_ONLY_HEAD = "readout"
 # Heads of Ego-Exo's auxiliary tasks, which no model here has.
 _AUXILIARY_HEADS = frozenset(("handobjhead", "headobjhead"))
 

@@ -15,7 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from slowfast.config.derived import aligns_by_factor, has_second_exo
+from slowfast.config.derived import aligns_by_factor, alpha_of, has_second_exo
 from slowfast.config.heads import HeadSpec, exo_heads
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.engine.solver import build_optimizer
@@ -72,8 +72,9 @@ class StepCost:
 
 def view_cost(cfg: CfgNode) -> ViewCost:
     """One view in a test, forward."""
-    alpha, side = cfg.SLOWFAST.ALPHA, cfg.DATA.TEST_CROP_SIZE
-    frames = (cfg.EXO if model_spec(cfg).view == "exo" else cfg.DATA).NUM_FRAMES
+    view, side = model_spec(cfg).view, cfg.DATA.TEST_CROP_SIZE
+    alpha = alpha_of(cfg, view)
+    frames = (cfg.EXO if view == "exo" else cfg.DATA).NUM_FRAMES
     with _fake(cfg) as cfg, torch.no_grad():
         model = build_test_model(cfg).eval()
         clip = [torch.zeros(1, 3, length, side, side) for length in (frames // alpha, frames)]
@@ -161,7 +162,8 @@ def _fake(cfg: CfgNode) -> Iterator[CfgNode]:
     cfg.MODEL.COMPILE = False
     if cfg.BN.NORM_TYPE == "sync_batchnorm":
         cfg.BN.NORM_TYPE = "batchnorm"
-    with FakeTensorMode():
+    # Backbones of other libraries have real weights, see `real_tensors`.
+    with FakeTensorMode(allow_non_fake_inputs=True):
         yield cfg
 
 

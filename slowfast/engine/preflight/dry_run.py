@@ -27,6 +27,7 @@ from slowfast.engine.step.update import Update, update_options
 from slowfast.engine.tester import checkpoint_to_test, plan_test
 from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_training
+from slowfast.tasks.terms.registry import unused_weights
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import local_path
 
@@ -77,6 +78,8 @@ def dry_run(cfg: CfgNode) -> DryRun:
     device = _device(cfg)
     report.say("processes", f"{processes}" + (", looked at in this one" if processes > 1 else ""))
     if cfg.TRAIN.ENABLE:
+        if unused := unused_weights(cfg):
+            report.say("weights", unused)
         for split in ("train", "val"):
             report.look(split, lambda split=split: _split(report, cfg, split, processes))  # type: ignore[misc]
     if cfg.TEST.ENABLE:
@@ -106,7 +109,7 @@ def _split(report: DryRun, cfg: CfgNode, split: str, processes: int) -> None:
         spec = model_spec(cfg)
         dataset = build_dataset(cfg.TRAIN.DATASET, cfg, split, spec.view, spec.heads(cfg))
     for videos in missing:
-        report.wrong(split, f"no frames for {videos}")
+        report.wrong(split, f"no frames for {videos}: {videos.reason}")
     loader = build_loader(cfg, dataset, split, 0, processes)
     steps = loader.sampler.batches_per_epoch
     loader.close()
@@ -118,13 +121,13 @@ def _test(report: DryRun, cfg: CfgNode) -> None:
     cost = view_cost(cfg)
     report.say(
         "test",
-        f"{cost.flops / 1e9:.1f} GFLOPs per clip of {_size(cost.frames, cost.side)}, forward (a "
+        f"{_gflops(cost.flops)} per clip of {_size(cost.frames, cost.side)}, forward (a "
         f"multiply-add is 2); {cost.weights / 1e6:.2f} M parameters",
     )
     with missing_collected() as missing:
         plan = plan_test(cfg, _not_encoded)
     for videos in missing:
-        report.wrong("test", f"no frames for {videos}")
+        report.wrong("test", f"no frames for {videos}: {videos.reason}")
     views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
     for view, dataset in plan.datasets.items():
         report.say("test", f"{len(dataset)} {view} segments of {views} views")
@@ -162,8 +165,8 @@ def _step(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: 
     size = _size(cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_CROP_SIZE)
     report.say(
         "training",
-        f"{cost.forward_flops / 1e9:.1f} GFLOPs per {what} of {size} forward, "
-        f"{cost.backward_flops / 1e9:.1f} backward (a multiply-add is 2)",
+        f"{_gflops(cost.forward_flops)} per {what} of {size} forward, "
+        f"{_gflops(cost.backward_flops)} backward (a multiply-add is 2)",
     )
     report.say(
         "memory",
@@ -186,7 +189,7 @@ def _obstacle(device: torch.device | None, cost: StepCost) -> str:
     if needed > free:
         return f"it may take {_gib(needed)} and {_gib(free)} are free"
     if device.type == "cpu" and cost.flops > _CPU_FLOPS:
-        return f"{cost.flops / 1e9:.0f} GFLOPs take long on a CPU"
+        return f"{_gflops(cost.flops)} take long on a CPU"
     return ""
 
 
@@ -220,7 +223,7 @@ def _start(report: DryRun, cfg: CfgNode) -> None:
         check_resumable(checkpoint.cfg_text, cfg, resumed)
         done = checkpoint.epoch + 1
         rest = "" if done < cfg.SOLVER.MAX_EPOCH else ", which is all: nothing is left to train"
-        report.say("start", f"resumes from {resumed}, {done} epochs done{rest}")
+        report.say("start", f"resumes from {resumed}, {done} epoch{'s' * (done != 1)} done{rest}")
         return
     for section in ("TRAIN", "EXO"):
         weights = read_initial(cfg, section)
@@ -258,6 +261,11 @@ def _free(device: torch.device) -> int:
 
 def _size(frames: int, side: int) -> str:
     return f"{frames}x{side}x{side}"
+
+
+def _gflops(count: float) -> str:
+    """One decimal, or three digits of a small number."""
+    return f"{count / 1e9:.1f} GFLOPs" if count >= 1e9 else f"{count / 1e9:.3g} GFLOPs"
 
 
 def _gib(count: float) -> str:

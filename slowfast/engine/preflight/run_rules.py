@@ -6,14 +6,17 @@ A config may load without them: they are checked before a run starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from fvcore.common.config import CfgNode
 
-from slowfast.config.heads import HeadSpec, heads_of
-from slowfast.datasets.registry import JOINED_REGISTRY, SOURCE_REGISTRY
+from slowfast.config.derived import alpha_of
+from slowfast.datasets.registry import JOINED_REGISTRY
+from slowfast.engine.preflight.data_rules import test_data_fits, train_data_fits
+from slowfast.evaluation.head_values import check_metrics
 from slowfast.evaluation.metric_names import best_metric
 from slowfast.models.registry import MODEL_REGISTRY, ModelSpec, model_spec
+from slowfast.tasks.terms.requirements import check_terms
 from slowfast.utils.errors import UserError
 
 Rule = Callable[[CfgNode, ModelSpec], str | None]
@@ -85,102 +88,12 @@ def _class_counts(cfg: CfgNode, spec: ModelSpec) -> str | None:
 
 
 def _exo_frames(cfg: CfgNode, spec: ModelSpec) -> str | None:
-    frames, alpha = cfg.EXO.NUM_FRAMES, cfg.SLOWFAST.ALPHA
+    frames, alpha = cfg.EXO.NUM_FRAMES, alpha_of(cfg, "exo")
     if "exo" not in spec.views or frames % alpha == 0:
         return None
     return (
         f"EXO.NUM_FRAMES {frames} is not a multiple of SLOWFAST.ALPHA {alpha}; set it to"
         f" {-(-frames // alpha) * alpha}"
-    )
-
-
-def _train_data_fits(cfg: CfgNode, spec: ModelSpec) -> str | None:
-    if not cfg.TRAIN.ENABLE:
-        return None
-    return _data_fits("TRAIN", cfg.TRAIN.DATASET, cfg, spec, spec.views)
-
-
-def _test_data_fits(cfg: CfgNode, spec: ModelSpec) -> str | None:
-    task, tested = cfg.TEST.TASK, cfg.TEST.DATASET
-    if not cfg.TEST.ENABLE:
-        return None
-    if task == "recognition" or not spec.is_dual:
-        return _data_fits("TEST", tested, cfg, spec, (spec.view,))
-    if task != "features" and task != "cross_view" and tested == cfg.EXO.DATASET != cfg.EGO.DATASET:
-        return (
-            f"TEST.DATASET is {tested}, but TEST.TASK {task} is about ego segments; set"
-            f" TEST.DATASET {cfg.EGO.DATASET}"
-        )
-    return None
-
-
-def _data_fits(
-    section: str, name: str, cfg: CfgNode, spec: ModelSpec, views: Sequence[str]
-) -> str | None:
-    """Whether the data set holds clips of the views, with labels for the model's heads."""
-    holds = _views_of(name, f"{section}.DATASET")
-    if len(views) > 1:
-        if len(holds) > 1:
-            return _halves_fit(cfg)
-        fitting = list(JOINED_REGISTRY)
-    else:
-        if len(holds) == 1 and views[0] in SOURCE_REGISTRY.get(name).views:
-            return _heads_fit(f"{section}.DATASET", name, spec.heads(cfg), spec)
-        fitting = [n for n in SOURCE_REGISTRY if views[0] in SOURCE_REGISTRY.get(n).views]
-    models = [n for n in MODEL_REGISTRY if _takes(MODEL_REGISTRY.get(n), name, section)]
-    return (
-        f"{section}.DATASET {name} holds {' and '.join(holds)} clips, but MODEL.MODEL_NAME"
-        f" {spec.name} {'trains on' if section == 'TRAIN' else 'is tested on'}"
-        f" {' and '.join(views)} clips; set {section}.DATASET to one of {', '.join(fitting)}, or"
-        f" MODEL.MODEL_NAME to one of {', '.join(models)}, or {section}.ENABLE False"
-    )
-
-
-def _views_of(name: str, key: str) -> tuple[str, ...]:
-    """The views that a data set holds at once; of a source that can be either, the first."""
-    if name in JOINED_REGISTRY:
-        return ("ego", "exo")
-    if name not in SOURCE_REGISTRY:
-        known = ", ".join(sorted((*SOURCE_REGISTRY, *JOINED_REGISTRY)))
-        raise UserError(f"{key} {name!r} is not a registered data set; choose one of {known}")
-    return SOURCE_REGISTRY.get(name).views[:1]
-
-
-def _takes(spec: ModelSpec, name: str, section: str) -> bool:
-    """Whether a model of that kind trains on, or is tested on, the data set."""
-    views = spec.views if section == "TRAIN" else (spec.view,)
-    if name in JOINED_REGISTRY:
-        return len(views) > 1
-    return len(views) == 1 and views[0] in SOURCE_REGISTRY.get(name).views
-
-
-def _halves_fit(cfg: CfgNode) -> str | None:
-    """Whether EGO.DATASET and EXO.DATASET are labelled as their heads say."""
-    for view, key in (("ego", "EGO.DATASET"), ("exo", "EXO.DATASET")):
-        name = cfg[key.split(".")[0]].DATASET
-        spec = SOURCE_REGISTRY.get(name, key)
-        if view not in spec.views:
-            fitting = [n for n in SOURCE_REGISTRY if view in SOURCE_REGISTRY.get(n).views]
-            return f"{key} {name} has no {view} clips; set it to one of {', '.join(fitting)}"
-        if message := _heads_fit(key, name, heads_of(cfg, view)):
-            return message
-    return None
-
-
-def _heads_fit(
-    key: str, name: str, heads: Sequence[HeadSpec], model: ModelSpec | None = None
-) -> str | None:
-    labelled, named = SOURCE_REGISTRY.get(name, key).heads, [head.name for head in heads]
-    if labelled is None or named == list(labelled):
-        return None
-    section = "EXO" if key.startswith("EXO") else "MODEL"
-    if model is not None and model.view == "exo":
-        section = "EXO"
-    whose = f"MODEL.MODEL_NAME {model.name}" if model is not None else section
-    return (
-        f"{key} {name} is labelled with {list(labelled)}, but the heads of {whose} are {named};"
-        f" set {section}.HEAD_NAMES {list(labelled)} with their numbers of classes in"
-        f" {section}.NUM_CLASSES_LIST, take a model with these heads, or another data set"
     )
 
 
@@ -229,6 +142,26 @@ def _loss_fits(cfg: CfgNode, spec: ModelSpec) -> str | None:
     )
 
 
+def _terms(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    if cfg.TRAIN.ENABLE and spec.is_dual:
+        check_terms(cfg)
+    return None
+
+
+def _pair_table(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    if not (cfg.TRAIN.ENABLE and spec.is_dual) or cfg.SUML.PAIRS.FILE:
+        return None
+    return (
+        f"TRAIN.DATASET {cfg.TRAIN.DATASET} joins clips by pairs, but SUML.PAIRS.FILE is empty; set"
+        " it to the table that tools/mine_pairs.py writes"
+    )
+
+
+def _metrics(cfg: CfgNode, spec: ModelSpec) -> str | None:
+    check_metrics(spec.heads(cfg))
+    return None
+
+
 def _best_metric(cfg: CfgNode, spec: ModelSpec) -> str | None:
     if cfg.TRAIN.ENABLE:
         best_metric(spec.heads(cfg), cfg.TRAIN.BEST_METRIC)
@@ -242,11 +175,14 @@ _RULES: tuple[Rule, ...] = (
     _no_hand_object_training,
     _class_counts,
     _exo_frames,
-    _train_data_fits,
-    _test_data_fits,
+    train_data_fits,
+    test_data_fits,
     _test_task_fits,
     _prompts,
     _suml_enabled,
     _loss_fits,
+    _terms,
+    _pair_table,
+    _metrics,
     _best_metric,
 )

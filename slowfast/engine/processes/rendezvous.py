@@ -109,7 +109,7 @@ def store_of_this_start(store: Store, rank: int, world_size: int, timeout_sec: f
 
     torchrun keeps its store when it restarts the processes, with the addresses of the dead ones,
     and gives them no number of the start that is the same on all machines. So process 0 names the
-    start, and tells its name to every process that asks with a token of its own.
+    start, and tells its name to every process that asks with its token.
 
     Raises: Absent, naming on process 0 all that are missing, elsewhere process 0.
     """

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from slowfast.models.norms import running_statistics
 from slowfast.tasks.base import StepOutput
 
 
@@ -18,25 +19,16 @@ class NormStatistics:
         self._kept: Tensor | None = None
 
     def keep(self) -> None:
-        statistics = self._statistics()
+        statistics = running_statistics(self._model)
         self._kept = torch.cat(statistics) if statistics else None
 
     def restore_unless(self, finite: Tensor) -> None:
         """Restore what was kept if `finite`, a () bool on the device, is false."""
         if self._kept is None:
             return
-        statistics = self._statistics()
+        statistics = running_statistics(self._model)
         chosen = torch.where(finite, torch.cat(statistics), self._kept)
         torch._foreach_copy_(statistics, list(chosen.split([len(x) for x in statistics])))
-
-    def _statistics(self) -> list[Tensor]:
-        return [
-            statistic
-            for module in self._model.modules()
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
-            for statistic in (module.running_mean, module.running_var)
-            if statistic is not None
-        ]
 
 
 class BadStep(NamedTuple):

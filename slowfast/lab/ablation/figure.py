@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slowfast.evaluation.epic import KINDS
 from slowfast.lab.ablation.report import Comparison
 
 _COLOURS = {"all": "#222222", "seen": "#1f77b4", "unseen": "#d95f02"}
@@ -20,9 +19,10 @@ def draw_figure(comparison: Comparison, out: Path) -> list[Path]:
     pairs = list(dict.fromkeys(zip(gains.arm, gains.reference, strict=True)))
     figure = Figure(figsize=(10, 1.6 + 0.55 * max(len(pairs), 1)), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(KINDS), sharey=True)
+    kinds = comparison.kinds
+    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     middle = (len(comparison.sizes) - 1) / 2
-    for panel, kind in zip(panels, KINDS, strict=True):
+    for panel, kind in zip(panels, kinds, strict=True):
         panel.axvline(0, color="#999999", linewidth=1)
         for number, (subset, size) in enumerate(comparison.sizes.items()):
             # In the order of `pairs`, which every subset has.

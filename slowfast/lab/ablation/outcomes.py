@@ -12,19 +12,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from slowfast.datasets.sources.epic_annotations import read_segments
+from slowfast.config.heads import HeadSpec
+from slowfast.datasets.from_cfg import checked_annotations
+from slowfast.datasets.registry import SOURCE_REGISTRY, build_source
 from slowfast.datasets.types import Segment
-from slowfast.evaluation.epic import KINDS, rank_segments
-from slowfast.evaluation.predictions import for_epic, read_predictions, select
+from slowfast.evaluation.head_values import answer
+from slowfast.evaluation.metric_names import joint_answer
+from slowfast.evaluation.predictions import read_predictions, select
 from slowfast.lab.ablation.plan import Arm, Plan
 from slowfast.lab.ablation.runs import Run, read_record
+from slowfast.models.registry import model_spec
 from slowfast.utils.errors import UserError
-from slowfast.utils.paths import join
 
 
 @dataclass(frozen=True)
 class ArmOutcome:
-    """seeds: of the finished runs. hits: by kind (verb, noun, action), (S, n) bool, top-1."""
+    """The finished runs of an arm.
+
+    hits: top-1 by kind, (S, n) bool: one kind per head, then the joint answer of several heads.
+    """
 
     seeds: tuple[int, ...]
     hits: dict[str, NDArray[np.bool_]]
@@ -34,8 +40,8 @@ class ArmOutcome:
 class Outcomes:
     """arms: those with a finished run, by name. subsets: members (n,) bool, by name.
 
-    A segment is seen where its verb-noun combination occurs in the training list of the arm that
-    the others are compared with, else unseen. If all are of one kind, `all` is the only subset.
+    A segment is seen if its combination of labels occurs in the training data of the arm that the
+    others are compared with, else unseen. If all are of one kind, `all` is the only subset.
     """
 
     arms: dict[str, ArmOutcome]
@@ -43,71 +49,80 @@ class Outcomes:
 
 
 class Labels(NamedTuple):
-    """Segments of the test list, and of the training list of the base arm."""
+    """The tested segments of all arms, and the training segments of the base arm.
 
+    heads: of every arm's model, all single-label.
+    """
+
+    heads: tuple[HeadSpec, ...]
     tested: list[Segment]
     trained: list[Segment]
 
 
 def read_labels(plan: Plan) -> Labels:
-    """Raises: UserError for a list that is missing or has no labels."""
-    base = plan.arm(plan.compare_to).cfg
+    """Raises: UserError for annotations that are missing or have no labels."""
+    cfg = plan.arm(plan.compare_to).cfg
+    spec = model_spec(cfg)
+    heads = spec.heads(cfg)
+    half = cfg.TRAIN.DATASET if cfg.TRAIN.DATASET in SOURCE_REGISTRY else cfg.EGO.DATASET
     tested, trained = (
-        read_segments(
-            join(base.DATA.PATH_TO_DATA_DIR, name),
-            epic_100=base.DATA.EPIC_100,
-            num_classes=base.MODEL.NUM_CLASSES_LIST,
-            labelled=True,
-        )
-        for name in (base.TEST.DATA_LIST, base.TRAIN.TRAIN_DATA_LIST)
+        checked_annotations(build_source(name, cfg, split, spec.view), heads).segments
+        for name, split in ((cfg.TEST.DATASET, "test"), (half, "train"))
     )
-    return Labels(tested, trained)
+    for key, name, segments in (
+        ("TEST.DATASET", cfg.TEST.DATASET, tested),
+        ("TRAIN.DATASET", half, trained),
+    ):
+        for segment in segments:
+            if not all(segment.labels):
+                raise UserError(
+                    f"{key} {name}: segment {segment.segment_id} has no"
+                    f" {' or '.join(head.name for head in heads)}; arms are compared by their hits,"
+                    " so give labelled annotations"
+                )
+    return Labels(heads, tested, trained)
 
 
 def read_outcomes(plan: Plan, runs: Sequence[Run]) -> Outcomes:
-    """Raises: UserError if no run that tests is finished, or a file does not fit the list."""
-    segments, trained = read_labels(plan)
-    combinations = {_combination(segment) for segment in trained}
-    seen = np.array([_combination(segment) in combinations for segment in segments])
-    subsets = {"all": np.ones(len(segments), dtype=bool)}
+    """Raises: UserError if no run that tests is finished, or a file does not fit the segments."""
+    labels = read_labels(plan)
+    combinations = {segment.labels for segment in labels.trained}
+    seen = np.array([segment.labels in combinations for segment in labels.tested])
+    subsets = {"all": np.ones(len(seen), dtype=bool)}
     if seen.any() and not seen.all():
         subsets |= {"seen": seen, "unseen": ~seen}
-    arms = dict(_arm_outcomes(plan.scored, runs, segments))
+    arms = dict(_arm_outcomes(plan.scored, runs, labels))
     if not arms:
         raise UserError("no run that tests has finished, so nothing can be compared")
     return Outcomes(arms, subsets)
 
 
 def _arm_outcomes(
-    arms: Sequence[Arm], runs: Sequence[Run], segments: Sequence[Segment]
+    arms: Sequence[Arm], runs: Sequence[Run], labels: Labels
 ) -> Iterator[tuple[str, ArmOutcome]]:
     for arm in arms:
         finished = [run for run in runs if run.arm is arm and _is_finished(run)]
         if finished:
-            hits = [_hits(run, segments) for run in finished]
-            yield (
-                arm.name,
-                ArmOutcome(
-                    tuple(run.seed for run in finished),
-                    {kind: np.stack([h[kind] for h in hits]) for kind in KINDS},
-                ),
-            )
+            hits = [_hits(run, labels) for run in finished]
+            stacked = {kind: np.stack([by_kind[kind] for by_kind in hits]) for kind in hits[0]}
+            yield arm.name, ArmOutcome(tuple(run.seed for run in finished), stacked)
 
 
-def _hits(run: Run, segments: Sequence[Segment]) -> dict[str, NDArray[np.bool_]]:
+def _hits(run: Run, labels: Labels) -> dict[str, NDArray[np.bool_]]:
     path = run.folder / run.arm.cfg.TEST.SAVE_PREDICT_PATH
-    ids = [segment.segment_id for segment in segments]
-    predictions = select(for_epic(read_predictions(path), str(path)), ids, str(path))
-    verbs, nouns = zip(*(_combination(segment) for segment in segments), strict=True)
-    verb, noun = predictions.scores.values()
-    ranks = rank_segments(verb, noun, verbs, nouns)
-    return {kind: getattr(ranks, kind) < 1 for kind in KINDS}
+    ids = [segment.segment_id for segment in labels.tested]
+    scores = select(read_predictions(path), ids, str(path)).scores
+    names = [head.name for head in labels.heads]
+    if set(scores) != set(names):
+        raise UserError(f"{path} has the heads {list(scores)}, not {names}; run the arm again")
+    classes = np.array([segment.labels for segment in labels.tested])[..., 0]
+    answered = answer(labels.heads, [scores[name] for name in names], list(classes.T), ranked=True)
+    hits = {name: answered.by_head[name].hits for name in names}
+    if answered.joint:
+        hits[joint_answer(labels.heads)] = answered.joint.in_top(1)
+    return hits
 
 
 def _is_finished(run: Run) -> bool:
     record = read_record(run.folder)
     return record is not None and record.finished
-
-
-def _combination(segment: Segment) -> tuple[int, int]:
-    return int(segment.labels[0][0]), int(segment.labels[1][0])

@@ -172,12 +172,7 @@ def _check_arms(plan: Plan) -> None:
             raise UserError(
                 f"{key}: {name!r} is not an arm that tests; choose one of {', '.join(scored)}"
             )
-    lists = {(arm.cfg.DATA.PATH_TO_DATA_DIR, arm.cfg.TEST.DATA_LIST) for arm in plan.scored}
-    if len(lists) > 1:
-        raise UserError(
-            f"the arms test on {len(lists)} lists ({', '.join(sorted(n for _, n in lists))}); "
-            "set one TEST.DATA_LIST and DATA.PATH_TO_DATA_DIR for all"
-        )
+    _check_one_test(plan.scored)
     for arm in plan.scored:
         if reason := _without_predictions(arm.cfg):
             raise UserError(
@@ -186,17 +181,35 @@ def _check_arms(plan: Plan) -> None:
             )
 
 
+def _check_one_test(arms: Sequence[Arm]) -> None:
+    """All arms test on the same segments and predict the same heads."""
+    lists = {
+        (arm.cfg.TEST.DATASET, arm.cfg.DATA.PATH_TO_DATA_DIR, arm.cfg.TEST.DATA_LIST)
+        for arm in arms
+    }
+    if len(lists) > 1:
+        raise UserError(
+            f"the arms test on {len(lists)} lists ({', '.join(sorted(n for *_, n in lists))}); "
+            "set one TEST.DATASET, TEST.DATA_LIST and DATA.PATH_TO_DATA_DIR for all"
+        )
+    heads = {model_spec(arm.cfg).heads(arm.cfg) for arm in arms}
+    if len(heads) > 1:
+        raise UserError(
+            f"the arms have different heads ({'; '.join(sorted(str(list(h)) for h in heads))}); "
+            "set one MODEL.HEAD_NAMES and MODEL.NUM_CLASSES_LIST for all"
+        )
+
+
 def _without_predictions(cfg: CfgNode) -> str:
     """Why a test writes no predictions file, and the fix; empty if it writes one."""
     if not cfg.TEST.SAVE_PREDICT_PATH:
         return "TEST.SAVE_PREDICT_PATH is empty; name a file"
     if cfg.TEST.TASK != "recognition":
         return f"TEST.TASK is {cfg.TEST.TASK}; set it to recognition"
-    heads = model_spec(cfg).heads(cfg)
-    if len(heads) != 2 or any(head.multi_label for head in heads):
+    if any(head.multi_label for head in model_spec(cfg).heads(cfg)):
         return (
             f"MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME} with MODEL.LOSS_FUNC {cfg.MODEL.LOSS_FUNC} "
-            "does not predict one verb and one noun per segment; choose another model"
+            "has multi-label heads; choose a model that gives one class per head"
         )
     return ""
 

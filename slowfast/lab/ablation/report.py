@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from slowfast.evaluation.epic import KINDS
 from slowfast.evaluation.tables import MISSING
 from slowfast.lab.ablation.fingerprint import PARTS
 from slowfast.lab.ablation.outcomes import Outcomes
@@ -36,13 +35,18 @@ class Comparison:
 
     values: one row per arm, reference, subset and kind. With an empty reference it is the mean of
         the arm (value, deviation), else its difference to the reference (value, low, high).
-    sizes: segments of each subset. best: the arm with the highest mean of verb and noun.
+    sizes: segments of each subset. best: the arm with the highest mean over the heads.
     """
 
     plan: Plan
     values: pd.DataFrame
     sizes: dict[str, int]
     best: str
+
+    @property
+    def kinds(self) -> list[str]:
+        """The heads, then the joint answer of several."""
+        return list(self.values.kind.unique())
 
     @property
     def means(self) -> pd.DataFrame:
@@ -53,9 +57,15 @@ def compare(plan: Plan, outcomes: Outcomes, resamples: int = RESAMPLES) -> Compa
     """All arms on all subsets; a difference is over the seeds that both arms have."""
     values = pd.DataFrame(_rows(plan, outcomes, resamples), columns=_COLUMNS)
     whole = values[(values.subset == "all") & (values.reference == "")]
-    summed = whole[whole.kind.isin(["verb", "noun"])].groupby("arm", sort=False).value.sum()
+    heads = _heads(list(values.kind.unique()))
+    summed = whole[whole.kind.isin(heads)].groupby("arm", sort=False).value.sum()
     sizes = {name: int(mask.sum()) for name, mask in outcomes.subsets.items()}
     return Comparison(plan, values, sizes, str(summed.idxmax()))
+
+
+def _heads(kinds: list[str]) -> list[str]:
+    """The kinds without the joint answer."""
+    return kinds[:-1] or kinds
 
 
 def _rows(plan: Plan, outcomes: Outcomes, resamples: int) -> Iterator[dict[str, Any]]:
@@ -64,7 +74,7 @@ def _rows(plan: Plan, outcomes: Outcomes, resamples: int) -> Iterator[dict[str, 
     for subset, mask in outcomes.subsets.items():
         common = {"subset": subset, "segments": int(mask.sum())}
         for name, arm in arms.items():
-            for kind in KINDS:
+            for kind in arm.hits:
                 mean = mean_over_seeds(arm.hits[kind][:, mask])
                 yield {"arm": name, "reference": "", **common, "kind": kind, **asdict(mean)}
         for name, reference in plan.comparisons:
@@ -73,7 +83,7 @@ def _rows(plan: Plan, outcomes: Outcomes, resamples: int) -> Iterator[dict[str, 
             seeds = [arms[name].seeds, arms[reference].seeds]
             shared = sorted({*seeds[0]} & {*seeds[1]})
             rows = [[own.index(seed) for seed in shared] for own in seeds]
-            for kind in KINDS if shared else ():
+            for kind in arms[name].hits if shared else ():
                 gain = paired_difference(
                     arms[name].hits[kind][rows[0]][:, mask],
                     arms[reference].hits[kind][rows[1]][:, mask],
@@ -125,7 +135,7 @@ _LATEX = _Style(r"$\pm$", "$-$", r"\textbf{{{}}}", "&%#_")
 
 def _tables(comparison: Comparison, style: _Style) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The arms with their differences to the base, and the further comparisons, as text."""
-    plan, base = comparison.plan, comparison.plan.compare_to
+    plan, base, kinds = comparison.plan, comparison.plan.compare_to, comparison.kinds
     seeds = {str(row.arm): row.seeds for row in comparison.means.itertuples()}
     cells = {
         (row.subset, row.arm, row.reference, row.kind): style.cell(row)
@@ -140,7 +150,7 @@ def _tables(comparison: Comparison, style: _Style) -> tuple[pd.DataFrame, pd.Dat
         }
         | {
             style.name(column): cells.get((subset, arm, reference, kind), "")
-            for kind in KINDS
+            for kind in kinds
             for column, reference in ((kind, ""), (f"{kind} - {base}", base))
         }
         for subset in comparison.sizes
@@ -148,10 +158,10 @@ def _tables(comparison: Comparison, style: _Style) -> tuple[pd.DataFrame, pd.Dat
     ]
     further = [
         {"difference": style.name(f"{arm} - {reference}"), "segments": subset}
-        | {kind: cells[subset, arm, reference, kind] for kind in KINDS}
+        | {kind: cells[subset, arm, reference, kind] for kind in kinds}
         for arm, reference in plan.also_compare
         for subset in comparison.sizes
-        if (subset, arm, reference, KINDS[0]) in cells
+        if (subset, arm, reference, kinds[0]) in cells
     ]
     return pd.DataFrame(arms), pd.DataFrame(further)
 
@@ -166,7 +176,8 @@ def markdown(comparison: Comparison, runs: Sequence[Run]) -> str:
         parts += [f"## {_TITLES[subset]}: {size} segments", _to_markdown(table)]
     if len(further):
         parts += ["## Further comparisons", _to_markdown(further)]
-    parts.append(f"Highest mean of verb and noun over all segments: {comparison.best}.")
+    heads = " and ".join(_heads(comparison.kinds))
+    parts.append(f"Highest mean of {heads} over all segments: {comparison.best}.")
     parts.append("; ".join(f"{part} {' '.join(found)}" for part, found in _made_with(runs).items()))
     return "\n\n".join(parts) + "\n"
 
@@ -200,8 +211,8 @@ def as_json(comparison: Comparison, outcomes: Outcomes, runs: Sequence[Run]) -> 
         {"arm": name, "seed": seed, "subset": subset, "kind": kind, "value": 100 * hits.mean()}
         for name, arm in outcomes.arms.items()
         for subset, mask in outcomes.subsets.items()
-        for kind in KINDS
-        for seed, hits in zip(arm.seeds, arm.hits[kind][:, mask], strict=True)
+        for kind, found in arm.hits.items()
+        for seed, hits in zip(arm.seeds, found[:, mask], strict=True)
     ]
     return {
         "plan": str(plan.path),
@@ -232,6 +243,6 @@ def _legend(comparison: Comparison) -> str:
     alone = " With one seed the interval is over segments alone." if one_seed else ""
     return (
         f"{ESTIMATOR[0].upper()}{ESTIMATOR[1:]}; bold: the interval excludes zero.{alone} "
-        f"Differences are to {comparison.plan.compare_to}. Unseen: verb-noun combinations without "
-        "a segment in ego training."
+        f"Differences are to {comparison.plan.compare_to}. Unseen: combinations of labels "
+        "without a segment in ego training."
     )

@@ -1,4 +1,4 @@
-"""Runs the runs of a plan in processes of their own, several at a time; a failure ends only one."""
+"""Runs the runs of a plan in separate processes, several at a time; a failure ends only one."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class Runner:
                 stderr=subprocess.STDOUT,
                 env=os.environ | self._machine.share(slot),
                 pass_fds=[self._lock],
-                # A group of its own: an interruption reaches the runner alone, which ends it.
+                # A separate group: an interruption reaches the runner alone, which ends it.
                 start_new_session=True,
             )
         self._children.append(_Child(run, slot, process, record))

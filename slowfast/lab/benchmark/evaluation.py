@@ -8,6 +8,7 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
+from slowfast.config.derived import alpha_of
 from slowfast.engine.preflight.cost import view_cost
 from slowfast.engine.step.precision import set_precision
 from slowfast.engine.testing.view_scoring import ready_for_test
@@ -48,12 +49,12 @@ def evaluation_benchmark(
     rounds: int,
     chosen: list[Variant] | None = None,
 ) -> Report:
-    """Time per forward pass of `views` views of DATA.TEST_CROP_SIZE, in turns."""
+    """Time per forward pass of `views` views of DATA.TEST_CROP_SIZE, alternately."""
     chosen = chosen or variants(device, has_bf16(device))
     size = cfg.DATA.TEST_CROP_SIZE
     draw = torch.Generator().manual_seed(0)
     fast = torch.randn(views, 3, cfg.DATA.NUM_FRAMES, size, size, generator=draw).to(device)
-    clip = [fast[:, :, :: cfg.SLOWFAST.ALPHA].contiguous(), fast]
+    clip = [fast[:, :, :: alpha_of(cfg, "ego")].contiguous(), fast]
     report = Report("eval")
     with one_thread():
         scorers = {v.name: partial(_Scorer(v, cfg, device), clip) for v in chosen}

@@ -163,7 +163,7 @@ def _device_step(clips: _Clips, rounds: int) -> Table:
 
 
 def _through_workers(clips: _Clips, rounds: int) -> list[Table]:
-    """Whole epochs; every way has workers of its own, idle while others run."""
+    """Whole epochs; every way has its own workers, idle while others run."""
     ours = {
         name: _batch_loader(clips.ours[DEVICE], ring)
         for name, ring in ((RING, True), (PLAIN, False))

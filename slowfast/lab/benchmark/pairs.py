@@ -101,7 +101,7 @@ def made_data(ego: int, exo: int, distinct: float = DISTINCT) -> PairData:
 
 
 def made_narrations(segments: int, distinct: float, seed: int) -> Narrations:
-    """Sums of a verb's direction, a noun's, and one of their own (0.7 as long)."""
+    """Sums of a verb's direction, a noun's, and an individual one (0.7 as long)."""
     words = np.random.default_rng(0)
     verbs, nouns = (
         words.standard_normal((count, WIDTH), dtype=np.float32) for count in (VERBS, NOUNS)

@@ -85,7 +85,7 @@ def step_benchmark(
     loader: Iterable[Any] | None = None,
     chosen: list[Variant] | None = None,
 ) -> Report:
-    """Time per step of `clips` clips (or pairs), in turns with a large matrix product.
+    """Time per step of `clips` clips (or pairs), alternating with a large matrix product.
 
     loader: real batches, for the share of a step that waits for data.
     """

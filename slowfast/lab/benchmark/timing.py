@@ -1,4 +1,4 @@
-"""Times alternatives in turns, so that other load of the machine affects them alike.
+"""Times alternatives by turns, so that other load of the machine affects them alike.
 
 Also counts how often a piece of work makes the host wait for the device.
 """

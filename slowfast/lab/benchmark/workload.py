@@ -82,7 +82,7 @@ def time_variants(
     rounds: int,
     device: torch.device,
 ) -> None:
-    """Time the work of each variant, in turns with large matrix products in the same precision.
+    """Time the work of each variant, alternating with large matrix products in the same precision.
 
     Adds a table called `title` (what, unit) and each variant's figures to the report.
     """

@@ -11,7 +11,7 @@ from slowfast.models.ego_exo import EgoExoModel
 from slowfast.models.published_names import EXO_HEAD
 from slowfast.models.recognizer import Recognizer
 from slowfast.models.registry import register_model
-from slowfast.models.zoo.slowfast import MultiTaskSlowFast, head_layers, slowfast_backbone
+from slowfast.models.zoo.slowfast import MultiTaskSlowFast, build_backbone, head_layers
 
 
 @register_model(views=("ego", "exo"), heads=ego_heads, tested_as="MultiTaskSlowFast")
@@ -20,7 +20,9 @@ def EgoExoSlowFast(cfg: CfgNode) -> EgoExoModel:
     counts = cfg.EXO.NUM_CLASSES_LIST
     layers = head_layers(EXO_HEAD, len(counts))
     ego = MultiTaskSlowFast(cfg)
-    exo = build_recognizer(cfg, slowfast_backbone(cfg, frozen_stages=0), counts, layers, "sigmoid")
+    shared = ego.backbone if cfg.MODEL.SHARE_BACKBONE else None
+    backbone = shared or build_backbone(cfg, "exo", frozen_stages=0)
+    exo = build_recognizer(cfg, backbone, counts, layers, "sigmoid", is_built=shared is not None)
     return dual_model(cfg, ego, exo)
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from fvcore.common.config import CfgNode
 
+from slowfast.config.clip_geometry import OWN, ClipGeometry, split_name
+from slowfast.config.derived import backbone_of
 from slowfast.config.heads import ego_heads, exo_heads, single_head
+from slowfast.models.backbone import Backbone
+from slowfast.models.backbones.registry import BACKBONE_REGISTRY
 from slowfast.models.build import build_recognizer
+from slowfast.models.published_names import EXO_ONLY_HEAD
 from slowfast.models.recognizer import Recognizer
 from slowfast.models.registry import register_model
 from slowfast.models.slowfast import NUM_BLOCKS, FusionShape, SlowFastBackbone, StageShapes
@@ -16,7 +21,7 @@ def SlowFast(cfg: CfgNode) -> Recognizer:
     """One head of MODEL.NUM_CLASSES."""
     layers = [f"head{cfg.TASK}.projection"]
     return build_recognizer(
-        cfg, slowfast_backbone(cfg), [cfg.MODEL.NUM_CLASSES], layers, cfg.MODEL.HEAD_ACT
+        cfg, build_backbone(cfg, "ego"), [cfg.MODEL.NUM_CLASSES], layers, cfg.MODEL.HEAD_ACT
     )
 
 
@@ -25,7 +30,7 @@ def MultiTaskSlowFast(cfg: CfgNode) -> Recognizer:
     """The ego recogniser: one head per entry of MODEL.NUM_CLASSES_LIST."""
     counts = cfg.MODEL.NUM_CLASSES_LIST
     layers = head_layers(f"head{cfg.TASK}", len(counts))
-    return build_recognizer(cfg, slowfast_backbone(cfg), counts, layers, cfg.MODEL.HEAD_ACT)
+    return build_recognizer(cfg, build_backbone(cfg, "ego"), counts, layers, cfg.MODEL.HEAD_ACT)
 
 
 @register_model(views=("exo",), heads=exo_heads, losses=("bce_logit",))
@@ -36,14 +41,31 @@ def ExoSlowFast(cfg: CfgNode) -> Recognizer:
     MODEL.HEAD_ACT is.
     """
     counts = cfg.EXO.NUM_CLASSES_LIST
-    layers = head_layers("readout", len(counts))
-    return build_recognizer(cfg, slowfast_backbone(cfg), counts, layers, "sigmoid")
+    layers = head_layers(EXO_ONLY_HEAD, len(counts))
+    return build_recognizer(cfg, build_backbone(cfg, "exo"), counts, layers, "sigmoid")
 
 
-def slowfast_backbone(cfg: CfgNode, frozen_stages: int | None = None) -> SlowFastBackbone:
-    """The backbone of RESNET and SLOWFAST; frozen_stages None: MODEL.FREEZE_STAGES."""
+def build_backbone(cfg: CfgNode, view: str, frozen_stages: int | None = None) -> Backbone:
+    """The backbone of a view; frozen_stages None: MODEL.FREEZE_STAGES.
+
+    Raises: UserError for an unknown name, a library that is not installed, clips that do not fit
+        it, and for more frozen stages than it has.
+    """
+    name, section = backbone_of(cfg, view), cfg.EXO if view == "exo" else cfg.DATA
+    if name == OWN:
+        backbone: Backbone = slowfast_backbone(cfg)
+    else:
+        family, model = split_name(name)
+        clips = ClipGeometry(section.NUM_FRAMES, section.SAMPLING_RATE, cfg.DATA.TRAIN_CROP_SIZE)
+        backbone = BACKBONE_REGISTRY.get(family)(model, clips)
+    backbone.freeze_stages(cfg.MODEL.FREEZE_STAGES if frozen_stages is None else frozen_stages)
+    return backbone
+
+
+def slowfast_backbone(cfg: CfgNode) -> SlowFastBackbone:
+    """The backbone of RESNET and SLOWFAST."""
     resnet, slowfast = cfg.RESNET, cfg.SLOWFAST
-    backbone = SlowFastBackbone(
+    return SlowFastBackbone(
         StageShapes(
             num_blocks=NUM_BLOCKS[resnet.DEPTH],
             temporal_blocks=resnet.NUM_BLOCK_TEMP_KERNEL,
@@ -57,8 +79,6 @@ def slowfast_backbone(cfg: CfgNode, frozen_stages: int | None = None) -> SlowFas
         groups=resnet.NUM_GROUPS,
         inplace_relu=resnet.INPLACE_RELU,
     )
-    backbone.freeze_stages(cfg.MODEL.FREEZE_STAGES if frozen_stages is None else frozen_stages)
-    return backbone
 
 
 def head_layers(head: str, count: int) -> list[str]:

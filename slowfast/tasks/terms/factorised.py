@@ -37,7 +37,7 @@ class _Factor(NamedTuple):
 class FactorisedAlignment(Term):
     """1/2 (L_a by verb + L_a by noun), each over the pairs that share the label. Loss: align.
 
-    Each has partners and projections of its own. Counts as `AlignmentTerm`, means of both; kept
+    Each has its own partners and projections. Counts as `AlignmentTerm`, means of both; kept
     are the pairs that share the label.
     """
 

@@ -59,6 +59,20 @@ def weighted_terms(cfg: CfgNode) -> list[WeightedTerm]:
     return terms
 
 
+def unused_weights(cfg: CfgNode) -> str:
+    """Warning about weights that were set although SUM-L is not trained; "" without any."""
+    defaults = get_cfg().SUML.WEIGHTS
+    weights = cfg.SUML.WEIGHTS
+    changed = [key for key, weight in weights.items() if weight > 0 and weight != defaults.get(key)]
+    if cfg.SUML.ENABLE or not changed:
+        return ""
+    named = ", ".join(f"SUML.WEIGHTS.{key} {weights[key]:g}" for key in changed)
+    return (
+        f"{named} has no effect: MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME} trains recognition alone;"
+        " for SUM-L choose a model of both views and set SUML.ENABLE True"
+    )
+
+
 def _place() -> Callable[[str], tuple[int, str]]:
     """Sort key of the terms: their place among the defaults, then their name.
 

@@ -10,8 +10,18 @@ from slowfast.config.derived import uses_exo
 from slowfast.config.heads import ego_heads, exo_heads
 from slowfast.models.parts import Part
 from slowfast.tasks.terms.base import Input, Requirement, needs_of
-from slowfast.tasks.terms.registry import WeightedTerm
+from slowfast.tasks.terms.registry import WeightedTerm, weighted_terms
 from slowfast.utils.errors import UserError
+
+
+def check_terms(cfg: CfgNode) -> None:
+    """Check the terms of a config before data is read or a model is built.
+
+    Every dual model is taken to have its projections; `check_requirements` looks at the built one.
+    Raises: UserError, as `check_requirements`.
+    """
+    parts = frozenset(Part) if exo_heads(cfg) else frozenset(Part) - {Part.EXO_HEADS}
+    check_requirements(cfg, parts, weighted_terms(cfg))
 
 
 def check_requirements(cfg: CfgNode, parts: frozenset[Part], terms: Sequence[WeightedTerm]) -> None:

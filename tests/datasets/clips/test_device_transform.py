@@ -53,9 +53,9 @@ GEOMETRIES = [((256, 320), 224), ((256, 320), 256), ((33, 300), 32), ((32, 32), 
 
 
 def windows(clip, placement):
-    """What leaves the worker for a clip (T, H, W, 3), and its row for the device."""
+    """Content that leaves the worker for a clip (T, H, W, 3), and its row for the device."""
     cut = SourceWindow(*clip.shape[1:3], placement)
-    # Anything may stand in the buffer before.
+    # Anything may be in the buffer before.
     out = np.full((len(clip), cut.side, cut.side, 3), 7, np.uint8)
     for frame, target in zip(clip, out, strict=True):
         cut.write(frame, target)

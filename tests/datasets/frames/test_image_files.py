@@ -28,7 +28,7 @@ def nearest_store(root):
 
 
 def numbers_of(frames):
-    """Which pictures were read (see `picture`); JPEG moves a mean by less than half a level."""
+    """Numbers of the pictures that were read (see `picture`); JPEG moves a mean by under 0.5."""
     levels = [frame.mean() for frame in frames]
     offset = picture(1).mean() - 1
     return [round(float(level - offset)) for level in levels]
@@ -171,7 +171,7 @@ def test_files_of_a_list(video_root):
 
 
 def break_files(video_root, numbers):
-    """Leave nothing of a file, half of it, or other content, in turns."""
+    """Leave nothing of a file, half of it, or other content, one by one."""
     folder = video_root / "P01" / "P01_01"
     for turn, number in enumerate(numbers):
         file = folder / f"frame_{number:010d}.jpg"

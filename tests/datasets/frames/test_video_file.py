@@ -185,7 +185,7 @@ def damage(path, number):
 
 
 def test_the_nearest_readable_frame_stands_in(tmp_path, caplog):
-    """What stands in does not depend on what else was asked for."""
+    """The replacement does not depend on the other frames that were asked for."""
     path = write_video(tmp_path / "P01_01.mp4", count=40)
     whole = all_frames(path)
     damage(path, 12)  # the second key frame: up to the third one nothing can be decoded

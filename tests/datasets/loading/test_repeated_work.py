@@ -1,4 +1,4 @@
-"""What the test over the EPIC-KITCHENS-100 validation list saves: decodes and forward passes.
+"""Savings of the test over the EPIC-KITCHENS-100 validation list: decodes and forward passes.
 
 Against the published test, which decodes and forwards each of the 30 views of a segment alone.
 """

@@ -1,4 +1,4 @@
-"""What leaves a worker: frames in shared memory, everything else by value."""
+"""Content that leaves a worker: frames in shared memory, everything else by value."""
 
 import pickle
 

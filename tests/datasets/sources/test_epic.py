@@ -16,7 +16,7 @@ LABELS = ",verb_class,noun_class"
 
 @pytest.fixture
 def cfg(tmp_path):
-    """EPIC-100 with one video of its own, one of EPIC-55's train and one of its test folder."""
+    """EPIC-100 with one new video, one of EPIC-55's train and one of its test folder."""
     make_video(tmp_path / "epic-100" / "P01" / "P01_101", 40)
     make_video(tmp_path / "epic-55" / "train" / "P01" / "P01_01", 40)
     make_video(tmp_path / "epic-55" / "test" / "P01" / "P01_11", 40)

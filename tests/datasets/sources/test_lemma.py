@@ -116,7 +116,7 @@ def test_an_idle_person_makes_no_segment_of_their_own(tmp_path: Path) -> None:
 
 
 def test_videos_named_with_a_person(tmp_path: Path) -> None:
-    """As in the fpv files: every person has frames of their own, the split lists plain names."""
+    """As in the fpv files: every person has separate frames, the split lists plain names."""
     spans = {"v1|P1": SPANS["v1"], "v9|P1": SPANS["v3"]}
     write_annotations(tmp_path, frames=records(spans), indices=segments(spans))
     assert [s.video_id for s in read(tmp_path).segments] == ["v1|P1", "v1|P1"]

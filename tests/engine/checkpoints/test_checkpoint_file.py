@@ -1,4 +1,4 @@
-"""What a checkpoint holds, whoever wrote it."""
+"""Content of a checkpoint, whoever wrote it."""
 
 import torch
 

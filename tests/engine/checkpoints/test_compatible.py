@@ -1,4 +1,4 @@
-"""Which checkpoints may be resumed: by the configs they hold."""
+"""Checkpoints that may be resumed, by the configs that they hold."""
 
 import logging
 

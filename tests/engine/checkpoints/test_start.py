@@ -1,4 +1,4 @@
-"""What a training starts from: which file gives which half, and what may stay random."""
+"""Initial weights of a training: which file gives which half, and what may stay random."""
 
 import logging
 import pickle
@@ -177,7 +177,7 @@ def _torchvision_resnet(width: int) -> State:
 
 
 class TestDual:
-    """Where the exo half comes from, and that the log says so."""
+    """The source of the exo half, and that the log names it."""
 
     def test_one_single_backbone_starts_both_halves(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -1,4 +1,4 @@
-"""What a test takes from a file: all weights that its model needs, or an error."""
+"""Weights that a test takes from a file: all weights that its model needs, or an error."""
 
 import logging
 from pathlib import Path

@@ -108,7 +108,7 @@ class TestOnce:
 
     @pytest.fixture
     def seen(self, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-        """How often each name was sorted, and each file read."""
+        """Counts of how often each name was sorted, and each file read."""
         seen: Counter[str] = Counter()
 
         def counting(name: str) -> Part:

@@ -55,7 +55,7 @@ def test_a_step_costs_what_a_real_one_does(method: str) -> None:
     gradients = [p.grad for p in parameters if p.grad is not None]
     assert cost.gradients == sum(g.numel() * 4 for g in gradients)
     state = sum(x.numel() * 4 for values in optimizer.state.values() for x in values.values())
-    # Adam counts the steps of every parameter in a tensor of its own.
+    # Adam counts the steps of every parameter in a separate tensor.
     assert cost.optimizer == pytest.approx(state, rel=0.01)
     # The contrastive losses have matrix products too, of N x N.
     assert 2 * cost.backward_flops == pytest.approx(counter.get_total_flops(), rel=0.001)
@@ -187,7 +187,7 @@ def test_a_caffe2_exo_file(tmp_path: Path) -> None:
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
-    """By the command, in one line, behind what there is to tell."""
+    """By the command, in one line, after the report."""
     args = ("NUM_GPUS", 0, "TRAIN.CHECKPOINT_FILE_PATH", "no.pyth", "TRAIN.BATCH_SIZE", 2)
     cfg = CONFIGS / "sample" / "Ego_tiny.yaml"
     ended = run_tool("run_net.py", "--cfg", cfg, *args, "--dry-run", cwd=tmp_path)

@@ -221,7 +221,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_no_step_waits_for_the_device(options):
-    """What the loop does with the step's output included, but for reading it."""
+    """Includes all that the loop does with the step's output, except reading it."""
     cfg = update_cfg(BN__NORM_TYPE="batchnorm", SOLVER__FUSED="always", **options)
     cfg.MODEL.DROPOUT_RATE = 0.5
     update = make_update(cfg, double=False)

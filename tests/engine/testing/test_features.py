@@ -142,7 +142,7 @@ def test_recognition_from_features_equals_the_direct_run(
 def test_stale_features_are_refused(
     home: Path, both: Path, changes: dict, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where they are asked for by name; recognition, which can do without them, says so."""
+    """Refused if they are asked for by name; recognition, which can do without them, logs it."""
     cfg = _with_features(tiny_run_cfg(home, "stale", TEST__TASK="features", **changes), both)
     with pytest.raises(UserError, match=r"of another test .*TEST\.FEATURES\.DIR") as error:
         run_test(cfg)

@@ -1,4 +1,4 @@
-"""What a test run writes: the official values, and those by the public scorer's arithmetic."""
+"""Output of a test run: the official values, and those by the public scorer's arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A test that was killed goes on where it stopped and ends in the same bits."""
+"""A test that was killed resumes where it stopped and ends in the same bits."""
 
 from __future__ import annotations
 

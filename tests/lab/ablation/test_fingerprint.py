@@ -1,4 +1,4 @@
-"""What makes two runs different, and what does not."""
+"""Changes that make two runs different, and changes that do not."""
 
 import subprocess
 import sys
@@ -68,7 +68,7 @@ LISTS = {"EPIC_100_train.csv", "EPIC_100_validation.csv"}
 
 @pytest.fixture
 def roots(tmp_path):
-    """Overrides for an ego and an exo set in layouts of their own."""
+    """Overrides for an ego and an exo set in other layouts."""
     names = ("ego/sample.json", "exo/words.csv", "exo/deep/all.json", "exo/deep/0.JPG", "exo/v.mp4")
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a plan may say, and how a mistake in it is told."""
+"""Content of a plan, and the errors for mistakes in it."""
 
 import pytest
 
@@ -51,7 +51,7 @@ def test_a_plan_as_it_is_read(plan_file):
         ({"common": {"RNG_SEED": 1}}, ["RNG_SEED is set for every run"]),
         ({"common": {"TEST.SAVE_PREDICT_PATH": ""}}, ["leaves no predictions"]),
         ({"common": {"TEST.TASK": "features"}}, ["leaves no predictions", "TEST.TASK is features"]),
-        ({"common": EXO_ONLY}, ["leaves no predictions", "one verb and one noun"]),
+        ({"common": EXO_ONLY}, ["leaves no predictions", "multi-label heads"]),
         ({"common": {"TRAIN.DATASET": "lemma"}}, ["arms.start", "TRAIN.DATASET"]),
         ({"base": "none.yaml"}, ["none.yaml", "does not exist"]),
         ({"lists": {"a.csv": {"of": "b.csv", "every": 2, "take": [2]}}}, ["lists.a.csv", "every"]),

@@ -112,7 +112,7 @@ def test_a_failed_run_is_reported_and_others_continue(run, out, content):
 def test_a_list_without_labels_ends_before_the_first_run(run, out, annotations):
     path = annotations / "EPIC_100_validation.csv"
     path.write_text(path.read_text().replace("verb_class", "verb_id"))
-    with pytest.raises(UserError, match="verb_class"):
+    with pytest.raises(UserError, match="epickitchen: segment P01_11_0 has no verb or noun"):
         run()
     assert not calls(out)
 
@@ -187,7 +187,7 @@ def test_an_interruption_ends_the_children_and_the_rest_resumes(run, out, conten
     with pytest.raises(KeyboardInterrupt):
         run()
     waiter.join()
-    # The lock is free, so no child lives on.
+    # The lock is free, so no child is left.
     with locked(out):
         pass
     record = json.loads((out / "plain/seed_1/ablation.json").read_text())

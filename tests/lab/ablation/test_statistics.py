@@ -80,7 +80,7 @@ def test_equal_arms_differ_by_exactly_nothing():
 
 
 def test_pairing_removes_what_both_arms_share():
-    """Both arms hit the same hard and easy segments but for a tenth: far narrower."""
+    """Both arms hit the same hard and easy segments except a tenth: far narrower."""
     rng = np.random.default_rng(1)
     reference = np.repeat(rng.random((1, 600)) < 0.5, 5, axis=0)
     gained = rng.random((1, 600)) < 0.1

@@ -1,4 +1,4 @@
-"""What limits a machine, and how many cores a GPU needs, for machines of every kind."""
+"""The limit of a machine, and how many cores a GPU needs, for machines of every kind."""
 
 import multiprocessing
 import time

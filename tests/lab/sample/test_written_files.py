@@ -1,4 +1,4 @@
-"""What lies on disk: the layouts of EPIC-KITCHENS-100 and LEMMA."""
+"""Files on disk: the layouts of EPIC-KITCHENS-100 and LEMMA."""
 
 import ast
 import csv

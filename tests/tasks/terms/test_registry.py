@@ -1,23 +1,32 @@
-"""A new term: the file of the README's recipe, its weight, and what happens without one of them."""
+"""A new term: the file of docs/extending.md, its weight, and what happens without one of them."""
 
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.config import get_cfg
+from slowfast.config.declare import Section, number
 from slowfast.config.derived import uses_exo
+from slowfast.config.values import Setting, typed
 from slowfast.engine.preflight.dry_run import _made_step
 from slowfast.tasks import terms
 from slowfast.tasks.build import build_training
-from slowfast.tasks.terms.registry import TERM_REGISTRY, register_term, weighted_terms
+from slowfast.tasks.terms.registry import (
+    TERM_REGISTRY,
+    register_term,
+    unused_weights,
+    weighted_terms,
+)
 from slowfast.utils.errors import UserError
 from slowfast.utils.registry import import_modules
-from tests.commands import ROOT
+from tests.documented import block
 from tests.tasks.test_ego_exo_alignment import ALL_TERMS, paired_batch, tiny_cfg
 
+PAGE_KEY = "_C.SUML.WEIGHTS.EGO_DISTANCE"
 NO_OTHER = dict.fromkeys(("WEIGHTS__EXO_CLS", "WEIGHTS__EGO_TEXT", "WEIGHTS__EXO_TEXT"), 0.0)
 
 
@@ -31,9 +40,8 @@ def entries(monkeypatch):
 
 @pytest.fixture
 def new_file(entries, tmp_path, monkeypatch):
-    """The README's term, as a file of the folder of terms."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (text,) = (block for block in blocks if "@register_term(" in block)
+    """The documented term, as a file of the folder of terms."""
+    text = block("docs/extending.md", "python", "@register_term(")
     (tmp_path / "ego_distance.py").write_text(text)
     monkeypatch.setattr(terms, "__path__", [*terms.__path__, str(tmp_path)])
     import_modules(terms)
@@ -91,6 +99,16 @@ def test_a_weight_without_a_term_is_refused(weight):
         build_training(with_weight(weight))
 
 
+def test_its_documented_weight_takes_a_fraction():
+    """And is in the form of the other declarations."""
+    weights = Section()
+    declared = {"_C": SimpleNamespace(SUML=SimpleNamespace(WEIGHTS=weights)), "number": number}
+    exec(block("docs/extending.md", "python", PAGE_KEY), declared)
+    assert (
+        typed(Setting("EGO_DISTANCE", "0.5", "command line"), weights.EGO_DISTANCE.default) == 0.5
+    )
+
+
 def test_a_negative_weight_is_refused(new_file):
     with pytest.raises(UserError, match=r"SUML\.WEIGHTS\.EGO_DISTANCE is -0\.5; set it to 0 or"):
         build_training(with_weight(-0.5))
@@ -126,3 +144,13 @@ def test_a_term_reads_exo_clips_unless_its_key_says_ego(key, reads):
     cfg = tiny_cfg(ALIGN__KIND="none", **NO_OTHER)
     cfg.SUML.WEIGHTS[key] = 0.1
     assert uses_exo(cfg) == reads
+
+
+def test_weights_that_are_not_used_are_named():
+    cfg = tiny_cfg(ENABLE=False)
+    assert unused_weights(cfg) == ""
+    cfg.SUML.WEIGHTS.EXO_CLS = 0.5
+    assert unused_weights(cfg).startswith("SUML.WEIGHTS.EXO_CLS 0.5 has no effect")
+    cfg.SUML.WEIGHTS.EXO_CLS = 0.0
+    assert unused_weights(cfg) == ""
+    assert unused_weights(tiny_cfg(WEIGHTS__EXO_CLS=0.5)) == ""

@@ -109,3 +109,20 @@ def test_no_exo_clips_for_a_key_that_begins_with_ego(monkeypatch, needs):
     cfg.SUML.WEIGHTS.EXO_CLS = 0.1
     model, task = build_training(cfg)
     assert "mine" in task.step(model.train(), paired_batch(0), 0, 0).losses
+
+
+def test_a_part_that_a_term_forgets_to_name(monkeypatch):
+    entries = {key: TERM_REGISTRY.get(key) for key in TERM_REGISTRY}
+    monkeypatch.setattr(TERM_REGISTRY, "_entries", entries)
+
+    class Mine(Term):
+        def __call__(self, output, batch, step):
+            assert output.z_ego is not None
+            return TermOutput({"mine": output.z_ego.sum()})
+
+    register_term("EGO_MINE")(lambda cfg: Mine())
+    cfg = tiny_cfg(ALIGN__KIND="none", WEIGHTS__EXO_TEXT=0.0, WEIGHTS__EGO_TEXT=0.0)
+    cfg.SUML.WEIGHTS.EGO_MINE = 0.1
+    model, task = build_training(cfg)
+    with pytest.raises(TypeError, match=r"Mine fails .* Part\.EGO_PROJECTION, .* to its `needs`"):
+        task.step(model.train(), paired_batch(0), 0, 0)

@@ -1,0 +1,1 @@
+"""Backbones of other libraries, one module per library; each registers its family."""

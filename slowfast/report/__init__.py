@@ -1,0 +1,1 @@
+"""Pages about finished and running trainings, to look at in a browser."""
