@@ -11,10 +11,11 @@ from slowfast.engine.checkpoints.files import BEST
 from slowfast.engine.checkpoints.same_data import DATA
 from slowfast.engine.monitor.tensorboard import ScalarWriter
 from slowfast.engine.processes.setup import restore_output
-from slowfast.engine.processes.signals import Interrupted, exit_status
+from slowfast.engine.processes.signals import Interrupted
 from slowfast.engine.training import Training
 from slowfast.utils import distributed
 from slowfast.utils.errors import UserError
+from slowfast.utils.stop_signals import exit_status
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from fvcore.common.config import CfgNode
 
 from slowfast.config import get_cfg
@@ -185,7 +184,7 @@ def _saved_values(text: str, path: str | Path) -> tuple[dict[str, Any], bool]:
 def _settings(text: str, origin: str) -> list[Setting]:
     try:
         with reading(origin, "a config"):
-            content = yaml.safe_load(text)
+            content = parse_yaml(text)
             if isinstance(content, dict):
                 return list(_flattened(content, origin))
     except UserError:
