@@ -40,7 +40,7 @@ _C = Section()
 # Suffix of the head's name in checkpoint files (`head<TASK>.projections.0.weight`).
 _C.TASK = ""
 # Folder for the log, checkpoints, predictions and results. Give each run its own: a training
-# resumes from the newest checkpoint in it.
+# resumes from the newest checkpoint in it. A test next to a running training logs to test_log.txt.
 _C.OUTPUT_DIR = path("runs/default", NotEmpty("a folder ('.' for this one)"))
 # Seed of initial weights, sample order, augmentation and dropout. A training sample depends on
 # (RNG_SEED, epoch, index) alone, not on the number of processes or workers.
@@ -102,6 +102,9 @@ _C.TRAIN.BEST_METRIC = ""
 
 # Resume from the newest checkpoint in OUTPUT_DIR, if it has one.
 _C.TRAIN.AUTO_RESUME = True
+# Resume although the content of a list, class table, label map, pair table or narration cache has
+# changed since the checkpoint; the log names what has. False refuses. Frames are not compared.
+_C.TRAIN.ACCEPT_CHANGED_DATA = False
 # Checkpoint with the initial weights: .pyth, .safetensors, or Caffe2 .pkl. Empty starts from
 # random weights.
 _C.TRAIN.CHECKPOINT_FILE_PATH = path("")
@@ -591,7 +594,7 @@ _C.SOLVER.CLIP_GRAD_VAL = number(0.0, at_least=0)
 _C.SOLVER.CLIP_GRAD_L2NORM = number(0.0, at_least=0)
 # Parts that each process splits its share of the batch into, one after the other for one step.
 # Saves memory; batch-norm statistics are those of a part. SUML.GRAD_CACHE decides where negatives
-# come from.
+# come from. A training resumes on fewer processes with as many parts of each batch in all.
 _C.SOLVER.ACCUMULATE = number(1, at_least=1)
 # Decay of the moving average of weights and batch-norm statistics. The average is validated, kept
 # in checkpoints next to the weights, and tested (TEST.EMA). 0 disables it.
@@ -619,7 +622,7 @@ _C.DISTRIBUTED = Section()
 _C.DISTRIBUTED.TIMEOUT = number(1800, at_least=1)
 
 _C.TENSORBOARD = Section()
-# Write scalars to OUTPUT_DIR/tensorboard.
+# Write scalars to OUTPUT_DIR/tensorboard, those of a training by its optimizer steps.
 _C.TENSORBOARD.ENABLE = False
 
 

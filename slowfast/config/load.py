@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import logging
-import os
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from fvcore.common.config import BASE_KEY, CfgNode
 
 from slowfast.config.clip_geometry import apply_geometry
@@ -19,15 +18,15 @@ from slowfast.config.validate import validate
 from slowfast.config.values import COMMAND_LINE, Setting, typed
 from slowfast.utils.errors import UserError
 from slowfast.utils.expand import expanded
+from slowfast.utils.limits import BASE_FILES, Budget
 from slowfast.utils.paths import InputPath, input_path, join, local_path, parent
-from slowfast.utils.reading import reading, require_file
+from slowfast.utils.reading import reading
+from slowfast.utils.text_files import parse_yaml, read_yaml
 
 logger = logging.getLogger(__name__)
 
 # Prefix of fvcore's computed keys: written by the program, kept in dumps, never set by a user.
 _COMPUTED = "COMPUTED_"
-# Files of one config. Files that name two bases each double with every level.
-_MOST_FILES = 100
 
 
 def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
@@ -46,7 +45,9 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
     """
     cfg = get_cfg()
     types = dict(leaves(cfg))
-    file = list(_file_settings(input_path(expanded(str(path), "--cfg")), (), []))
+    file = list(
+        _file_settings(input_path(expanded(str(path), "--cfg")), Budget(BASE_FILES, "files"))
+    )
     translation = translate(file, _override_settings(overrides), types)
     for setting in translation.settings:
         if setting.value is None and setting.key not in types and _keys_in(setting.key, types):
@@ -84,7 +85,7 @@ def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNo
     Raises: UserError for text that is not a config, and for values that contradict each other.
     """
     with reading(origin, "a checkpoint with a config (YAML)"):
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     if not isinstance(content, dict):
         raise UserError(f"{origin} holds no config; name the YAML file of its model")
     cfg = get_cfg()
@@ -126,19 +127,14 @@ def node(cfg: CfgNode, section: str) -> CfgNode:
 
 
 def _file_settings(
-    path: InputPath, including: tuple[InputPath, ...], files: list[InputPath]
+    path: InputPath, files: Budget, including: tuple[InputPath, ...] = ()
 ) -> Iterator[Setting]:
     """The settings of a file's bases, then its own: later ones win.
 
-    including: the files that lead to this one. files: all that were read so far; extended here.
+    files: how many may still be read; bases that share bases grow as 2^depth.
     """
-    files.append(path)
-    if len(files) > _MOST_FILES:
-        raise UserError(
-            f"{files[0]}: its {BASE_KEY} lead to more than {_MOST_FILES} files (one counts each "
-            "time that it is named); merge some of them"
-        )
-    with reading(path, "a config file"):
+    with reading(path, f"a config file with its {BASE_KEY}"):
+        files.take(1)
         identity = path.resolve() if isinstance(path, Path) else path
     if identity in including:
         raise UserError(f"{path}: {BASE_KEY} leads back to this file; remove one of the links")
@@ -146,27 +142,25 @@ def _file_settings(
     bases = content.pop(BASE_KEY, [])
     bases = bases if isinstance(bases, list) else [bases]
     if not all(isinstance(base, str) for base in bases):
-        raise UserError(f"{path}: {BASE_KEY} is {bases!r}; set it to a path or a list of paths")
+        raise UserError(
+            f"{path}: {BASE_KEY} is {reprlib.repr(bases)}; set it to a path or a list of paths"
+        )
     for base in bases:
-        base_path = join(parent(path), expanded(base, f"{path}: {BASE_KEY}"))
-        yield from _file_settings(base_path, (*including, identity), files)
+        with reading(base, f"a {BASE_KEY} of {path}"):
+            base_path = join(parent(path), expanded(base, f"{path}: {BASE_KEY}"))
+        yield from _file_settings(base_path, files, (*including, identity))
     yield from _flatten(content, str(path))
 
 
 def _read_yaml(path: InputPath, including: tuple[InputPath, ...]) -> dict[str, Any]:
     file = local_path(path, f"{BASE_KEY} of {including[-1]}" if including else "--cfg")
-    if os.path.exists(file):  # noqa: PTH110 (no exception for a name that is not possible)
-        require_file(file, "a config file", "name a YAML file")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        named_by = f" (a {BASE_KEY} of {including[-1]})" if including else ""
-        raise UserError(
-            f"config file {path}{named_by} does not exist; the shipped ones are in configs/"
-        ) from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"config file {path} cannot be read as YAML: {reason}") from None
+    named_by = f" (a {BASE_KEY} of {including[-1]})" if including else ""
+    fix = "the shipped ones are in configs/"
+    with reading(path, f"a config file in YAML{named_by}", fix):
+        exists = file.exists()
+    if not exists:
+        raise UserError(f"config file {path}{named_by} does not exist; {fix}")
+    content = read_yaml(file, f"a config file in YAML{named_by}", fix)
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import math
+import reprlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import yaml
 
 from slowfast.utils.errors import UserError
+from slowfast.utils.text_files import parse_yaml
 
 COMMAND_LINE = "command line"
 
@@ -50,7 +52,7 @@ def typed(setting: Setting, like: Any) -> Any:
         if type(like) is int and isinstance(literal(setting.value), float):
             hint = f"; a key that takes fractions is declared with the default {float(like)!r}"
         raise UserError(
-            f"{setting.where} is {setting.value!r}, but its type is {_type_name(like)}"
+            f"{setting.where} is {reprlib.repr(setting.value)}, but its type is {_type_name(like)}"
             f" (default {like!r}){hint}"
         ) from None
 
@@ -124,8 +126,8 @@ def _list_from_text(text: str) -> Any:
     value = literal(text)
     if isinstance(value, str) and text.lstrip().startswith("["):
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
+            value = parse_yaml(text)
+        except (yaml.YAMLError, RecursionError):
             raise ValueError(text) from None
     return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from fvcore.common.config import CfgNode
@@ -24,6 +24,8 @@ class VideoDataset(Protocol):
 
     segments: one per item, of the evaluated view.
     transform: turns the frames of the evaluated view into the model's input.
+    digests: of everything that the data set was built from, except frames, by the name of the
+        input: two data sets with the same digests give the same samples.
     """
 
     @property
@@ -31,6 +33,9 @@ class VideoDataset(Protocol):
 
     @property
     def transform(self) -> DeviceTransform: ...
+
+    @property
+    def digests(self) -> Mapping[str, str]: ...
 
     def __len__(self) -> int: ...
 

@@ -19,8 +19,9 @@ from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
 from slowfast.datasets.registry import JOINED_REGISTRY, build_source
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment
+from slowfast.utils.digests import array_digest, file_digest
 from slowfast.utils.errors import UserError
-from slowfast.utils.paths import input_path
+from slowfast.utils.paths import input_path, local_path
 from slowfast.utils.seeding import Stream, generator
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,9 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
     ego = segment_dataset(build_source(cfg.EGO.DATASET, cfg, split, "ego"))
     if split != "train":
         return ego
+    if cfg.SUML.PAIRS.LABEL_MAP and cfg.SUML.PAIRS.MINING != "text":
+        label_map = local_path(cfg.SUML.PAIRS.LABEL_MAP, "SUML.PAIRS.LABEL_MAP")
+        ego.digests["label map"] = file_digest(label_map)
     exo = segment_dataset(build_source(cfg.EXO.DATASET, cfg, split, "exo"))
     path = input_path(cfg.SUML.PAIRS.FILE)
     pairs = PairTable.load(path)
@@ -144,6 +148,16 @@ class EgoExoDataset(Dataset[PairedSample]):
     @property
     def transform(self) -> DeviceTransform:
         return self.ego.transform
+
+    @property
+    def digests(self) -> dict[str, str]:
+        rows = (self._ego_rows, self._exo_rows, self._vectors.numpy())
+        return {
+            **self.ego.digests,
+            **{f"exo {name}": digest for name, digest in self.exo.digests.items()},
+            "pair table": self.pairs.digest,
+            "narrations": array_digest(*rows),
+        }
 
     def __len__(self) -> int:
         return len(self.ego)

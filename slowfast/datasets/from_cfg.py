@@ -10,6 +10,7 @@ from slowfast.config.heads import HeadSpec, heads_of
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry
+from slowfast.datasets.identity import source_digests
 from slowfast.datasets.registry import DataSource
 from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset, TestViews
 from slowfast.datasets.types import Annotations, Segment
@@ -29,7 +30,8 @@ def segment_dataset(
     frames = source.frames(annotations)
     frames.check(annotations.segments)
     settings = clip_settings(source.cfg, source.view, heads)
-    return SegmentDataset(annotations.segments, source.split, frames, settings)
+    digests = source_digests(source, annotations)
+    return SegmentDataset(annotations.segments, source.split, frames, settings, digests)
 
 
 def checked_annotations(

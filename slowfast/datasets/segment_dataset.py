@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -108,10 +108,16 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
 
     allocate: allocates the array for the frames of the next clip, by shape; a loader may set it.
     clip_shape: shape of the frames of a training or validation clip.
+    digests: of the annotations, by the name of the input (`datasets.identity`).
     """
 
     def __init__(
-        self, segments: Sequence[Segment], split: str, frames: FrameStore, settings: ClipSettings
+        self,
+        segments: Sequence[Segment],
+        split: str,
+        frames: FrameStore,
+        settings: ClipSettings,
+        digests: Mapping[str, str] | None = None,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, not one of {SPLITS}")
@@ -119,6 +125,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         self.split = split
         self.frames = frames
         self.settings = settings
+        self.digests = dict(digests or {})
         self.sampling = settings.sampling
         self.geometry = settings.geometry
         self.views = settings.views

@@ -6,6 +6,7 @@ The parts are in `slowfast.engine.checkpoints`; this module is what the engine a
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import nn
 from slowfast.engine.checkpoints.checkpoint_file import CheckpointFile, checkpoint_content
 from slowfast.engine.checkpoints.compatible import check_resumable
 from slowfast.engine.checkpoints.files import (
+    BEST,
     checkpoint_path,
     damage,
     numbered_checkpoints,
@@ -24,6 +26,7 @@ from slowfast.engine.checkpoints.files import (
 )
 from slowfast.engine.checkpoints.formats import read_checkpoint
 from slowfast.engine.checkpoints.match import match_weights
+from slowfast.engine.checkpoints.optimizer_state import load_optimizer_state
 from slowfast.engine.checkpoints.report import LoadOptions, LoadReport, Required
 from slowfast.engine.checkpoints.start import load_initial_weights, load_test_weights
 from slowfast.engine.checkpoints.weights import Weights
@@ -97,8 +100,14 @@ def newest_checkpoint(cfg: CfgNode) -> Path | None:
 def resumed_checkpoint(cfg: CfgNode) -> Path | None:
     """Choose the checkpoint that a training resumes from; None: it starts from initial weights.
 
-    Raises: as `newest_checkpoint`.
+    Raises: UserError where OUTPUT_DIR cannot hold checkpoints; as `newest_checkpoint`.
     """
+    folder = checkpoint_path(cfg.OUTPUT_DIR, BEST).parent
+    if os.path.lexists(folder) and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise UserError(
+            f"{folder} is not a folder that can be written, but checkpoints go there; move it "
+            "away, or set another OUTPUT_DIR"
+        )
     if cfg.TRAIN.AUTO_RESUME:
         newest = newest_checkpoint(cfg)
         if newest is not None:
@@ -106,7 +115,8 @@ def resumed_checkpoint(cfg: CfgNode) -> Path | None:
     elif numbered_checkpoints(cfg.OUTPUT_DIR) and distributed.is_main():
         logger.warning(
             "OUTPUT_DIR %s holds checkpoints of an earlier training. They stay next to the new "
-            "ones, and a later run may resume from them; set another OUTPUT_DIR",
+            "ones, except those whose name a new one takes, and a later run may resume from them; "
+            "set another OUTPUT_DIR",
             cfg.OUTPUT_DIR,
         )
     key = "TRAIN.CHECKPOINT_FILE_PATH"
@@ -127,23 +137,24 @@ def load_training_state(
     """
     checkpoint = read_checkpoint(path, key="TRAIN.CHECKPOINT_FILE_PATH")
     if cfg is not None:
-        check_resumable(checkpoint.cfg_text, cfg, path)
+        check_resumable(
+            checkpoint.cfg_text,
+            cfg,
+            path,
+            saved_processes=checkpoint.processes,
+            processes=distributed.world_size(),
+        )
     if checkpoint.optimizer_state is None:
         raise UserError(
             f"{path} has no optimizer state to resume from; set TRAIN.RESUME False to start a "
             "training from its weights"
         )
     next_epoch = checkpoint.epoch + 1
-    options = LoadOptions(required=Required.ALL, section="TRAIN")
-    match_weights(checkpoint.weights, Weights.of_model(model), options).copy()
-    try:
-        optimizer.load_state_dict(checkpoint.optimizer_state)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: its optimizer state does not fit ({error}); resume with the same MODEL, "
-            "SOLVER and SUML keys, or start again with another OUTPUT_DIR (TRAIN.AUTO_RESUME and "
-            "TRAIN.RESUME False)"
-        ) from error
+    options, target = LoadOptions(required=Required.ALL, section="TRAIN"), Weights.of_model(model)
+    if checkpoint.average is not None:
+        match_weights(checkpoint.average, target, options)
+    match_weights(checkpoint.weights, target, options).copy()
+    load_optimizer_state(optimizer, checkpoint.optimizer_state, model, str(path))
     return next_epoch, checkpoint.extra
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from fvcore.common.config import CfgNode
 
 from slowfast.engine.preflight.device_checks import check_device
 from slowfast.engine.processes.launch import ProcessInfo
-from slowfast.engine.processes.setup import prepared
+from slowfast.engine.processes.setup import lock_for_test, prepared
 from slowfast.engine.processes.signals import StopRequests
 from slowfast.engine.tester import plan_test, test
 from slowfast.engine.trainer import train
@@ -20,4 +22,5 @@ def run(cfg: CfgNode, process: ProcessInfo) -> None:
         plan = plan_test(cfg) if cfg.TEST.ENABLE else None
         trained = train(cfg, process.device, stop, check_lock) if cfg.TRAIN.ENABLE else None
         if plan is not None:
-            test(cfg, process.device, plan, trained)
+            with lock_for_test(cfg) if cfg.TRAIN.ENABLE else nullcontext():
+                test(cfg, process.device, plan, trained)

@@ -5,7 +5,6 @@ Legend: n segments, V and M verb and noun classes. An action is a (verb, noun) p
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from slowfast.evaluation.metrics import rate
 from slowfast.evaluation.ranking import action_ranks, label_ranks, scorer_action_ranks
 from slowfast.utils.errors import UserError
+from slowfast.utils.limits import CLASSES
 from slowfast.utils.paths import InputPath, join, local_path, optional_path
+from slowfast.utils.text_files import csv_columns, csv_rows
 
 KINDS = ("verb", "noun", "action")
 MANY_SHOT_ROWS = 100
@@ -26,6 +27,7 @@ TAIL_VERBS = ("EPIC_100_tail_verbs.csv", "verb")
 TAIL_NOUNS = ("EPIC_100_tail_nouns.csv", "noun")
 UNSEEN = ("EPIC_100_unseen_participant_ids_{split}.csv", "participant_id")
 EPIC_55_TRAINING = "EPIC_train_action_labels.csv"
+_WHAT, _FIX = "a table of EPIC-KITCHENS", "take the file as EPIC-KITCHENS publishes it"
 
 
 @dataclass(frozen=True)
@@ -211,20 +213,17 @@ def _class_ids(path: Path | None, column: str) -> frozenset[int]:
 
 def _numbers(path: Path | None, column: str) -> list[int]:
     values = list(_column(path, column))
-    try:
-        return [int(value) for value in values]
-    except ValueError:
-        raise UserError(f"{path}: column {column} must hold class ids (whole numbers)") from None
+    numbers = [int(v) if v.isdecimal() and len(v) <= len(str(CLASSES)) else -1 for v in values]
+    if not all(0 <= number < CLASSES for number in numbers):
+        raise UserError(f"{path}: column {column} must hold class ids (whole numbers)")
+    return numbers
 
 
 def _column(path: Path | None, column: str) -> Iterator[str]:
     if path is None:
         return
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            if column not in (rows.fieldnames or []):
-                raise UserError(f"{path}: no column {column}; its columns are {rows.fieldnames}")
-            yield from (row[column].strip() for row in rows)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    columns = csv_columns(path, _WHAT, _FIX)
+    if column not in columns:
+        raise UserError(f"{path}: no column {column}; its columns are {columns}")
+    for _, row in csv_rows(path, _WHAT, _FIX):
+        yield row[column].strip()

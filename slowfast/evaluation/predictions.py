@@ -26,12 +26,16 @@ from slowfast.config.heads import HeadSpec
 from slowfast.evaluation.scores import LOG_FLOOR, log_softmax
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_atomically, writing
+from slowfast.utils.limits import ID_CHARACTERS
 from slowfast.utils.paths import InputPath, local_path
-from slowfast.utils.safe_pickle.load import load_plain
+from slowfast.utils.reading import reading
+from slowfast.utils.safe_pickle.load import load_arrays
+from slowfast.utils.safe_pickle.torch_archive import load_torch_values
 
 IDS = "narration_id"
 MULTI_LABEL = "multi_label"
 _OUTPUT = "_output"
+_READERS = {".pkl": load_arrays, ".pt": load_torch_values}
 
 
 @dataclass(frozen=True)
@@ -85,23 +89,29 @@ def write_predictions(path: Path | str, predictions: Predictions) -> Path:
 
 
 def read_predictions(path: InputPath) -> Predictions:
-    """Read a prediction file: the dict, or a list of one such dict per segment.
+    """Read a prediction file: a dict, or a list of one dict per segment; .pkl or .pt.
 
+    These are the four forms that the public scorer reads.
     Raises: UserError if it is missing, holds something else, repeats a segment or has NaN.
     """
     path = local_path(path, "--predictions")
-    if path.suffix != ".pkl":
-        raise UserError(f"{path}: predictions are read from .pkl files; save them as a pickle")
-    content = load_plain(path)
-    try:
-        if isinstance(content, list):
-            keys = [key for key in content[0] if key == IDS or key.endswith(_OUTPUT)]
-            content = {key: np.stack([row[key] for row in content]) for key in keys}
-        return _checked(content)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: {_EXPECTED} ({error})") from None
+    if path.suffix not in _READERS:
+        raise UserError(f"{path}: predictions are read from {' or '.join(_READERS)} files")
+    content = _READERS[path.suffix](path)
+    with reading(path, "a prediction file", _EXPECTED):
+        try:
+            if isinstance(content, list):
+                keys = [key for key in content[0] if key == IDS or str(key).endswith(_OUTPUT)]
+                content = {key: _stacked(content, key) for key in keys}
+            return _checked(content)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
+
+def _stacked(rows: Sequence[Mapping[str, Any]], key: str) -> Any:
+    if key == IDS:
+        return [row[key] for row in rows]
+    return np.stack([np.asarray(row[key]) for row in rows])
 
 
 def for_epic(predictions: Predictions, what: str) -> Predictions:
@@ -191,13 +201,13 @@ def _checked(content: Any) -> Predictions:
     if not isinstance(content, Mapping) or IDS not in content:
         raise UserError(_EXPECTED)
     scores = {
-        key.removesuffix(_OUTPUT): np.asarray(array)
+        str(key).removesuffix(_OUTPUT): np.asarray(array)
         for key, array in content.items()
         if str(key).endswith(_OUTPUT)
     }
     if not scores:
         raise UserError(_EXPECTED)
-    ids = np.asarray(content[IDS]).astype(np.str_)
+    ids = _ids(content[IDS])
     if ids.ndim != 1 or not len(ids):
         raise UserError(f"{IDS} has shape {ids.shape}, expected (n,) with n > 0")
     for name, array in scores.items():
@@ -207,6 +217,17 @@ def _checked(content: Any) -> Predictions:
         raise UserError(f"{_counted(repeated, 'repeated')}; each must occur once")
     multi_label = np.asarray(content.get(MULTI_LABEL, [])).astype(np.str_)
     return Predictions(scores, ids, frozenset(multi_label.tolist()))
+
+
+def _ids(names: Any) -> NDArray[np.str_]:
+    """Narration ids, each of at most ID_CHARACTERS: the array is as wide as the longest."""
+    texts = [name if isinstance(name, str) else str(np.asarray(name)) for name in names]
+    longest = max(texts, key=len, default="")
+    if len(longest) > ID_CHARACTERS:
+        raise UserError(
+            f"{IDS} has {longest[:20]}... of {len(longest)} characters, more than {ID_CHARACTERS}"
+        )
+    return np.asarray(texts, dtype=np.str_)
 
 
 def _check_scores(key: str, scores: NDArray, count: int) -> None:

@@ -7,10 +7,11 @@ The server forms the actions.
 
 from __future__ import annotations
 
-import io
 import json
 import math
+import reprlib
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -23,10 +24,13 @@ from numpy.typing import NDArray
 from slowfast.evaluation.predictions import Predictions, for_epic
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_atomically, writing
+from slowfast.utils.limits import Budget, allowed_bytes
+from slowfast.utils.reading import reading, require_file
 
 VERSION = "0.2"
 CHALLENGE = "action_recognition"
 MEMBER = "test.json"
+_WHAT, _FIX = "a challenge zip", "write it again"
 NUM_VERBS, NUM_NOUNS = 97, 300
 COMPRESSION_LEVEL = 5
 
@@ -81,7 +85,8 @@ def check_level(name: str, level: Any) -> None:
     """Check the levels. Raises: UserError if one is not a whole number from 0 to its maximum."""
     if type(level) is not int or not 0 <= level < len(SLS_LEVELS[name]):
         raise UserError(
-            f"{name} {level!r} is not a whole number from 0 to {len(SLS_LEVELS[name]) - 1}"
+            f"{name} {reprlib.repr(level)} is not a whole number from 0 to "
+            f"{len(SLS_LEVELS[name]) - 1}"
         )
 
 
@@ -152,20 +157,19 @@ def _score_map(scores: NDArray) -> dict[str, float]:
 
 
 def _read(path: Path) -> Any:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
-            if members != [MEMBER]:
-                raise UserError(f"{path}: members {members}, expected only {MEMBER}")
-            if archive.getinfo(MEMBER).compress_type != zipfile.ZIP_DEFLATED:
-                raise UserError(f"{path}: {MEMBER} is not deflated")
-            with archive.open(MEMBER) as member:
-                text = io.TextIOWrapper(member, encoding="utf-8")
-                return json.load(text, object_pairs_hook=_unique_keys)
-    except (OSError, zipfile.BadZipFile, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not a readable challenge zip ({error})") from None
-    except _RepeatedKeyError as error:
-        raise UserError(f"{path}: {error} occurs twice") from None
+    require_file(path, _WHAT, _FIX)
+    with reading(path, _WHAT, _FIX), zipfile.ZipFile(path) as archive:
+        members = archive.namelist()
+        if members != [MEMBER]:
+            raise UserError(f"{path}: members {members[:5]}, expected only {MEMBER}")
+        member = archive.getinfo(MEMBER)
+        if member.compress_type != zipfile.ZIP_DEFLATED:
+            raise UserError(f"{path}: {MEMBER} is not deflated")
+        Budget(allowed_bytes(path.stat().st_size)).take(member.file_size)
+        try:
+            return json.loads(archive.read(member), object_pairs_hook=_unique_keys)
+        except _RepeatedKeyError as error:
+            raise UserError(f"{path}: {error} occurs twice") from None
 
 
 class _RepeatedKeyError(ValueError):
@@ -175,8 +179,8 @@ class _RepeatedKeyError(ValueError):
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _RepeatedKeyError(next(key for key in keys if keys.count(key) > 1))
+        counts = Counter(key for key, _ in pairs)
+        raise _RepeatedKeyError(counts.most_common(1)[0][0])
     return content
 
 
@@ -184,10 +188,10 @@ def _check_content(content: Any, narration_ids: Sequence[str]) -> SupervisionLev
     expected = ["version", "challenge", *SLS_LEVELS, "results"]
     if not isinstance(content, dict) or sorted(content) != sorted(expected):
         found = sorted(content) if isinstance(content, dict) else type(content).__name__
-        raise UserError(f"{MEMBER} has {found}, expected the keys {expected}")
+        raise UserError(f"{MEMBER} has {reprlib.repr(found)}, expected the keys {expected}")
     for key, value in (("version", VERSION), ("challenge", CHALLENGE)):
         if content[key] != value:
-            raise UserError(f"{key} is {content[key]!r}, expected {value!r}")
+            raise UserError(f"{key} is {reprlib.repr(content[key])}, expected {value!r}")
     levels = SupervisionLevels(*(content[name] for name in SLS_LEVELS))
     results = content["results"]
     if not isinstance(results, dict):
@@ -211,7 +215,7 @@ def _check_segment(name: str, scores: Any) -> None:
         values = scores[kind]
         if not isinstance(values, dict) or values.keys() != _class_keys(count):
             raise UserError(f"segment {name}: {kind} must have the keys 0 to {count - 1}")
-        if not all(type(v) in (int, float) and math.isfinite(v) for v in values.values()):
+        if not all(type(v) in (int, float) and -math.inf < v < math.inf for v in values.values()):
             raise UserError(f"segment {name}: {kind} has a score that is not a finite number")
 
 

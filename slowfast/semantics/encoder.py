@@ -21,9 +21,11 @@ from slowfast.datasets.pairing.narrations import (
     CACHE_VERSION,
     VECTOR_TYPE,
     cache_path,
+    cache_version,
     database_errors,
     has_table,
     read_vectors,
+    stored_vector,
     stored_vectors,
 )
 from slowfast.utils.errors import UserError
@@ -175,13 +177,14 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_SEC)
     try:
         has_table(connection, path)
+        version = cache_version(connection)
         # Written in any case: a cache that is read-only must not wait for the encoder to fail.
         with connection:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS embeddings "
                 "(text TEXT PRIMARY KEY, vector BLOB NOT NULL)"
             )
-            connection.execute(f"PRAGMA user_version = {CACHE_VERSION}")
+            connection.execute(f"PRAGMA user_version = {version or CACHE_VERSION}")
     except (UserError, sqlite3.Error):
         connection.close()
         raise
@@ -215,17 +218,21 @@ def _fill(
             # Another process may have written some of them in the meantime.
             left = _missing(connection, chunk, width, path)
             if left:
-                vectors = _normalised(encode(left), len(left), encoder, width)
-                rows = [(text, v.tobytes()) for text, v in zip(left, vectors, strict=True)]
+                vectors = _normalised(encode(left), left, encoder, width)
+                version = cache_version(connection)
+                rows = [
+                    (text, stored_vector(text, v, version))
+                    for text, v in zip(left, vectors, strict=True)
+                ]
                 with connection:
                     connection.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?)", rows)
             line.advance(len(chunk))
 
 
-def _normalised(vectors: np.ndarray, count: int, encoder: str, width: int) -> np.ndarray:
-    """The vectors (n, D) in storage format: float32 of norm 1."""
-    if vectors.ndim != 2 or len(vectors) != count:
-        raise ValueError(f"encoder {encoder} returned shape {vectors.shape} for {count} texts")
+def _normalised(vectors: np.ndarray, texts: Sequence[str], encoder: str, width: int) -> np.ndarray:
+    """The vectors (n, D) of the texts in storage format: float32 of norm 1."""
+    if vectors.ndim != 2 or len(vectors) != len(texts):
+        raise ValueError(f"encoder {encoder} returned shape {vectors.shape} for {len(texts)} texts")
     if vectors.shape[1] != width:
         raise UserError(
             f"encoder {encoder} returns vectors of width {vectors.shape[1]}, SUML.EMBED_DIM is "
@@ -233,6 +240,10 @@ def _normalised(vectors: np.ndarray, count: int, encoder: str, width: int) -> np
         )
     exact = vectors.astype(np.float64)
     norms = np.linalg.norm(exact, axis=1, keepdims=True)
-    if not np.isfinite(norms).all() or not norms.all():
-        raise ValueError(f"encoder {encoder} returned a vector that cannot be normalised")
+    unusable = ~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0)
+    if unusable.any():
+        raise UserError(
+            f"encoder {encoder} returned a zero, NaN or infinite vector for the narration "
+            f"{texts[int(unusable.argmax())]!r}; check SUML.ENCODER"
+        )
     return (exact / norms).astype(VECTOR_TYPE)

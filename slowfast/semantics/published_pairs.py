@@ -23,16 +23,20 @@ import numpy as np
 from slowfast.datasets.pairing.pairs import Tier
 from slowfast.datasets.types import ImageListAnnotations
 from slowfast.utils.errors import UserError
+from slowfast.utils.limits import PATH_BYTES
 from slowfast.utils.paths import InputPath, local_path
+from slowfast.utils.reading import reading, require_file
 
 # Names of the tiers in the file, in search order.
 _TIERS = {"same": Tier.SAME, "sub": Tier.SUBSET, "sub_verb": Tier.VERB, "sub_noun": Tier.NOUN}
 _TIER_NAMES = {tier: name for name, tier in _TIERS.items()}
 # Number of times that the author's list contains every segment.
 _REPEATS = 3
+_ROW_DIGITS = 9
 _READ_CHARACTERS = 1 << 20
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
+_WHAT = "a file of pseudo-pairs"
 _REMEDY = "take the file as SUM-L publishes it"
 
 
@@ -51,7 +55,7 @@ def import_pairs(
     chosen = read_choices(local_path(text_path, "--import-text")) if text_path else None
     rows: list[list[int]] = [[] for _ in range(num_ego)]
     for key, tiers in read_members(path):
-        if not key.isdecimal() or not isinstance(tiers, dict):
+        if not key.isdecimal() or len(key) > _ROW_DIGITS or not isinstance(tiers, dict):
             raise UserError(f"{path}: {key!r} is not a row of a pair file; {_REMEDY}")
         row = int(key)
         if row >= num_ego:
@@ -73,7 +77,7 @@ def read_choices(path: Path) -> dict[int, tuple[Tier, int]]:
         try:
             row, tier = int(fields[0]), Tier(int(fields[1]))
             choices[row] = (tier, int(fields[-3]) if tier else -1)
-        except (IndexError, ValueError):
+        except Exception:  # a line can be anything
             raise UserError(
                 f"{path}: line {number} is not a line of a pair file; {_REMEDY}"
             ) from None
@@ -85,28 +89,25 @@ def read_members(path: Path) -> Iterator[tuple[str, Any]]:
 
     Raises: UserError for a missing file, or one that is not a JSON object.
     """
-    try:
-        with path.open(encoding="utf-8") as file:
-            text, at, opened = "", 0, False
-            while True:
-                try:
-                    member, at = _next_member(text, at, opened)
-                # The member is incomplete: read more, or fail at the end of the file.
-                except (ValueError, IndexError):
-                    more = file.read(max(_READ_CHARACTERS, len(text)))
-                    if not more:
-                        raise UserError(
-                            f"{path} is not a complete JSON object; copy it again"
-                        ) from None
-                    text, at = text[at:] + more, 0
-                    continue
-                if member is None:
-                    return
-                opened = True
-                yield member
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"pair file {path} cannot be read: {reason}") from error
+    require_file(path, _WHAT, _REMEDY)
+    with reading(path, _WHAT, _REMEDY), path.open(encoding="utf-8-sig") as file:
+        text, at, opened = "", 0, False
+        while True:
+            try:
+                member, at = _next_member(text, at, opened)
+            # The member is incomplete: read more, or fail at the end of the file.
+            except (ValueError, IndexError):
+                more = file.read(max(_READ_CHARACTERS, len(text)))
+                if not more:
+                    raise UserError(
+                        f"{path} is not a complete JSON object; copy it again"
+                    ) from None
+                text, at = text[at:] + more, 0
+                continue
+            if member is None:
+                return
+            opened = True
+            yield member
 
 
 def _next_member(text: str, at: int, opened: bool) -> tuple[tuple[str, Any] | None, int]:
@@ -190,7 +191,7 @@ class _SegmentFinder:
             ((entry, (_, _, images, _)),) = candidate.items()
             number = int(entry) // _REPEATS
             middle = self._known(str(images[len(images) // 2][0]))
-        except (AttributeError, IndexError, TypeError, ValueError):
+        except Exception:  # a candidate can be anything
             raise UserError(
                 f"{self._path}: row {row} has a candidate that is not "
                 f"{{entry: [verbs, nouns, images, narration]}}; {_REMEDY}"
@@ -202,14 +203,14 @@ class _SegmentFinder:
         if around:
             return number if number in around else around[0]
         raise UserError(
-            f"{self._path}: row {row} has image {images[len(images) // 2][0]}, which no exo "
-            "segment shows; set EXO.VIDEO_TYPE, EXO.VIEW and EXO.SEGMENTS_VIEW to the data that "
-            "the pairs were mined from"
+            f"{self._path}: row {row} has image {str(images[len(images) // 2][0])[-200:]}, which "
+            "no exo segment shows; set EXO.VIDEO_TYPE, EXO.VIEW and EXO.SEGMENTS_VIEW to the data "
+            "that the pairs were mined from"
         )
 
     def _known(self, image: str) -> str:
         """The path of an image in the annotations, which is the end of the author's path."""
-        parts = image.replace("\\", "/").split("/")
+        parts = image[-PATH_BYTES:].replace("\\", "/").split("/")
         ends = ("/".join(parts[start:]) for start in range(len(parts)))
         return next((end for end in ends if end in self._video_of), "")
 
@@ -227,8 +228,6 @@ class _SegmentFinder:
 
 
 def _open_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"pair file {path} cannot be read: {reason}") from error
+    require_file(path, _WHAT, _REMEDY)
+    with reading(path, _WHAT, _REMEDY):
+        return path.read_text(encoding="utf-8-sig")

@@ -5,26 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from slowfast.utils.errors import UserError
-
-# Errors of reading a damaged .npz file, or one of another program.
-UNREADABLE_ARRAYS = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    OSError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:

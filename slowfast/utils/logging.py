@@ -59,8 +59,10 @@ class _LogFile(logging.FileHandler):
             super().close()
 
 
-def setup_logging(output_dir: Path | None = None, *, quiet: bool = False) -> None:
-    """Send the package's log to stderr and, with `output_dir`, to `output_dir/log.txt`.
+def setup_logging(
+    output_dir: Path | None = None, *, quiet: bool = False, name: str = LOG_NAME
+) -> None:
+    """Send the package's log to stderr and, with `output_dir`, to the file `name` in it.
 
     quiet: only warnings on the terminal, and no file; for ranks other than 0.
 
@@ -76,7 +78,7 @@ def setup_logging(output_dir: Path | None = None, *, quiet: bool = False) -> Non
     terminal.setLevel(logging.WARNING if quiet else logging.INFO)
     handlers: list[logging.Handler] = [terminal]
     if output_dir is not None and not quiet:
-        handlers.append(_open_log(output_dir / LOG_NAME))
+        handlers.append(_open_log(output_dir / name))
     for handler in handlers:
         handler.setFormatter(_Printable(_FORMAT, datefmt="%m-%d %H:%M:%S"))
         root.addHandler(handler)
@@ -89,6 +91,13 @@ def _open_log(path: Path) -> logging.Handler:
     if path.exists():
         require_file(path, "a log", "remove it, or set another OUTPUT_DIR")
     return _LogFile(path, encoding="utf-8")
+
+
+def reopen_log() -> None:
+    """Let the log file, which somebody has removed, begin again with the next line."""
+    for handler in logging.getLogger("slowfast").handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.close()
 
 
 def log_to_file(text: str) -> None:

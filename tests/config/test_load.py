@@ -233,7 +233,7 @@ def test_missing_files(write: Write, tmp_path: Path) -> None:
     )
     child = write("_BASE_: lost.yaml\n")
     assert f"{tmp_path}/lost.yaml (a _BASE_ of {child}) does not exist" in refusal(child)
-    assert refusal(tmp_path) == f"{tmp_path} is a folder, not a config file; name a YAML file"
+    assert "is a folder, not a config file" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -241,20 +241,20 @@ def test_missing_files(write: Write, tmp_path: Path) -> None:
 )
 def test_unreadable_yaml(write: Write, text: str) -> None:
     path = write(text)
-    assert refusal(path).startswith(f"config file {path} cannot be read as YAML: ")
+    assert refusal(path).startswith(f"cannot read {path} as a config file in YAML: ")
 
 
 def test_yaml_cannot_run_code(write: Write, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     path = write(f"OUTPUT_DIR: !!python/object/apply:os.mkdir ['{mark}']\n")
-    assert "cannot be read as YAML" in refusal(path)
+    assert "as a config file in YAML" in refusal(path)
     assert not mark.exists()
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "cfg.yaml"
     path.write_bytes(b"\xff\xfe\x00")
-    assert "cannot be read as YAML" in refusal(path)
+    assert "as a config file in YAML" in refusal(path)
 
 
 def test_yaml_without_keys(write: Write) -> None:
@@ -346,7 +346,7 @@ def test_bases_that_double_with_every_level_are_refused(write: Write) -> None:
     for level in range(1, 20):
         write(f"_BASE_: [{level - 1}.yaml, {level - 1}.yaml]\n", f"{level}.yaml")
     path = write("_BASE_: 19.yaml\n")
-    assert refusal(path).startswith(f"{path}: its _BASE_ lead to more than 100 files")
+    assert "with its _BASE_: ValueError: it claims more than 64 files" in refusal(path)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "loop", "folder", "nul"])

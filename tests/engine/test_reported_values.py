@@ -109,6 +109,7 @@ def make_run(cfg: CfgNode, heads: Heads) -> Any:
         stop=SimpleNamespace(check=lambda: None),
         progress=EpochProgress(0, heads),
         epoch_of_all="1/1",
+        steps_at_end=BATCHES,
         best_metric=best_metric(heads, cfg.TRAIN.BEST_METRIC),
         best={},
     )
@@ -147,6 +148,7 @@ def test_training_and_validation_report_the_same_names(
     trainer._log_epoch(run, StepClock())
     assert trainer._validate(run)
     training, validation = logged(caplog, "train_epoch"), logged(caplog, "val_epoch")
+    run.scalars.add("train_epoch", training, run.steps_at_end)
     assert names < set(training)
     assert names == set(validation) - {"_type", "epoch"}
     for name in names:

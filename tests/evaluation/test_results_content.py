@@ -235,7 +235,7 @@ def test_subset_tables_are_read_by_name_or_path(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("verb\n7\n")
     with pytest.raises(UserError, match=r"mine\.csv: no column noun"):
         read_subsets(tmp_path, tail_nouns=tmp_path / "mine.csv")
-    with pytest.raises(UserError, match=r"absent\.csv: cannot be read"):
+    with pytest.raises(UserError, match=r"absent\.csv, a table of EPIC-KITCHENS, does not exist"):
         read_subsets(tmp_path, unseen=tmp_path / "absent.csv")
     (tmp_path / "mine.csv").write_text("noun\nspoon\n")
     with pytest.raises(UserError, match="class ids"):

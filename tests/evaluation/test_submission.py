@@ -191,9 +191,9 @@ def test_other_containers_are_refused(submission: Path, tmp_path: Path) -> None:
     for path, message in (
         (_zip(tmp_path / "name.zip", text, member="results.json"), "expected only test.json"),
         (_zip(tmp_path / "stored.zip", text, kind=zipfile.ZIP_STORED), "not deflated"),
-        (_zip(tmp_path / "text.zip", text[:-5]), "not a readable"),
-        (tmp_path / "plain.zip", "not a readable"),
-        (tmp_path / "absent.zip", "not a readable"),
+        (_zip(tmp_path / "text.zip", text[:-5]), "a challenge zip"),
+        (tmp_path / "plain.zip", "a challenge zip"),
+        (tmp_path / "absent.zip", "a challenge zip"),
     ):
         with pytest.raises(UserError, match=message):
             check_submission(path, IDS)

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from slowfast.engine.processes.output_lock import OutputLock
 from slowfast.engine.step.update import Update
@@ -89,7 +90,7 @@ def test_stopped_with_options_that_have_a_state(sample_home, monkeypatch):
 
 def test_stopped_in_a_validation(sample_home, whole_run, monkeypatch):
     monkeypatch.chdir(sample_home)
-    cfg = training_cfg("runs/stopped_validating")
+    cfg = training_cfg("runs/stopped_validating", "TENSORBOARD.ENABLE", True)
     evaluate = EgoExoAlignmentTask.evaluate
 
     def signalled(self, model, batch):
@@ -105,10 +106,21 @@ def test_stopped_in_a_validation(sample_home, whole_run, monkeypatch):
     ]
     assert run_here(cfg) == 0
     assert_same_training(Path("runs/stopped_validating"), whole_run)
+    steps = scalar_steps(Path("runs/stopped_validating"))
+    assert steps["train/loss"] == [3, 4, 7, 8]
+    for tag in ("train_epoch/loss", "val/verb_top1"):
+        assert steps[tag] == [STEPS, 2 * STEPS]
 
 
 class Lost(Exception):
     """Ends a process without any message, as far as its checkpoints go."""
+
+
+def scalar_steps(output: Path) -> dict[str, list[int]]:
+    """Steps of every scalar, as TensorBoard shows them."""
+    events = EventAccumulator(str(output / "tensorboard"), size_guidance={"scalars": 0})
+    events.Reload()
+    return {tag: [e.step for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 @pytest.mark.parametrize(("period", "steps_done"), [(0, 0), (2, 2)])
@@ -116,7 +128,8 @@ def test_killed_between_two_checkpoints(sample_home, whole_run, monkeypatch, per
     """Without a signal to act on: the run resumes from the file of the epoch or its last period."""
     monkeypatch.chdir(sample_home)
     output = Path(f"runs/lost_{period}")
-    cfg = training_cfg(str(output), "TRAIN.CHECKPOINT_PERIOD_ITERS", period)
+    settings = ("TRAIN.CHECKPOINT_PERIOD_ITERS", period, "TENSORBOARD.ENABLE", True)
+    cfg = training_cfg(str(output), *settings, "LOG_PERIOD", 1)
 
     call = Update.__call__
 
@@ -131,7 +144,11 @@ def test_killed_between_two_checkpoints(sample_home, whole_run, monkeypatch, per
             run_here(cfg)
     assert run_here(cfg) == 0
     assert f"1 epoch(s) and {steps_done} step(s) are done" in (output / "log.txt").read_text()
-    assert_same_training(output, whole_run)
+    assert_same_training(output, whole_run, logged=False)
+    steps = scalar_steps(output)
+    assert steps["train/loss"] == list(range(1, 2 * STEPS + 1))
+    for tag in ("train_epoch/loss", "val/verb_top1"):
+        assert steps[tag] == [STEPS, 2 * STEPS]
 
 
 def test_a_step_that_was_not_finite_is_not_forgotten_by_a_stop(sample_home, monkeypatch):

@@ -336,7 +336,8 @@ def test_a_holder_notices_that_it_was_taken_for_dead(tmp_path: Path, short_waits
 def test_a_lock_that_was_deleted_comes_back(tmp_path: Path, short_waits: None) -> None:
     with output_lock(tmp_path) as lock:
         (tmp_path / LOCK_NAME).unlink()
-        while not (tmp_path / LOCK_NAME).exists():
+        path = tmp_path / LOCK_NAME
+        while not (path.exists() and path.read_text()):
             time.sleep(0.01)
         assert content(tmp_path)["pid"] == os.getpid()
         lock.check()

@@ -7,8 +7,10 @@ import os
 import signal
 import sqlite3
 import sys
+import tempfile
 import types
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -197,10 +199,11 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
     fill(folder, ["a"], make_fake)
     for path in (*folder.iterdir(), folder):
         path.chmod(0o555)
+    temporary = Path(tempfile.gettempdir())
     # Root may write everything.
     as_root = os.getuid() == 0
     for parent in folder.parents if as_root else ():
-        if parent.is_relative_to(tmp_path.parents[1]):
+        if parent != temporary and parent.is_relative_to(temporary):
             parent.chmod(0o755)
     if as_root:
         os.seteuid(65534)
@@ -228,13 +231,56 @@ def test_a_pipe_is_no_cache(tmp_path: Path) -> None:
 def test_a_cache_of_another_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(cache_path(tmp_path, "fake")) as connection:
         connection.execute("PRAGMA user_version = 7")
-    with pytest.raises(UserError, match=r"is of version 7, this program writes 1; delete it"):
+    with pytest.raises(UserError, match=r"is of version 7, this program writes 2; delete it"):
         fill(tmp_path, ["a"], make_fake)
 
 
-def test_vectors_that_cannot_be_normalised_are_a_fault(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be normalised"):
-        fill(tmp_path, ["a"], lambda name: lambda texts: np.zeros((len(texts), WIDTH)))
+def test_a_cache_of_version_1_is_read_and_extended(tmp_path: Path) -> None:
+    path = cache_path(tmp_path, "old")
+    row = np.eye(1, WIDTH, dtype="<f4")[0]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE embeddings (text TEXT PRIMARY KEY, vector BLOB NOT NULL)")
+        connection.execute("INSERT INTO embeddings VALUES ('a', ?)", [row.tobytes()])
+        connection.execute("PRAGMA user_version = 1")
+    for texts in (["a", "b"], ["b", "a"]):
+        found = encode_cached(
+            texts,
+            encoder="old",
+            folder=tmp_path,
+            width=WIDTH,
+            make_encode=lambda _: lambda missing: np.eye(2, WIDTH)[1:],
+        )
+        np.testing.assert_array_equal(found[texts.index("a")], row)
+
+
+def test_a_changed_vector_is_noticed(tmp_path: Path) -> None:
+    fill(tmp_path, ["a"], lambda name: lambda texts: np.eye(1, WIDTH))
+    (path,) = tmp_path.glob("*.sqlite")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        (blob,) = connection.execute("SELECT vector FROM embeddings").fetchone()
+        other = np.eye(2, WIDTH, dtype="<f4")[1].tobytes() + blob[4 * WIDTH :]
+        connection.execute("UPDATE embeddings SET vector = ?", [other])
+    with pytest.raises(UserError, match="the vector of 'a' is damaged"):
+        fill(tmp_path, ["a"], lambda name: lambda texts: np.eye(1, WIDTH))
+
+
+def test_a_view_in_place_of_the_table_is_refused(tmp_path: Path) -> None:
+    path = cache_path(tmp_path, "fake")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE VIEW embeddings AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 "
+            "FROM n) SELECT 'a' AS text, zeroblob(1000000000) AS vector FROM n"
+        )
+    with pytest.raises(UserError, match="has the view embeddings"):
+        fill(tmp_path, ["a"], lambda name: lambda texts: np.eye(1, WIDTH))
+
+
+@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+def test_a_vector_that_cannot_be_normalised_names_its_narration(
+    tmp_path: Path, value: float
+) -> None:
+    with pytest.raises(UserError, match="zero, NaN or infinite vector for the narration 'a'"):
+        fill(tmp_path, ["a"], lambda name: lambda texts: np.full((len(texts), WIDTH), value))
 
 
 def test_package_that_is_not_installed() -> None:

@@ -128,7 +128,7 @@ def test_a_text_file_of_another_search(tmp_path: Path, exo: ImageListAnnotations
     text.write_text("0,9,5,0,0\n")
     with pytest.raises(UserError, match=r"p.txt: line 1 is not a line of a pair file"):
         read_choices(text)
-    with pytest.raises(UserError, match=r"none.txt cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"none.txt, a file of pseudo-pairs, does not exist"):
         read_choices(tmp_path / "none.txt")
 
 
@@ -158,7 +158,7 @@ def test_text_that_is_no_object(tmp_path: Path, text: str) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none.json cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"none.json, a file of pseudo-pairs, does not exist"):
         list(read_members(tmp_path / "none.json"))
 
 

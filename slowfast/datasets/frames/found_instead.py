@@ -42,7 +42,10 @@ def _in_folder(folder: Path) -> str:
     if archives:
         return f"{folder} holds {archives[0]}: unpack it"
     if folders:
-        return f"{folder} holds the folder {folders[0]}: frames must be in {folder} itself"
+        return (
+            f"{folder} holds the folder {folders[0]}: files such as frame_0000000001.jpg must be in "
+            f"{folder} itself"
+        )
     return f"{folder} holds {files[0]} and no frames; {_NAMES}"
 
 

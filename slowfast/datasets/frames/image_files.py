@@ -6,6 +6,7 @@ import errno
 import importlib.util
 import logging
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from functools import cache
 from io import FileIO
@@ -18,6 +19,7 @@ from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
+from slowfast.utils.limits import PICTURE_RATIO, PICTURE_SIDE, PIXELS_PER_BYTE
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,9 @@ def make_decoder(name: str) -> Decoder:
     """The decoder of that name; `auto` is simplejpeg if it is installed, else OpenCV.
 
     Both give the same pixels and refuse the same files: those that libjpeg warns of, because then
-    pixels may be damaged, except for scan parameters 0, 0, 0. Raises: UserError for simplejpeg if it is not installed.
+    pixels may be damaged, except for scan parameters 0, 0, 0.
+
+    Raises: UserError for simplejpeg if it is not installed.
     """
     if name not in DECODERS:
         raise UserError(f"DATA.DECODER {name} is unknown; choose one of {', '.join(DECODERS)}")
@@ -58,11 +62,6 @@ def make_decoder(name: str) -> Decoder:
 
 # Warning of libjpeg about scan parameters 0, 0, 0, which some cameras write; pixels are unaffected.
 _HARMLESS = "Invalid SOS parameters"
-# Longest side of a picture, and ratio of its sides: the short side is resized to the crop, and the
-# long one grows with it.
-_LONGEST_SIDE, _LARGEST_RATIO = 16_384, 64
-# Pixels per byte of a file. A picture of one colour has 200 to 300.
-_PIXELS_PER_BYTE = 1_024
 
 
 def _decode_simplejpeg(data: bytes, buffer: np.ndarray | None = None) -> np.ndarray:
@@ -105,7 +104,7 @@ def _decode_opencv(data: bytes, buffer: np.ndarray | None = None) -> np.ndarray:
 
 
 def _check_scan(data: bytes) -> None:
-    """Raises: ValueError for whatever libjpeg warns of, except what leaves the pixels as they are."""
+    """Raises: ValueError for whatever libjpeg warns of, except for what changes no pixel."""
     import simplejpeg
 
     try:
@@ -121,9 +120,9 @@ def _check_size(data: bytes) -> None:
 
     height, width, _, _ = simplejpeg.decode_jpeg_header(data)
     longest, shortest = max(height, width), min(height, width)
-    if longest > _LONGEST_SIDE or longest > _LARGEST_RATIO * shortest:
+    if longest > PICTURE_SIDE or longest > PICTURE_RATIO * shortest:
         raise ValueError(f"it claims {width} x {height} pixels, which no video frame has")
-    if height * width > _PIXELS_PER_BYTE * len(data):
+    if height * width > PIXELS_PER_BYTE * len(data):
         raise ValueError(f"it claims {width} x {height} pixels in {len(data)} bytes")
 
 
@@ -159,10 +158,17 @@ def read_jpeg(
 
 
 def read_whole(path: str) -> bytes:
-    """The content of a file. Raises: OSError, also if fewer bytes than its size can be read."""
-    with FileIO(path) as file:
+    """The content of a file.
+
+    Raises: OSError, also if fewer bytes than its size can be read, or if it is no regular file.
+    """
+    # Opening a pipe would wait for a writer.
+    with FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
         data = file.readall()
-        size = os.fstat(file.fileno()).st_size
+        size = status.st_size
     if len(data) < size:
         raise OSError(errno.EIO, f"{len(data)} of {size} bytes were read")
     return data

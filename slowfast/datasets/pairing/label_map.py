@@ -8,14 +8,15 @@ to no class is mapped to None.
 from __future__ import annotations
 
 import ast
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from slowfast.utils.errors import UserError
+from slowfast.utils.limits import CLASSES
 from slowfast.utils.paths import InputPath, local_path
+from slowfast.utils.text_files import csv_rows
 
+_FIX = "link EPIC's class tables into DATA.PATH_TO_DATA_DIR"
 _OVERRIDE_COLUMNS = ("kind", "exo", "ego_class")
 
 
@@ -91,17 +92,19 @@ def read_class_table(path: InputPath) -> ClassTable:
     words: dict[str, int] = {}
     count = 0
     path = local_path(path, "DATA.PATH_TO_DATA_DIR")
-    for line, row in _rows(path):
+    for line, row in csv_rows(path, "a class table", _FIX):
         try:
             number = int(_cell(row, ("id", "verb_id", "noun_id")))
+            if not 0 <= number < CLASSES:
+                raise ValueError(f"id {number} is not below {CLASSES}")
             keys[_cell(row, ("key", "class_key")).lower()] = number
             for word in ast.literal_eval(_cell(row, ("instances", "verbs", "nouns"))):
                 words.setdefault(str(word).lower(), number)
-        except (KeyError, ValueError, SyntaxError, TypeError):
+        except Exception as error:  # a literal can be anything, and nested at any depth
             raise UserError(
-                f"{path}: line {line} is not a row of a class table (id, key, instances); "
-                "take the file as EPIC-KITCHENS publishes it"
-            ) from None
+                f"{path}: line {line} is not a row of a class table (id, key, instances): "
+                f"{str(error)[:100]}; take the file as EPIC-KITCHENS publishes it"
+            ) from error
         count = max(count, number + 1)
     if not keys:
         raise UserError(f"{path} has no rows; take the file as EPIC-KITCHENS publishes it")
@@ -115,8 +118,8 @@ def read_class_table(path: InputPath) -> ClassTable:
 def _overrides(path: InputPath, heads: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
     """(line, head, exo word, ego class) of the override's rows."""
     path = local_path(path, "SUML.PAIRS.LABEL_MAP")
-    for line, row in _rows(path):
-        if any(row.get(column) is None for column in _OVERRIDE_COLUMNS):
+    for line, row in csv_rows(path, "a label map", "check SUML.PAIRS.LABEL_MAP"):
+        if any(column not in row for column in _OVERRIDE_COLUMNS):
             raise UserError(
                 f"{path}: line {line} lacks a cell; the columns are {','.join(_OVERRIDE_COLUMNS)}"
             )
@@ -137,22 +140,6 @@ def _override_class(text: str, table: ClassTable, where: str) -> int | None:
             "of the class table, or an empty cell"
         )
     return number
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, row) of a CSV file with a header."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            for row in reader:
-                yield reader.line_num, row
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} does not exist; link EPIC's class tables into DATA.PATH_TO_DATA_DIR, or check "
-            "SUML.PAIRS.LABEL_MAP"
-        ) from None
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as CSV: {error}; copy it again") from None
 
 
 def _cell(row: Mapping[str, str], names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -21,13 +22,26 @@ import torch
 from torch import Tensor
 
 from slowfast.utils.errors import UserError
-from slowfast.utils.reading import require_file
+from slowfast.utils.limits import EMBEDDING_WIDTH
+from slowfast.utils.reading import reading, require_file
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
+# The version whose rows have no digest. Such a file is read and extended as it is.
+_WITHOUT_DIGEST = 1
 # Vectors on disk: D little-endian float32 of norm 1.
 VECTOR_TYPE = np.dtype("<f4")
 # Parameters of one query, below SQLite's smallest limit.
 _QUERY_TEXTS = 500
+_FIX = (
+    "set SUML.CACHE_DIR to a folder that you can write, or delete the cache and run "
+    "tools/mine_pairs.py again"
+)
+_TABLE = "embeddings"
+# Bytes of a digest.
+_DIGEST = 8
+_ROW_BYTES = 4 * EMBEDDING_WIDTH + (1 << 20)
+# float32 rounding moves a norm by less than 1e-6.
+_NORM_TOLERANCE = 1e-3
 
 
 def cache_path(folder: str | Path, encoder: str) -> Path:
@@ -37,16 +51,45 @@ def cache_path(folder: str | Path, encoder: str) -> Path:
     return Path(folder) / f"{readable}-{digest}.sqlite"
 
 
+def stored_vector(text: str, vector: np.ndarray, version: int) -> bytes:
+    """A vector as it is stored: its bytes, then the digest of text and vector."""
+    raw = vector.astype(VECTOR_TYPE).tobytes()
+    return raw if version == _WITHOUT_DIGEST else raw + _digest(text, raw)
+
+
+def cache_version(connection: sqlite3.Connection) -> int:
+    """The version of a cache; 0 if it is new."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _digest(text: str, raw: bytes) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass") + b"\0" + raw).digest()[:_DIGEST]
+
+
 @contextmanager
 def database_errors(path: Path) -> Iterator[None]:
-    """Context that turns SQLite's errors about a bad file into a UserError."""
+    """Context that turns the errors about a bad file into a UserError."""
     try:
         yield
     except sqlite3.Error as error:
-        raise UserError(
-            f"narration cache {path} cannot be used ({error}); set SUML.CACHE_DIR to a folder "
-            "that you can write, or delete the cache and run tools/mine_pairs.py again"
-        ) from error
+        raise UserError(f"narration cache {path} cannot be used ({error}); {_FIX}") from error
+
+
+def check_table(connection: sqlite3.Connection, path: Path) -> None:
+    """Bound what a query may take, before the first one.
+
+    Raises: UserError if the embeddings are no plain table: a view can run indefinitely.
+    """
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _ROW_BYTES)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    found = connection.execute("SELECT name, type, sql FROM sqlite_master").fetchall()
+    for name, kind, sql in found:
+        is_table = kind == "table" and str(sql).upper().startswith("CREATE TABLE")
+        if kind != "index" and (name != _TABLE or not is_table or " AS " in str(sql).upper()):
+            raise UserError(
+                f"narration cache {path} has the {kind} {name}; delete it and run "
+                "tools/mine_pairs.py again"
+            )
 
 
 def stored_vectors(path: Path, texts: Sequence[str], width: int) -> dict[str, np.ndarray]:
@@ -59,6 +102,7 @@ def stored_vectors(path: Path, texts: Sequence[str], width: int) -> dict[str, np
     require_file(path, "a narration cache", "set SUML.CACHE_DIR to another folder")
     address = f"file:{quote(str(path.resolve()))}?mode=ro"
     with (
+        reading(path, "a narration cache", _FIX),
         database_errors(path),
         closing(sqlite3.connect(address, uri=True, timeout=60)) as connection,
     ):
@@ -68,15 +112,16 @@ def stored_vectors(path: Path, texts: Sequence[str], width: int) -> dict[str, np
 def has_table(connection: sqlite3.Connection, path: Path) -> bool:
     """Whether the cache has its table, which a new file lacks.
 
-    Raises: UserError if the cache is of another version.
+    Raises: UserError if the cache is of another version, or its embeddings are no plain table.
     """
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, CACHE_VERSION):
+    check_table(connection, path)
+    version = cache_version(connection)
+    if version not in (0, _WITHOUT_DIGEST, CACHE_VERSION):
         raise UserError(
             f"narration cache {path} is of version {version}, this program writes "
             f"{CACHE_VERSION}; delete it and run tools/mine_pairs.py again"
         )
-    return bool(version == CACHE_VERSION)
+    return version != 0
 
 
 def read_vectors(
@@ -84,21 +129,42 @@ def read_vectors(
 ) -> dict[str, np.ndarray]:
     """The vectors (D,) of the texts that the cache `path` holds.
 
-    Raises: UserError if they are not `width` wide.
+    Raises: UserError for a row that is damaged, and vectors that are not `width` wide.
     """
     found: dict[str, np.ndarray] = {}
+    digest_bytes = 0 if cache_version(connection) == _WITHOUT_DIGEST else _DIGEST
     for start in range(0, len(texts), _QUERY_TEXTS):
         part = list(texts[start : start + _QUERY_TEXTS])
         marks = ",".join("?" * len(part))
-        query = f"SELECT text, vector FROM embeddings WHERE text IN ({marks})"
+        query = f"SELECT text, vector FROM {_TABLE} WHERE text IN ({marks})"
         for text, blob in connection.execute(query, part):
-            found[text] = np.frombuffer(blob, VECTOR_TYPE)
-            if len(found[text]) != width:
+            vector = _opened(text, blob, digest_bytes)
+            if vector is None:
                 raise UserError(
-                    f"narration cache {path} holds vectors of width {len(found[text])}, "
+                    f"narration cache {path}: the vector of {text[:80]!r} is damaged; delete the "
+                    "file and run tools/mine_pairs.py again"
+                )
+            if len(vector) != width:
+                raise UserError(
+                    f"narration cache {path} holds vectors of width {len(vector)}, "
                     f"SUML.EMBED_DIM is {width}; set it to the encoder's width"
                 )
+            found[text] = vector
     return found
+
+
+def _opened(text: str, blob: Any, digest_bytes: int) -> np.ndarray | None:
+    """The vector of a row; None if it is damaged."""
+    size = len(blob) - digest_bytes if isinstance(blob, bytes) else 0
+    if size <= 0 or size % VECTOR_TYPE.itemsize:
+        return None
+    raw = blob[:size]
+    if digest_bytes and blob[size:] != _digest(text, raw):
+        return None
+    vector = np.frombuffer(raw, VECTOR_TYPE)
+    # NaN fails the comparison too.
+    is_unit = abs(float(np.linalg.norm(vector.astype(np.float64))) - 1) < _NORM_TOLERANCE
+    return vector if is_unit else None
 
 
 class NarrationTable:

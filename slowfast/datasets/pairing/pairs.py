@@ -9,29 +9,31 @@ Legend: n ego segments, k candidates per segment.
 from __future__ import annotations
 
 import enum
-import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from slowfast.datasets.types import Segment
+from slowfast.utils.arrays import ArrayFile, read_arrays, write_arrays
+from slowfast.utils.digests import array_digest, value_digest
 from slowfast.utils.errors import UserError
-from slowfast.utils.files import UNREADABLE_ARRAYS, write_atomically
 from slowfast.utils.paths import InputPath, local_path
+from slowfast.utils.reading import reading
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 # The value of the setting `mining` in a table that was mined elsewhere.
 IMPORTED = "published"
 
 _ARRAYS = {"indices": np.int32, "similarity": np.float32, "tier": np.uint8}
 # Values of settings that a table does not state.
 _ABSENT = {"index": "exact"}
+_COSINE_LIMIT = 1.01
 _REMEDY = "run tools/mine_pairs.py with this config"
 
 
@@ -72,6 +74,8 @@ class PairTable:
     exo_count: int
 
     def __post_init__(self) -> None:
+        if type(self.exo_count) is not int or not isinstance(self.settings, Mapping):
+            raise ValueError("exo_count is not a number, or settings are no mapping")
         for name, dtype in _ARRAYS.items():
             array = getattr(self, name)
             if array.ndim != 2 or array.shape != self.indices.shape or array.dtype != dtype:
@@ -80,6 +84,12 @@ class PairTable:
             raise ValueError("negative positions")
         if self.indices.size and self.indices.max() >= self.exo_count:
             raise ValueError(f"positions beyond the {self.exo_count} exo segments")
+        # Cosines exceed 1 by rounding alone.
+        wrong = ~(np.abs(self.similarity) <= _COSINE_LIMIT).all(axis=1)
+        if wrong.any():
+            raise ValueError(f"row {int(wrong.argmax())} has a similarity that is not a cosine")
+        if self.tier.size and self.tier.max() > max(Tier):
+            raise ValueError(f"tier {self.tier.max()}")
 
     @property
     def ego_count(self) -> int:
@@ -106,6 +116,12 @@ class PairTable:
             return int(rng.choice(candidates))
         return int(rng.integers(self.exo_count))
 
+    @property
+    def digest(self) -> str:
+        """Digest of the candidates and of how they were mined."""
+        arrays = array_digest(*(getattr(self, name) for name in _ARRAYS))
+        return value_digest([arrays, sorted(self.settings.items()), self.exo_count])
+
     def save(self, path: Path) -> None:
         """Write the table, whole or not at all."""
         header = {
@@ -116,29 +132,30 @@ class PairTable:
             "exo_count": self.exo_count,
         }
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        write_atomically(
-            path,
-            lambda file: np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays),
-        )
+        write_arrays(path, header, arrays, compressed=True)
 
     @classmethod
     def load(cls, path: InputPath) -> PairTable:
         """Read a table. Raises: UserError for a missing, unreadable or outdated file."""
         path = local_path(path, "SUML.PAIRS.FILE")
-        if not path.is_file():
+        with reading(path, "a pair table"):
+            exists = path.exists()
+        if not exists:
             raise UserError(f"pair table {path} does not exist; {_REMEDY}, or set SUML.PAIRS.FILE")
-        try:
-            with np.load(path, allow_pickle=False) as content:
-                header = json.loads(content["header"].item())
-                version = header.pop("version")
-                if version == VERSION:
-                    return cls(**{name: content[name] for name in _ARRAYS}, **header)
-        except UNREADABLE_ARRAYS as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{path} is not a pair table ({reason}); {_REMEDY}") from error
-        raise UserError(
-            f"pair table {path} is of version {version}, this program reads {VERSION}; {_REMEDY}"
-        )
+        table, is_sealed = read_arrays(path, "a pair table", _REMEDY, cls._taken)
+        if not is_sealed:
+            logger.info("pair table %s has no digest; damage to it cannot be noticed", path)
+        return table
+
+    @classmethod
+    def _taken(cls, file: ArrayFile) -> tuple[PairTable, bool]:
+        """(the table, whether it has a digest), which version 1 lacks."""
+        header = dict(file.header)
+        version = header.pop("version", None)
+        if version not in (1, VERSION) or file.is_sealed != (version == VERSION):
+            raise ValueError(f"of version {version}, this program reads {VERSION}")
+        arrays: dict[str, Any] = {name: file[name] for name in _ARRAYS}
+        return cls(**arrays, **header), file.is_sealed
 
     def check(
         self,
@@ -181,4 +198,4 @@ class PairTable:
 def narration_hash(segments: Sequence[Segment]) -> str:
     """A hash of the ids and narrations of a list, in its order."""
     rows = [[segment.segment_id, segment.narration] for segment in segments]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    return value_digest(rows)

@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_text, writing
+from slowfast.utils.limits import FRAMES, ID_CHARACTERS
 from slowfast.utils.paths import InputPath, local_path
+from slowfast.utils.reading import reading, require_file
 from slowfast.utils.safe_pickle.load import load_dataframe
 
 if TYPE_CHECKING:
@@ -51,11 +55,18 @@ def read_segments(
     """
     path = local_path(path, _LIST_KEY)
     table = read_table(path)
+    with reading(path, "a frame list", "take it as EPIC-KITCHENS publishes it"):
+        return _segments(path, table, epic_100, num_classes, labelled)
+
+
+def _segments(
+    path: Path, table: pd.DataFrame, epic_100: bool, num_classes: Sequence[int], labelled: bool
+) -> list[Segment]:
     id_column = ID_COLUMN_100 if epic_100 else ID_COLUMN_55
     if table.index.name == id_column and id_column not in table.columns:
         table = table.reset_index()
     _check_columns(path, table, id_column, epic_100, labelled)
-    ids = table[id_column].astype(str).tolist()
+    ids = _texts(path, table, id_column)
     if len(set(ids)) < len(ids):
         repeated = Counter(ids).most_common(1)[0][0]
         raise UserError(f"{path}: {id_column} {repeated} occurs more than once; keep one row of it")
@@ -65,13 +76,13 @@ def read_segments(
             raise UserError(f"{path}: row {name} has stop_frame {last} before start_frame {first}")
     narrations = [""] * len(ids)
     if "narration" in table.columns:
-        narrations = table["narration"].astype(str).tolist()
+        narrations = ["" if n is None or n != n else str(n) for n in table["narration"]]
     return [
         Segment(*fields)
         for fields in zip(
             ids,
-            table["video_id"].astype(str).tolist(),
-            table["participant_id"].astype(str).tolist(),
+            _texts(path, table, "video_id"),
+            _texts(path, table, "participant_id"),
             start,
             stop,
             narrations,
@@ -89,7 +100,9 @@ def read_table(path: InputPath) -> pd.DataFrame:
     import pandas as pd
 
     path = local_path(path, _LIST_KEY)
-    if not path.is_file():
+    with reading(path, "a frame list"):
+        exists = path.is_file()
+    if not exists:
         raise UserError(
             f"frame list {path} does not exist; link the annotations there or set "
             "DATA.PATH_TO_DATA_DIR and the list's key"
@@ -97,11 +110,9 @@ def read_table(path: InputPath) -> pd.DataFrame:
     if path.suffix == ".pkl":
         table = load_dataframe(path)
     elif path.suffix == ".csv":
-        try:
+        require_file(path, "a frame list")
+        with reading(path, "a frame list in CSV", "take it as EPIC-KITCHENS publishes it"):
             table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except (ValueError, UnicodeError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"frame list {path} is not a CSV table: {reason}") from error
     else:
         raise UserError(f"frame list {path} is neither .csv nor .pkl; convert it to .csv")
     if len(table) == 0:
@@ -145,6 +156,9 @@ def write_epic_55_split(source: InputPath, folder: Path) -> dict[Path, int]:
 def _check_columns(
     path: Path, table: pd.DataFrame, id_column: str, epic_100: bool, labelled: bool
 ) -> None:
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise UserError(f"frame list {path} has the column {twice} twice; keep one")
     wanted = (id_column, *_PLACE_COLUMNS, *(LABEL_COLUMNS if labelled else ()))
     for column in wanted:
         if column in table.columns:
@@ -158,11 +172,25 @@ def _check_columns(
         raise UserError(f"frame list {path} has no column {column}; {mend}")
 
 
+def _texts(path: Path, table: pd.DataFrame, column: str) -> list[str]:
+    """The ids in a column; numbers, as those of EPIC-KITCHENS-55, become text."""
+    texts = [
+        str(cell) if isinstance(cell, (str, int, np.integer)) else "" for cell in table[column]
+    ]
+    for row, text in enumerate(texts, 1):
+        if not text or len(text) > ID_CHARACTERS:
+            raise UserError(
+                f"{path}: row {row} has the {column} {text[:20]!r}; give an id of 1 to "
+                f"{ID_CHARACTERS} characters"
+            )
+    return texts
+
+
 def _integers(path: Path, table: pd.DataFrame, column: str, ids: Sequence[str]) -> list[int]:
     import pandas as pd
 
     numbers = pd.to_numeric(table[column], errors="coerce")
-    whole = numbers.notna() & (numbers % 1 == 0)
+    whole = numbers.notna() & (numbers % 1 == 0) & (numbers.abs() < FRAMES)
     if not whole.all():
         row = int((~whole).to_numpy().argmax())
         raise UserError(

@@ -14,7 +14,6 @@ A video name may include a person, `video|P1`; a split that lists `video` includ
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,10 +23,15 @@ import numpy as np
 
 from slowfast.datasets.types import ImageListAnnotations, Segment
 from slowfast.utils.errors import UserError
+from slowfast.utils.limits import PATH_BYTES
 from slowfast.utils.paths import InputPath, join, local_path
+from slowfast.utils.reading import reading
+from slowfast.utils.text_files import read_json
 
 logger = logging.getLogger(__name__)
 
+_RELEASE = "take both files from one release of LEMMA"
+_SPAN_FIELDS = 3
 NULL_HOI = "null$"
 
 # A hand-object interaction as text: plain replacements, in this order.
@@ -135,19 +139,35 @@ def _videos(path: InputPath, listed: frozenset[str]) -> dict[str, _Video]:
     for row, record in enumerate(_load_list(path)):
         try:
             name, frame_id, person, _, images, _, actions, _, hois = record
+            if not isinstance(name, str) or not isinstance(person, (str, int)):
+                raise TypeError("names are text")
             if name not in wanted:
                 wanted[name] = _is_listed(name, listed)
             if not wanted[name]:
                 continue
             video = videos.setdefault(name, _Video({}))
-            _, people = video.frames.setdefault(int(frame_id), (str(images[0]), []))
+            _, people = video.frames.setdefault(int(frame_id), (_image_path(images[0]), []))
             people.append(_Person(str(person), actions, hois))
-        except (TypeError, ValueError, IndexError):
+        except Exception:  # a record can be anything
             raise UserError(
                 f"{path}: record {row} is not LEMMA's (video, frame, person, flow, images, box, "
                 "actions, tasks, interactions); take the file as LEMMA publishes it"
             ) from None
     return videos
+
+
+def _span(entry: Any) -> tuple[str, int, int]:
+    """(video, first frame, frames). Raises: ValueError and others if it is none."""
+    if len(entry) != _SPAN_FIELDS or not isinstance(entry[0], str):
+        raise ValueError("not (video, first frame, frames)")
+    return entry[0], int(entry[1]), int(entry[2])
+
+
+def _image_path(path: Any) -> str:
+    """Raises: ValueError if it is longer than any path; the arrays are as wide as the longest."""
+    if not isinstance(path, str) or len(path.encode()) > PATH_BYTES:
+        raise ValueError("an image path is not text, or too long")
+    return path
 
 
 class _SegmentReader:
@@ -173,33 +193,28 @@ class _SegmentReader:
         segments = []
         cut = 0
         for row, entry in enumerate(_load_list(self._path)):
-            try:
-                name, start, length = str(entry[0]), int(entry[1]), int(entry[2])
-            except (TypeError, ValueError, IndexError):
-                raise UserError(
-                    f"{self._path}: entry {row} is not LEMMA's (video, first frame, frames); "
-                    "take the file as LEMMA publishes it"
-                ) from None
-            if not _is_listed(name, listed):
-                continue
-            video, person = self._resolve(name)
-            frames, positions = self._frames(video)
-            if start not in positions or length < 1:
-                raise UserError(
-                    f"{self._path}: entry {row} is {length} frame(s) from frame {start} of {name}, "
-                    f"which {self._frames_path} does not have; take both files from one release"
-                )
-            first = positions[start]
-            cut += first + length > len(frames)
-            span = [people for _, people in frames[first : first + length]]
-            narration = self._narration(span[0], person)
-            if narration is not None:
-                last = first + len(span) - 1
-                labels = self._labels(span)
-                actor = person or span[0][0].name
-                segments.append(
-                    Segment(f"{name}_{start}", video, actor, first, last, narration, labels)
-                )
+            with reading(f"entry {row} of {self._path}", "LEMMA's segment", _RELEASE):
+                name, start, length = _span(entry)
+                if not _is_listed(name, listed):
+                    continue
+                video, person = self._resolve(name)
+                frames, positions = self._frames(video)
+                if start not in positions or length < 1:
+                    raise UserError(
+                        f"{self._path}: entry {row} is {length} frame(s) from frame {start} of "
+                        f"{name}, which {self._frames_path} does not have; {_RELEASE}"
+                    )
+                first = positions[start]
+                cut += first + length > len(frames)
+                span = [people for _, people in frames[first : first + length]]
+                narration = self._narration(span[0], person)
+                if narration is not None:
+                    last = first + len(span) - 1
+                    labels = self._labels(span)
+                    actor = person or span[0][0].name
+                    segments.append(
+                        Segment(f"{name}_{start}", video, actor, first, last, narration, labels)
+                    )
         if cut:
             logger.warning(
                 "%s: %d segment(s) extend beyond the last frame of their video; cut there",
@@ -266,13 +281,7 @@ class _SegmentReader:
 
 def _words(path: InputPath, mend: str = "link LEMMA's annotations there") -> list[str]:
     path = local_path(path, "EXO.PATH_TO_DATA_DIR")
-    try:
-        words = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; {mend}, or set EXO.PATH_TO_DATA_DIR") from None
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read as JSON: {reason}; copy it again") from None
+    words = read_json(path, "a list of words", f"{mend}, or set EXO.PATH_TO_DATA_DIR")
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise UserError(f"{path} is not a list of words; take the file as LEMMA publishes it")
     return words
@@ -282,7 +291,9 @@ def _load_list(path: InputPath) -> list[Any]:
     from slowfast.utils.safe_pickle.load import load_plain
 
     path = local_path(path, "EXO.PATH_TO_DATA_DIR")
-    if not path.is_file():
+    with reading(path, "a file of LEMMA"):
+        exists = path.is_file()
+    if not exists:
         raise UserError(
             f"{path} does not exist; link LEMMA's annotations there, or set EXO.PATH_TO_DATA_DIR, "
             "EXO.VIEW or EXO.SEGMENTS_VIEW"

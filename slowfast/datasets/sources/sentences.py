@@ -7,6 +7,7 @@ is the first of them.
 from __future__ import annotations
 
 import ast
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,8 +97,10 @@ def _ids(table: Any) -> list[str]:
 def _classes(cell: Any, count: int, where: str) -> list[int]:
     try:
         classes = [int(c) for c in (ast.literal_eval(cell) if isinstance(cell, str) else cell)]
-    except (ValueError, SyntaxError, TypeError):
-        raise UserError(f"{where} is {cell!r}, not a list of class ids") from None
+    except Exception:  # a literal can be anything, and nested at any depth
+        raise UserError(f"{where} is {reprlib.repr(cell)}, not a list of class ids") from None
     if not classes or not all(0 <= c < count for c in classes):
-        raise UserError(f"{where} is {cell!r}; give ids below {count} (MODEL.NUM_CLASSES_LIST)")
+        raise UserError(
+            f"{where} is {reprlib.repr(cell)}; give ids below {count} (MODEL.NUM_CLASSES_LIST)"
+        )
     return classes

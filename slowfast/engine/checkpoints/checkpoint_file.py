@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+import reprlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,12 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slowfast.engine.checkpoints.plain_tensors import check_plain
 from slowfast.engine.checkpoints.weight_names import published_names
 from slowfast.engine.checkpoints.weights import Weights
 from slowfast.models.published_names import published_state_dict
 from slowfast.utils.errors import UserError
 
 _WEIGHT_KEYS = ("model_state", "state_dict")
+_MOST_EPOCHS = 10**6
 # Keys with a fixed meaning; a run adds what else it needs to resume.
 _FIXED_KEYS = ("epoch", "optimizer_state", "cfg", *_WEIGHT_KEYS)
 
@@ -61,20 +65,41 @@ class CheckpointFile:
 
         Raises: UserError where it holds no weights.
         """
-        weights = Weights.named(source, published_names(_tensors(source, content)))
+        tensors = _tensors(source, content)
+        check_plain(source, tensors)
+        weights = Weights.named(source, published_names(tensors))
         if not any(key in content for key in _WEIGHT_KEYS):
             return cls(weights)
         return cls(weights, {k: v for k, v in content.items() if k not in _WEIGHT_KEYS})
 
     @property
     def epoch(self) -> int:
-        """Zero-based index of the last finished epoch; -1 where the file names none."""
-        return int(self.other.get("epoch", -1))
+        """Zero-based index of the last finished epoch; -1 where the file names none.
+
+        Raises: UserError where it is not a whole number.
+        """
+        epoch = self.other.get("epoch", -1)
+        is_number = isinstance(epoch, numbers.Real) and not isinstance(epoch, bool)
+        if not (is_number and -1 <= epoch <= _MOST_EPOCHS and epoch == int(epoch)):
+            raise self._odd("epoch", epoch, "the index of an epoch")
+        return int(epoch)
 
     @property
     def cfg_text(self) -> str:
-        """The config (YAML) that it was trained with; empty where the file has none."""
-        return str(self.other.get("cfg", ""))
+        """The config (YAML) that it was trained with; empty where the file has none.
+
+        Raises: UserError where it is not text.
+        """
+        text = self.other.get("cfg", "")
+        if not isinstance(text, str):
+            raise self._odd("cfg", text, "the text of a config")
+        return text
+
+    @property
+    def processes(self) -> int | None:
+        """Number of processes of the run that wrote it; None where the file does not say."""
+        processes = self.other.get("processes")
+        return processes if isinstance(processes, int) and processes > 0 else None
 
     @property
     def optimizer_state(self) -> dict[str, Any] | None:
@@ -89,8 +114,20 @@ class CheckpointFile:
     @property
     def average(self) -> Weights | None:
         """Moving average of the weights (SOLVER.EMA_DECAY); None where the run kept none."""
-        average = self.other.get("update", {}).get("average")
-        return None if average is None else Weights.named(self.weights.source, average)
+        update = self.other.get("update", {})
+        average = update.get("average") if isinstance(update, Mapping) else None
+        if average is None:
+            return None
+        source = f"{self.weights.source}, averaged weights"
+        tensors = _tensors(source, average)
+        check_plain(source, tensors)
+        return Weights.named(source, tensors)
+
+    def _odd(self, key: str, value: object, expected: str) -> UserError:
+        return UserError(
+            f"{self.weights.source}: its {key} is {reprlib.repr(value)}, not {expected}; use a "
+            "checkpoint as the training wrote it, or start from its weights with TRAIN.RESUME False"
+        )
 
 
 def _tensors(source: str, content: Any) -> dict[str, Tensor]:

@@ -11,14 +11,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from fvcore.common.config import CfgNode
 
 from slowfast.config import get_cfg
 from slowfast.config.load import leaves
 from slowfast.config.published import translate
 from slowfast.config.values import Setting, typed
+from slowfast.engine.checkpoints.division import DIVISION_KEYS, Division
 from slowfast.utils.errors import UserError
+from slowfast.utils.reading import reading
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ FREE = (
     "TRAIN.ENABLE",
     "TRAIN.AUTO_RESUME",
     "TRAIN.RESUME",
+    "TRAIN.ACCEPT_CHANGED_DATA",
     "TRAIN.CHECKPOINT_",
     "DATA.PATH_",
     "DATA.FALLBACK_PATH_PREFIXES",
@@ -50,6 +52,8 @@ FREE = (
     "MODEL.CONV_2D",
     "MODEL.COMPILE",
     "MODEL.RECOMPUTE_STAGES",
+    # Differs by more than rounding, which is logged.
+    "TRAIN.PRECISION",
     # What is logged, evaluated and kept, and what happens to faults.
     "LOG_PERIOD",
     "TENSORBOARD.",
@@ -67,22 +71,33 @@ FREE = (
 _OURS = ("EXO.", "SUML.")
 
 
-def check_resumable(saved_cfg_text: str, cfg: CfgNode, path: str | Path) -> None:
+def check_resumable(
+    saved_cfg_text: str,
+    cfg: CfgNode,
+    path: str | Path,
+    *,
+    saved_processes: int | None = None,
+    processes: int = 1,
+) -> None:
     """Refuse to resume from a checkpoint of another experiment.
 
     saved_cfg_text: the config (YAML) in the checkpoint at `path`. If another code base wrote it,
         its known names are compared and differences are only logged: its training cannot be
         continued exactly anyway. Text that is not a config is skipped.
+    saved_processes: number of processes of the run that wrote it; None: unknown. processes: of
+        this one. DIVISION_KEYS may change with it if the parts of a batch stay the same.
 
     Raises: UserError naming every key that must agree and does not, with both values.
     """
     now = dict(leaves(cfg))
     saved, is_ours = _saved_values(saved_cfg_text, path)
-    differing = [
-        f"{key} {value!r} (now {now[key]!r})"
-        for key, value in saved.items()
-        if must_agree(key) and value != now[key]
-    ]
+    changed = [key for key, value in saved.items() if must_agree(key) and value != now[key]]
+    if is_ours and saved_processes:
+        same = Division.of(saved, saved_processes) == Division.of(now, processes)
+        if same:
+            changed = [key for key in changed if key not in DIVISION_KEYS]
+        _log_division(saved, saved_processes, now, processes, same)
+    differing = [f"{key} {saved[key]!r} (now {now[key]!r})" for key in changed]
     if differing and not is_ours:
         logger.warning("%s was written by another code base, with %s", path, ", ".join(differing))
     elif differing:
@@ -90,7 +105,46 @@ def check_resumable(saved_cfg_text: str, cfg: CfgNode, path: str | Path) -> None
             f"{path} is of a training with {', '.join(differing)}; set the same values to "
             "resume from it, or another OUTPUT_DIR (and TRAIN.RESUME False) to start again"
         )
+    precision = saved.get("TRAIN.PRECISION", cfg.TRAIN.PRECISION)
+    if precision != cfg.TRAIN.PRECISION:
+        logger.warning(
+            "%s was trained with TRAIN.PRECISION %s, now %s: the training continues, with other "
+            "bits than before",
+            path,
+            precision,
+            cfg.TRAIN.PRECISION,
+        )
     _warn_of_another_schedule(saved.get("SOLVER.MAX_EPOCH"), cfg, path)
+
+
+def _log_division(
+    saved: Mapping[str, Any], before: int, now: Mapping[str, Any], processes: int, same: bool
+) -> None:
+    """Say what another number of processes changes."""
+    key = "SOLVER.ACCUMULATE"
+    if (before, saved[key]) == (processes, now[key]):
+        return
+    if not same:
+        consequence = (
+            "batches are divided into other parts, so batch-norm statistics, dropout and rounding "
+            "differ; SOLVER.ACCUMULATE can keep the parts"
+        )
+    elif now["SUML.ENABLE"] and now["SUML.GATHER"]:
+        consequence = "the parts of every batch are the same; weights differ by rounding"
+    else:
+        consequence = (
+            "the parts of every batch are the same, and so are the bits of weights and optimizer; "
+            "running batch-norm statistics are those of process 0, or the mean of its parts"
+        )
+    logger.info(
+        "%d process(es) with %s %d, before %d with %d: %s",
+        processes,
+        key,
+        now[key],
+        before,
+        saved[key],
+        consequence,
+    )
 
 
 def must_agree(key: str) -> bool:
@@ -109,7 +163,7 @@ def _saved_values(text: str, path: str | Path) -> tuple[dict[str, Any], bool]:
     A key that this package's text lacks is newer than the text, and had its default.
     """
     defaults = dict(leaves(get_cfg()))
-    settings = list(_settings(text, str(path)))
+    settings = _settings(text, str(path))
     is_ours = any(setting.key.startswith(_OURS) for setting in settings)
     values = dict(defaults) if is_ours else {}
     unknown = []
@@ -127,21 +181,33 @@ def _saved_values(text: str, path: str | Path) -> tuple[dict[str, Any], bool]:
     return values, is_ours
 
 
-def _settings(text: str, origin: str) -> Iterator[Setting]:
+def _settings(text: str, origin: str) -> list[Setting]:
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError:
-        content = None
-    if not isinstance(content, dict):
-        logger.info("%s holds no config, so whether it fits this run is not checked", origin)
-        return
-    yield from _flattened(content, origin)
+        with reading(origin, "a config"):
+            content = parse_yaml(text)
+            if isinstance(content, dict):
+                return list(_flattened(content, origin))
+    except UserError:
+        pass
+    logger.info("%s holds no config, so whether it fits this run is not checked", origin)
+    return []
 
 
-def _flattened(content: Mapping[Any, Any], origin: str, prefix: str = "") -> Iterator[Setting]:
+def _flattened(
+    content: Mapping[Any, Any], origin: str, prefix: str = "", seen: set[int] | None = None
+) -> Iterator[Setting]:
+    """The settings of nested mappings.
+
+    Raises: UserError for a mapping that is used twice: no config has one, and aliases of aliases
+        would take forever.
+    """
+    seen = set() if seen is None else seen
     for name, value in content.items():
         if isinstance(value, dict):
-            yield from _flattened(value, origin, f"{prefix}{name}.")
+            if id(value) in seen:
+                raise UserError(f"{origin}: a section of the config is used twice")
+            seen.add(id(value))
+            yield from _flattened(value, origin, f"{prefix}{name}.", seen)
         elif not str(name).startswith("COMPUTED_"):
             yield Setting(f"{prefix}{name}", value, origin)
 

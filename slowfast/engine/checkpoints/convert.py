@@ -66,13 +66,15 @@ def _with_head(weights: Weights, head: str) -> Weights:
 
 def _write(target: Path, weights: Weights, checkpoint: CheckpointFile) -> None:
     if target.suffix == ".pyth":
-        kept = {key: checkpoint.other[key] for key in ("epoch", "cfg") if key in checkpoint.other}
+        known = {"epoch": checkpoint.epoch, "cfg": checkpoint.cfg_text}
+        kept = {key: value for key, value in known.items() if key in checkpoint.other}
         with writing(target):
             write_checkpoint(target, {**kept, "model_state": OrderedDict(weights.tensors)})
         return
     from safetensors.torch import save
 
-    data = save({name: value.contiguous() for name, value in weights.tensors.items()})
+    # Copies, because the format takes no memory that two names share.
+    data = save({name: value.contiguous().clone() for name, value in weights.tensors.items()})
     with writing(target):
         write_atomically(target, lambda file: file.write(data))
 

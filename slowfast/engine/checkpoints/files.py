@@ -12,7 +12,7 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -77,11 +77,20 @@ class _HashingWriter:
         self._file.flush()
 
 
-def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+def is_numbered_checkpoint(path: Path) -> bool:
+    """Whether the name is one of `numbered_checkpoints`."""
+    return _NAME.fullmatch(path.name) is not None
+
+
+def write_checkpoint(
+    path: Path, content: Mapping[str, Any], check: Callable[[], None] = lambda: None
+) -> None:
     """Save `content` under a temporary name, flush it to the disk, then rename it to `path`.
 
     Whatever happens, an earlier file of this name stays whole until the new one replaces it.
     Leftovers of saves that were killed are removed.
+
+    check: called before the rename; what it raises leaves the earlier file.
 
     Raises: OSError for a full disk and other faults of the file system.
     """
@@ -94,6 +103,7 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
             _write_with_digest(file, content)
             file.flush()
             os.fsync(file.fileno())
+        check()
         temporary.replace(path)
         sync_folder(path.parent)
     finally:

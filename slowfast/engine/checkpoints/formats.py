@@ -48,11 +48,12 @@ def read_checkpoint(
     path = local_path(path, key)
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}; download it there or set {key}")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    if checkpoint_type == "caffe2":
-        return CheckpointFile(Weights.named(str(path), _read_caffe2(path)))
-    return CheckpointFile.from_content(str(path), _read_torch(path))
+    with reading(path, "a checkpoint", "copy or download it again"):
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        if checkpoint_type == "caffe2":
+            return CheckpointFile(Weights.named(str(path), _read_caffe2(path)))
+        return CheckpointFile.from_content(str(path), _read_torch(path))
 
 
 def _read_safetensors(path: Path) -> CheckpointFile:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from slowfast.engine.checkpoints.report import LoadOptions, LoadReport, Shapes, misfit
+from slowfast.engine.checkpoints.plain_tensors import is_finite
+from slowfast.engine.checkpoints.report import LoadOptions, LoadReport, Shapes, counted, misfit
 from slowfast.engine.checkpoints.weights import Weights
 from slowfast.utils.errors import UserError
 
@@ -32,7 +33,8 @@ class Match:
 def match_weights(file: Weights, model: Weights, options: LoadOptions) -> Match:
     """Pair the weights of a file with some or all of a model's; nothing is copied yet.
 
-    Raises: UserError where the file does not have what `options` requires.
+    Raises: UserError where the file does not have what `options` requires, or has values that are
+        not finite.
     """
     if options.head and model.ego.heads:
         asked = f"{options.section}.CHECKPOINT_HEAD {options.head}"
@@ -41,7 +43,28 @@ def match_weights(file: Weights, model: Weights, options: LoadOptions) -> Match:
     fault = misfit(match.report, file, model, options)
     if fault:
         raise UserError(f"{file.source} does not fit the model: {fault}")
+    _check_values(match)
     return match
+
+
+def _check_values(match: Match) -> None:
+    """Refuse values that a training or a test would only notice much later."""
+    bad = []
+    for name, (target, value) in zip(match.report.loaded, match.pairs, strict=True):
+        if not target.is_floating_point():
+            continue
+        if not value.is_floating_point():
+            raise UserError(
+                f"{match.report.source}: weight {name} is of type {value.dtype}, the model's of "
+                f"{target.dtype}; save it as floating-point numbers"
+            )
+        if not is_finite(value, target.dtype):
+            bad.append(name)
+    if bad:
+        raise UserError(
+            f"{match.report.source}: {counted(bad)} of its weights have NaN or infinite values; "
+            "use another checkpoint"
+        )
 
 
 def inflate_weight(weight: Tensor, frames: int) -> Tensor:

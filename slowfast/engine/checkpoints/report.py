@@ -66,9 +66,9 @@ class LoadReport:
         """One line: how many of each, with examples."""
         return (
             f"{self.source}: {len(self.loaded)} weights loaded; "
-            f"{_counted(self.missing)} missing, which keep their initial values; "
-            f"{_counted(self.unexpected)} that the model does not need; "
-            f"{_counted(self.mismatched)} of another shape"
+            f"{counted(self.missing)} missing, which keep their initial values; "
+            f"{counted(self.unexpected)} that the model does not need; "
+            f"{counted(self.mismatched)} of another shape"
         )
 
 
@@ -91,7 +91,7 @@ def misfit(report: LoadReport, file: Weights, model: Weights, options: LoadOptio
     if architecture:
         return architecture
     if report.mismatched:
-        return f"{_counted(report.mismatched)} have another shape; use a file of this model"
+        return f"{counted(report.mismatched)} have another shape; use a file of this model"
     if options.required is Required.ALL and report.missing:
         return _missing(report, file, model, options.section)
     return ""
@@ -124,8 +124,8 @@ def _other_architecture(report: LoadReport, file: Weights, model: Weights) -> st
     if not (missing or extra or other):
         return ""
     return (
-        f"of its backbone, {_counted(missing)} are missing, {_counted(extra)} are too many and "
-        f"{_counted(other)} have another shape; set the RESNET and SLOWFAST keys to the file's "
+        f"of its backbone, {counted(missing)} are missing, {counted(extra)} are too many and "
+        f"{counted(other)} have another shape; set the RESNET and SLOWFAST keys to the file's "
         f"architecture, or use another file{_depths(file, model)}"
     )
 
@@ -149,10 +149,10 @@ def _missing(report: LoadReport, file: Weights, model: Weights, section: str) ->
             f"it has no {', '.join(own)}, but {', '.join(others)}; if that is the head to use, "
             f"set {section}.CHECKPOINT_HEAD {others[0]}"
         )
-    return f"{_counted(report.missing)} are missing; use a file that has them"
+    return f"{counted(report.missing)} are missing; use a file that has them"
 
 
-def _counted(names: Iterable[str]) -> str:
+def counted(names: Iterable[str]) -> str:
     """`12 (a, b, c, ...)`."""
     listed = list(names)
     return f"{len(listed)} ({_examples(listed)})" if listed else "0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,8 +50,13 @@ class EpochProgress:
         }
 
     def load_gathered_state(self, state: dict[str, Any], device: torch.device) -> None:
-        """Each rank takes its own sums; where their number has changed, the first one takes all."""
-        self.iteration = state["iteration"]
+        """Each rank takes its own sums; where their number has changed, the first one takes all.
+
+        Raises: ValueError and others for a state that `gathered_state` did not make.
+        """
+        self.iteration = operator.index(state["iteration"])
+        if self.iteration < 0:
+            raise ValueError(f"iteration is {self.iteration}")
         ranks = state["ranks"]
         same_ranks = len(ranks) == distributed.world_size()
         own = ranks[distributed.rank() if same_ranks else 0]

@@ -20,16 +20,20 @@ class ScalarWriter:
     """Writes `OUTPUT_DIR/tensorboard` where TENSORBOARD.ENABLE asks for it.
 
     A folder that cannot be written costs the scalars and one warning, not the training.
+
+    steps_done: optimizer steps before a training that starts or resumes; scalars of later steps,
+        which a training that ended without a word has left, are then marked as void.
     """
 
-    def __init__(self, cfg: CfgNode) -> None:
+    def __init__(self, cfg: CfgNode, steps_done: int | None = None) -> None:
         self._writer: Any = None
         if cfg.TENSORBOARD.ENABLE and distributed.is_main():
             from torch.utils.tensorboard import SummaryWriter
 
+            purged = None if steps_done is None else steps_done + 1
             folder = str(Path(cfg.OUTPUT_DIR) / "tensorboard")
             with self._without_disk_faults():
-                self._writer = SummaryWriter(folder)
+                self._writer = SummaryWriter(folder, purge_step=purged)
 
     def add(self, prefix: str, values: Mapping[str, object], step: int) -> None:
         """Every number among `values` as `prefix/name`."""

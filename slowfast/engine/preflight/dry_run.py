@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 
-from slowfast.datasets.build import build_dataset
+from slowfast.datasets.build import VideoDataset, build_dataset
 from slowfast.datasets.frames.missing import missing_collected
 from slowfast.datasets.loading.loader import build_loader
 from slowfast.datasets.loading.shared_ring import clip_datasets
 from slowfast.engine.checkpoint import checkpoint_path, read_checkpoint, resumed_checkpoint
 from slowfast.engine.checkpoints.compatible import check_resumable
 from slowfast.engine.checkpoints.files import BEST
+from slowfast.engine.checkpoints.same_data import check_data, data_digests
 from slowfast.engine.checkpoints.start import read_initial, read_tested
 from slowfast.engine.preflight.cost import StepCost, step_cost, synthetic_batch, view_cost
 from slowfast.engine.preflight.device_checks import check_device
@@ -41,10 +42,14 @@ _MARGIN = 1.25
 
 @dataclass
 class DryRun:
-    """Report of a dry run: lines for people, and the user's mistakes among them."""
+    """Report of a dry run: lines for people, and the user's mistakes among them.
+
+    datasets: of the training by split, as far as they could be built.
+    """
 
     lines: list[str] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
+    datasets: dict[str, VideoDataset] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
@@ -112,6 +117,7 @@ def _split(report: DryRun, cfg: CfgNode, split: str, processes: int) -> None:
         dataset = build_dataset(cfg.TRAIN.DATASET, cfg, split, spec.view, spec.heads(cfg))
     for videos in missing:
         report.wrong(split, f"no frames for {videos}: {videos.reason}")
+    report.datasets[split] = dataset
     _frames(report, split, dataset)
     loader = build_loader(cfg, dataset, split, 0, processes)
     steps = loader.sampler.batches_per_epoch
@@ -232,7 +238,16 @@ def _start(report: DryRun, cfg: CfgNode) -> None:
     resumed = resumed_checkpoint(cfg)
     if resumed is not None:
         checkpoint = read_checkpoint(resumed, key="TRAIN.CHECKPOINT_FILE_PATH")
-        check_resumable(checkpoint.cfg_text, cfg, resumed)
+        check_resumable(
+            checkpoint.cfg_text,
+            cfg,
+            resumed,
+            saved_processes=checkpoint.processes,
+            processes=_processes(cfg),
+        )
+        if len(report.datasets) == 2:
+            data = data_digests(report.datasets["train"], report.datasets["val"])
+            check_data(checkpoint.extra, data, resumed, accepted=cfg.TRAIN.ACCEPT_CHANGED_DATA)
         done = checkpoint.epoch + 1
         rest = "" if done < cfg.SOLVER.MAX_EPOCH else ", which is all: nothing is left to train"
         report.say("start", f"resumes from {resumed}, {done} epoch{'s' * (done != 1)} done{rest}")

@@ -24,6 +24,7 @@ from slowfast.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 LOCK_NAME = ".training.lock"
+TEST_LOCK_NAME = ".test.lock"
 # Between two beats, and without one until a holder on another machine counts as dead.
 BEAT_SEC = 5.0
 STALE_SEC = 60.0
@@ -32,17 +33,23 @@ _ATTEMPTS = 1000
 _MOST_BYTES = 4096
 
 
+class InUse(UserError):
+    """Another run holds the lock."""
+
+
 @contextmanager
-def output_lock(folder: str | Path) -> Iterator[OutputLock]:
-    """Hold the lock of an output folder, which is created if it does not exist.
+def output_lock(folder: str | Path, name: str = LOCK_NAME) -> Iterator[OutputLock]:
+    """Hold a lock of an output folder, which is created if it does not exist.
+
+    name: LOCK_NAME for a training, TEST_LOCK_NAME for a test; the two do not exclude each other.
 
     A process that is killed leaves its lock. It is taken over at once on the same
     machine, elsewhere after STALE_SEC without a beat.
 
-    Raises: UserError if another training holds the lock or it is not a regular file; OSError if
-    the folder cannot be written.
+    Raises: InUse if another training (test) holds the lock; UserError if it is not a regular file;
+    OSError if the folder cannot be written.
     """
-    lock = OutputLock(Path(folder) / LOCK_NAME)
+    lock = OutputLock(Path(folder) / name)
     lock.take()
     try:
         yield lock
@@ -62,6 +69,22 @@ def lock_in(folder: str | Path) -> str:
     return "" if text is None else _described(text)
 
 
+def training_in(folder: str | Path) -> str:
+    """Description of the training that runs in a folder; empty if none does.
+
+    One on another machine counts as running: whether it does could only be seen by waiting.
+    Raises: as `lock_in`.
+    """
+    try:
+        text = _read(Path(folder) / LOCK_NAME)
+    except OSError:
+        return ""
+    holder = None if text is None else decode(text)
+    if holder is None or (holder.is_on_this_machine() and not holder.is_running()):
+        return ""
+    return str(holder)
+
+
 class OutputLock:
     """The lock file `path` once it is taken; use it through `output_lock`."""
 
@@ -71,6 +94,7 @@ class OutputLock:
         self._file: FileIO | None = None
         self._beats = 0
         self._lost = ""
+        self._work = "test" if path.name == TEST_LOCK_NAME else "training"
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, name="output-lock", daemon=True)
 
@@ -86,8 +110,8 @@ class OutputLock:
             if text is None:
                 continue
             if not _is_stale(self.path, text):
-                raise UserError(
-                    f"OUTPUT_DIR {self.path.parent} belongs to another training, "
+                raise InUse(
+                    f"OUTPUT_DIR {self.path.parent} belongs to another {self._work}, "
                     f"{_described(_read(self.path) or text)}; wait for its end, stop it, or set "
                     "another OUTPUT_DIR"
                 )
@@ -95,7 +119,7 @@ class OutputLock:
                 logger.warning("%s: taken over from %s, which ended", self.path, _described(text))
         raise UserError(
             f"the lock {self.path} could not be taken in {_ATTEMPTS} attempts; stop the other "
-            "trainings in this folder, or set another OUTPUT_DIR"
+            f"{self._work}s in this folder, or set another OUTPUT_DIR"
         )
 
     def release(self) -> None:
@@ -123,7 +147,7 @@ class OutputLock:
         """
         if self._lost:
             raise UserError(
-                f"OUTPUT_DIR {self.path.parent} has been taken over by another training, "
+                f"OUTPUT_DIR {self.path.parent} has been taken over by another {self._work}, "
                 f"{self._lost}, while this one gave no sign of life; resume in another OUTPUT_DIR"
             )
 
@@ -131,6 +155,10 @@ class OutputLock:
         while not self._lost and not self._ended.wait(BEAT_SEC):
             try:
                 self._beat()
+            except FileNotFoundError:
+                # The folder was removed. The training reports it, and the next beat after it has
+                # written the folder again restores the lock.
+                continue
             except (OSError, UserError) as error:
                 logger.warning("%s: no beat written (%s)", self.path, error)
 
@@ -216,7 +244,7 @@ def _remove(path: Path, text: str) -> bool:
     Needs a claim, which is a lock file named after the one to remove: of two processes that find a
     lock stale, the slower one must not remove the new lock of the other.
     """
-    claim, holder = path.with_name(f"{LOCK_NAME}.{_token(text)}"), this_process()
+    claim, holder = path.with_name(f"{path.name}.{_token(text)}"), this_process()
     file = _create(claim, holder)
     if file is None:
         other = _read(claim)

@@ -6,7 +6,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +16,27 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config import log_notes
 from slowfast.engine.processes.launch import ProcessInfo
-from slowfast.engine.processes.output_lock import output_lock
+from slowfast.engine.processes.output_lock import (
+    LOCK_NAME,
+    TEST_LOCK_NAME,
+    InUse,
+    output_lock,
+    training_in,
+)
 from slowfast.engine.processes.rendezvous import Meeting, cannot_meet, meet
 from slowfast.utils import distributed
 from slowfast.utils.cli import OTHERS_WAIT_SEC
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_text
-from slowfast.utils.logging import setup_logging
+from slowfast.utils.logging import LOG_NAME, reopen_log, setup_logging
 
 logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.yaml"
+TEST_LOG_NAME = "test_log.txt"
+
+# Between two attempts to take a lock that another run holds.
+_WAIT_SEC = 5.0
 
 # Messages of gloo when a process at the other end of a collective has ended.
 _PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
@@ -36,9 +46,10 @@ _GAVE_UP_WAITING = ("Timed out waiting", "wait timeout after")
 
 @contextmanager
 def prepared(cfg: CfgNode, process: ProcessInfo) -> Iterator[Callable[[], None]]:
-    """Set up one process: device, process group, log, seeds; in training, the lock of OUTPUT_DIR.
+    """Set up one process: device, process group, a lock of OUTPUT_DIR, log, seeds.
 
-    Yields a check that raises UserError once another training has taken the lock over.
+    A training holds the lock of trainings, a test alone that of tests. Yields a check that raises
+    UserError once another one has taken the lock over.
 
     The group is destroyed after success only: after a failure of one process, nccl would wait for
     the others.
@@ -49,7 +60,8 @@ def prepared(cfg: CfgNode, process: ProcessInfo) -> Iterator[Callable[[], None]]
         torch.backends.cudnn.allow_tf32 = False
     meeting = _join_group(cfg, process) if process.world_size > 1 else None
     try:
-        with _lock_output(cfg) if cfg.TRAIN.ENABLE else nullcontext(_unlocked) as check_lock:
+        name = LOCK_NAME if cfg.TRAIN.ENABLE else TEST_LOCK_NAME
+        with _lock_output(cfg, name) as check_lock:
             _open_output(cfg)
             torch.manual_seed(cfg.RNG_SEED)
             np.random.seed(cfg.RNG_SEED % 2**32)
@@ -84,25 +96,45 @@ def _join_group(cfg: CfgNode, process: ProcessInfo) -> Meeting:
 
 
 def _unlocked() -> None:
-    """Check of a process that holds no lock."""
+    """Check of a process other than rank 0, which holds the lock."""
 
 
 @contextmanager
-def _lock_output(cfg: CfgNode) -> Iterator[Callable[[], None]]:
-    """Hold the lock of OUTPUT_DIR on rank 0; a refusal is the same error on every rank."""
-    held, refusal, check = ExitStack(), "", _unlocked
-    if distributed.is_main():
-        try:
-            check = held.enter_context(output_lock(cfg.OUTPUT_DIR)).check
-        except UserError as error:
-            refusal = str(error)
-        except OSError as error:
-            refusal = _not_writable(cfg, error)
-    refusal = distributed.broadcast_object(refusal)
-    if refusal:
-        raise UserError(refusal)
+def _lock_output(cfg: CfgNode, name: str, *, wait: bool = False) -> Iterator[Callable[[], None]]:
+    """Hold a lock of OUTPUT_DIR on rank 0; a refusal is the same error on every rank.
+
+    wait: for another holder, instead of a refusal.
+    """
+    held, check = ExitStack(), _unlocked
+    while True:
+        refusal, in_use = "", False
+        if distributed.is_main():
+            try:
+                check = held.enter_context(output_lock(cfg.OUTPUT_DIR, name)).check
+            except UserError as error:
+                refusal, in_use = str(error), isinstance(error, InUse)
+            except OSError as error:
+                refusal = _not_writable(cfg, error)
+        refusal, in_use = distributed.broadcast_object((refusal, in_use))
+        if not refusal:
+            break
+        if not (wait and in_use):
+            raise UserError(refusal)
+        logger.info("waiting: %s", refusal)
+        # In short turns, because a rank may not wait for rank 0 longer than DISTRIBUTED.TIMEOUT.
+        time.sleep(_WAIT_SEC)
     with held:
         yield check
+
+
+@contextmanager
+def lock_for_test(cfg: CfgNode) -> Iterator[None]:
+    """Hold the lock of tests in OUTPUT_DIR, for the test of a run that has trained.
+
+    Waits for a test that runs there, so that a long training does not end in a refusal.
+    """
+    with _lock_output(cfg, TEST_LOCK_NAME, wait=True):
+        yield
 
 
 def write_config(cfg: CfgNode) -> None:
@@ -118,15 +150,42 @@ def write_config(cfg: CfgNode) -> None:
         raise UserError(_not_writable(cfg, error)) from error
 
 
+def restore_output(cfg: CfgNode) -> bool:
+    """Write log.txt and config.yaml again if somebody has removed them; whether that was so.
+
+    Called on rank 0 of a training.
+    """
+    folder = Path(cfg.OUTPUT_DIR)
+    if all((folder / name).exists() for name in (LOG_NAME, CONFIG_NAME)):
+        return False
+    try:
+        write_config(cfg)
+        reopen_log()
+    except UserError as error:
+        logger.error("log.txt or config.yaml was removed, and cannot be written again: %s", error)
+        return False
+    logger.error(
+        "OUTPUT_DIR %s, or log.txt or config.yaml in it, was removed during the training; both "
+        "are written again, and checkpoints from now on",
+        folder,
+    )
+    return True
+
+
 def _open_output(cfg: CfgNode) -> None:
     """Open the log in OUTPUT_DIR; a test alone writes its config unless a training has.
 
-    A training writes its config later, when nothing refuses it any more.
+    A training writes its config later, when nothing refuses it any more. A test next to a training
+    that runs leaves the log and the config to it.
     """
     folder = Path(cfg.OUTPUT_DIR)
+    training = "" if cfg.TRAIN.ENABLE else training_in(folder)
     try:
-        setup_logging(folder, quiet=not distributed.is_main())
-        if not cfg.TRAIN.ENABLE and not (folder / CONFIG_NAME).exists():
+        name = TEST_LOG_NAME if training else LOG_NAME
+        setup_logging(folder, quiet=not distributed.is_main(), name=name)
+        if training:
+            logger.info("next to the training of %s: this test logs to %s", training, name)
+        elif not cfg.TRAIN.ENABLE and not (folder / CONFIG_NAME).exists():
             write_config(cfg)
     except OSError as error:
         raise UserError(_not_writable(cfg, error)) from error

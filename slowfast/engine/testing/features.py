@@ -109,6 +109,12 @@ class FeatureSet:
         rows: dict[int, NDArray] = {}
         for index, record in shards.read_records(self._paths, [name]):
             rows[index] = record[name]
+        for index, row in rows.items():
+            if not np.isfinite(row).all():
+                raise UserError(
+                    f"the {name} features of segment {self.segments[index].segment_id} are NaN or "
+                    f"infinite; check the weights, delete {self._paths[0].parent} and run again"
+                )
         return np.stack([rows[index] for index in range(len(self.segments))])
 
     def scores(

@@ -15,6 +15,7 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from slowfast.datasets.from_cfg import resize_on_device
+from slowfast.datasets.identity import segments_digest
 from slowfast.datasets.types import Segment
 
 Key = Mapping[str, Any]
@@ -78,12 +79,6 @@ def weights_digest(model: nn.Module) -> str:
         raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         hashed.update(memoryview(raw.numpy()))
     return hashed.hexdigest()
-
-
-def segments_digest(segments: Sequence[Segment]) -> str:
-    """SHA-256 over ids, places and labels, in their order; narrations are not part of it."""
-    rows = [[s.segment_id, s.video_id, s.start_frame, s.stop_frame, s.labels] for s in segments]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def difference(found: Key, wanted: Key) -> str:

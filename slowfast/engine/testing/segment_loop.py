@@ -75,13 +75,10 @@ def run_segments(
 
 def _usable(folder: Path, key: Key) -> Found:
     found = shards.find(folder, key)
-    if found.others:
-        logger.info(
-            "%d files in %s are not of this test (%s): not used",
-            len(found.others),
-            folder,
-            found.stale,
-        )
+    if found.stale:
+        logger.info("files in %s are of another test (%s): not used", folder, found.stale)
+    if found.damage:
+        logger.warning("%s; until then its segments are scored again", found.damage)
     if found.done:
         logger.info("%d finished segments are there in %s", len(found.done), folder)
     return found

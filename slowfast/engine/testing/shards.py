@@ -7,7 +7,7 @@ records of some segments and is there whole or not at all; every process writes 
 
 from __future__ import annotations
 
-import json
+import functools
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slowfast.engine.testing.fingerprint import Key, difference
+from slowfast.utils.arrays import ArrayFile, read_arrays, write_arrays
 from slowfast.utils.errors import UserError
-from slowfast.utils.files import UNREADABLE_ARRAYS, write_atomically
 
-VERSION = 1
+VERSION = 2
+_WHAT = "a file of finished segments"
+_FIX = "delete it and run again"
 # Arrays by name; except those in `ragged`, of one shape in every record.
 Record = Mapping[str, NDArray]
 
@@ -38,14 +40,15 @@ class Found:
 
     segments: positions of the segments that they hold, by file.
     next_run: a number that no file of the folder has.
-    others: the files that do not. stale: what is wrong with the first of them; empty: there is
-        none.
+    others: the files that do not. stale: how the first of another key differs; empty: none.
+    damage: the error of the first that cannot be read; empty: none.
     """
 
     segments: dict[Path, list[int]] = field(default_factory=dict)
     next_run: int = 0
     others: list[Path] = field(default_factory=list)
     stale: str = ""
+    damage: str = ""
 
     @property
     def paths(self) -> list[Path]:
@@ -95,10 +98,9 @@ class ShardWriter:
         """Write what is held. Raises: UserError where the folder cannot be written."""
         if self._records:
             path = self._folder / f"{self._stem}-{self._written:05d}.npz"
-            arrays: dict[str, Any] = _packed(self._records, self._ragged)
-            arrays["header"] = np.array(json.dumps({"version": VERSION, "key": self._key}))
+            arrays = _packed(self._records, self._ragged)
             try:
-                write_atomically(path, lambda file: np.savez(file, **arrays))
+                write_arrays(path, {"version": VERSION, "key": self._key}, arrays)
             except OSError as error:
                 raise UserError(
                     f"{path} cannot be written: {error.strerror}; make room, or set OUTPUT_DIR"
@@ -109,31 +111,62 @@ class ShardWriter:
 
 
 def find(folder: Path, key: Key) -> Found:
-    """The files of `folder` whose records belong to `key`, and the others."""
+    """The files of `folder` whose records belong to `key`, and the others.
+
+    Every file is read once in full, so that a damaged one is noticed before its records count.
+    """
     found = Found()
     for path in sorted(folder.glob("part-*.npz")):
         if named := _NAME.fullmatch(path.name):
             found.next_run = max(found.next_run, int(named[1]) + 1)
         try:
-            # Opening a pipe would block.
-            if not path.is_file():
-                raise OSError("it is not a regular file")
-            header = read_header(path)
+            header, indices = _checked(path, *_identity(path))
             reason = header_difference(header, key)
-            if not reason:
-                found.segments[path] = _array(path, "index").tolist()
-        except UNREADABLE_ARRAYS as error:
-            reason = f"{path.name} cannot be read: {_words(error)}"
+            found.stale = found.stale or reason
+        except (UserError, OSError) as error:
+            reason = str(error)
+            found.damage = found.damage or reason
         if reason:
             found.others.append(path)
-            found.stale = found.stale or reason
+        else:
+            found.segments[path] = list(indices)
     return found
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+# A test asks for the files of a folder several times.
+@functools.lru_cache(maxsize=4096)
+def _checked(path: Path, _time: int, _size: int) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """(header, segments) of a file after all its arrays were read. Raises: UserError."""
+    return read_arrays(path, _WHAT, _FIX, _verified)
+
+
+def _verified(file: ArrayFile) -> tuple[dict[str, Any], tuple[int, ...]]:
+    if file.header.get("version") not in (1, VERSION) or "key" not in file.header:
+        raise ValueError(f"of version {file.header.get('version')!r} instead of {VERSION}")
+    indices = file["index"]
+    if indices.ndim != 1 or indices.dtype.kind != "i" or len(set(indices.tolist())) < len(indices):
+        raise ValueError("its index does not name each segment once")
+    for name in _record_names(file):
+        column = _column(file, name)
+        if len(column) != len(indices):
+            raise ValueError(f"{len(column)} rows of {name} for {len(indices)} segments")
+        # Without a digest, damage to a number shows only where it is not finite.
+        if not file.is_sealed and not all(_is_finite(row) for row in column):
+            raise ValueError(f"{name} is not finite")
+    return file.header, tuple(indices.tolist())
+
+
+def _is_finite(row: NDArray) -> bool:
+    return row.dtype.kind not in "fc" or bool(np.isfinite(row).all())
 
 
 def header_difference(header: Mapping[str, Any], key: Key) -> str:
     """Why the file of a header does not belong to a key; empty: it does."""
-    if header["version"] != VERSION:
-        return f"version {header['version']} instead of {VERSION}"
     return difference(header["key"], key)
 
 
@@ -160,8 +193,8 @@ def _unlink(paths: Sequence[Path]) -> None:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(_array(path, "header").item())
-    return content
+    """The header of a file. Raises: UserError for a file that is damaged."""
+    return read_arrays(path, _WHAT, _FIX, lambda file: file.header)
 
 
 def read_records(paths: Sequence[Path], names: Sequence[str] = ()) -> Iterator[tuple[int, Record]]:
@@ -169,22 +202,19 @@ def read_records(paths: Sequence[Path], names: Sequence[str] = ()) -> Iterator[t
 
     Raises: UserError for a file that cannot be read any more.
     """
+
+    def taken(file: ArrayFile) -> tuple[list[int], dict[str, Sequence[NDArray]]]:
+        wanted = names or _record_names(file)
+        return file["index"].tolist(), {name: _column(file, name) for name in wanted}
+
     for path in paths:
-        try:
-            with np.load(path, allow_pickle=False) as content:
-                wanted = names or [
-                    name
-                    for name in content.files
-                    if name not in ("header", "index") and not name.endswith(_ROWS)
-                ]
-                columns = {name: _column(content, name) for name in wanted}
-                indices = content["index"].tolist()
-        except UNREADABLE_ARRAYS as error:
-            raise UserError(
-                f"{path} cannot be read ({_words(error)}); delete it and run again"
-            ) from None
+        indices, columns = read_arrays(path, _WHAT, _FIX, taken)
         for row, index in enumerate(indices):
             yield index, {name: column[row] for name, column in columns.items()}
+
+
+def _record_names(file: ArrayFile) -> list[str]:
+    return [name for name in file.names if name != "index" and not name.endswith(_ROWS)]
 
 
 def _packed(records: Sequence[tuple[int, Record]], ragged: Sequence[str]) -> dict[str, NDArray]:
@@ -199,18 +229,11 @@ def _packed(records: Sequence[tuple[int, Record]], ragged: Sequence[str]) -> dic
     return arrays
 
 
-def _column(content: Mapping[str, NDArray], name: str) -> Sequence[NDArray]:
-    values = content[name]
-    if name + _ROWS not in content:
+def _column(file: ArrayFile, name: str) -> Sequence[NDArray]:
+    values = file[name]
+    if name + _ROWS not in file.names:
         return list(values)
-    return np.split(values, np.cumsum(content[name + _ROWS])[:-1])
-
-
-def _array(path: Path, name: str) -> NDArray:
-    with np.load(path, allow_pickle=False) as content:
-        array: NDArray = content[name]
-    return array
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    rows = file[name + _ROWS]
+    if (rows < 0).any() or rows.sum() != len(values):
+        raise ValueError(f"{name + _ROWS} counts other rows than {name} has")
+    return np.split(values, np.cumsum(rows)[:-1])

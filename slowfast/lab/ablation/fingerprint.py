@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from fvcore.common.config import CfgNode
 import slowfast
 from slowfast.lab.ablation.plan import CHECKPOINT_OF
 from slowfast.models.registry import model_spec
+from slowfast.utils.digests import file_digest, text_digest
 from slowfast.utils.paths import join, local_path
 
 PARTS = ("code", "config", "data")
@@ -42,7 +42,7 @@ def fingerprint(
     config = cfg.clone()
     config.defrost()
     config.OUTPUT_DIR, config.RNG_SEED = "", seed
-    data = [*(f"{path} {_file_hash(path)}" for path in data_files(cfg))]
+    data = [*(f"{path} {file_digest(path)}" for path in data_files(cfg))]
     if start is not None:
         data += [f"starts from {start}"]
     return {"code": code, "config": _digest([config.dump()]), "data": _digest(data)}
@@ -54,7 +54,7 @@ def code_hash(package: Path | None = None) -> str:
     files = sorted(
         path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in NOT_IN_A_RUN
     )
-    sources = [f"{path.relative_to(root)} {_file_hash(path)}" for path in files]
+    sources = [f"{path.relative_to(root)} {file_digest(path)}" for path in files]
     versions = [f"python {platform.python_version()}", torch.__version__, np.__version__]
     return _digest([*sources, *versions])
 
@@ -114,17 +114,4 @@ def _markers(folder: Path) -> list[Path]:
 
 
 def _digest(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def _file_hash(path: Path) -> str:
-    if not path.is_file():
-        return "missing"
-    stat = path.stat()
-    return _content_hash(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=4096)
-def _content_hash(path: Path, changed_ns: int, size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return text_digest("\n".join(lines))[:16]

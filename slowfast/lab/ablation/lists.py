@@ -12,6 +12,7 @@ from slowfast.lab.ablation.plan import PartList, Plan
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_text
 from slowfast.utils.paths import input_path
+from slowfast.utils.reading import reading, require_file
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +39,9 @@ def write_lists(plan: Plan) -> None:
 
 def part_text(source: Path, part: PartList) -> str:
     """The rows of the CSV list `source` of every video taken, videos numbered as they occur."""
-    try:
+    require_file(source, "a frame list", "link it into DATA.PATH_TO_DATA_DIR")
+    with reading(source, "a frame list in CSV", "copy it again"):
         rows = pd.read_csv(source, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"frame list {source} cannot be read as CSV ({error})") from None
     if "video_id" not in rows:
         raise UserError(f"frame list {source} has no column video_id")
     numbers, videos = rows.video_id.factorize()

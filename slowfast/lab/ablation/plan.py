@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from fvcore.common.config import CfgNode
 
 from slowfast.config import load_config
@@ -18,13 +17,14 @@ from slowfast.models.registry import model_spec
 from slowfast.utils.errors import UserError
 from slowfast.utils.expand import expanded
 from slowfast.utils.paths import InputPath, join
+from slowfast.utils.text_files import read_yaml
 
 _KEYS = ("about", "base", "lists", "seeds", "compare_to", "also_compare", "common", "arms")
 _ARM_KEYS = ("about", "set")
 _LIST_KEYS = ("of", "every", "take")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 # Stands for the last checkpoint that another arm's run of the same seed wrote.
-CHECKPOINT_OF = re.compile(r"\{checkpoint:([^}]*)\}")
+CHECKPOINT_OF = re.compile(r"\{checkpoint:([^{}]*)\}")
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,7 @@ def read_plan(path: Path) -> Plan:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"cannot be read ({error.strerror}); plans are in configs/ablation/"
-        ) from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"cannot be read as YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path, "a plan in YAML", "plans are in configs/ablation/")
     if not isinstance(content, dict):
         raise UserError("has no `key: value` lines")
     _check_keys("", content, _KEYS, required=("base", "seeds", "compare_to", "arms"))

@@ -58,7 +58,7 @@ def trained_share(log: Path, epochs: int) -> float:
             stats = json.loads(text)
             epoch = int(str(stats["epoch"]).split("/")[0])
             step, steps = (int(part) for part in str(stats.get("iter", "1/1")).split("/"))
-        except (ValueError, KeyError):
+        except Exception:  # a line of a log that another process is writing
             continue
         return min((epoch - 1 + step / steps) / epochs, 1.0)
     return 0.0

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from slowfast.engine.checkpoints.files import checkpoint_path
 from slowfast.lab.ablation.fingerprint import Fingerprint, difference, fingerprint
 from slowfast.lab.ablation.plan import CHECKPOINT_OF, Arm, Plan
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_json
+from slowfast.utils.reading import reading
+from slowfast.utils.text_files import read_json
 
 MARKER = "ablation.json"
+_WHAT, _FIX = "the marker of a run", "give another --out"
 _SHOWN = 4
 
 
@@ -81,11 +82,10 @@ def read_record(folder: Path) -> Record | None:
         if folder.is_dir() and any(folder.iterdir()):
             raise UserError(f"{folder} holds files but no {MARKER}; give another --out")
         return None
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Record(dict(content["made_with"]), bool(content["finished"]), content["seconds"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a run's marker ({error}); give another --out") from None
+    content = read_json(path, _WHAT, _FIX)
+    with reading(path, _WHAT, _FIX):
+        made_with, seconds = dict(content["made_with"]), float(content["seconds"])
+        return Record(made_with, bool(content["finished"]), seconds)
 
 
 def check_unmixed(runs: Sequence[Run], fresh: bool) -> None:

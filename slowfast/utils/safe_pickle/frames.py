@@ -8,12 +8,14 @@ become object columns.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slowfast.utils.limits import Budget
 from slowfast.utils.safe_pickle.records import Record
 from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Maker, Values, numpy_kind
 
@@ -34,6 +36,8 @@ _PANDAS_NAMES = frozenset(
     )
 )
 _ARROW_NAMES = frozenset(("chunked_array", "_restore_array", "py_buffer", "type_for_alias"))
+# What a cell with a list must not hold.
+_NESTED = (list, tuple, dict, set, frozenset, np.ndarray)
 _ARROW_OFFSETS = {"string": np.int32, "large_string": np.int64}
 _TIMESTAMP_UNITS = {7: "s", 8: "ms", 9: "us", 10: "ns"}
 
@@ -49,19 +53,22 @@ def frame_kind(module: str, name: str) -> str | None:
     return numpy_kind(module, name)
 
 
-def frame_of(record: Any) -> pd.DataFrame:
-    """The table of a parsed pickle. Raises: ValueError or TypeError if it is not a table."""
+def frame_of(record: Any, budget: Budget) -> pd.DataFrame:
+    """The table of a parsed pickle, of at most `budget` bytes.
+
+    Raises: almost anything if it is not a table.
+    """
     import pandas as pd
 
     if not isinstance(record, Record) or record.kind != "DataFrame":
         raise ValueError(f"it holds a {getattr(record, 'kind', type(record).__name__)}, no table")
-    values = Values(_makers())
+    values = Values(value_makers(), budget=budget)
     manager = record.state.get("_mgr", record.state.get("_data"))
     columns, rows = (_index(axis, values) for axis in _axes(manager))
     by_position: dict[int, NDArray] = {}
     for block, positions in _blocks(manager, values):
         for position, column in zip(positions, block, strict=True):
-            by_position[int(position)] = column
+            by_position[int(position)] = _flat(column, budget)
     if sorted(by_position) != list(range(len(columns))):
         raise ValueError(f"{len(by_position)} columns of values for {len(columns)} names")
     frame = pd.DataFrame(
@@ -102,8 +109,24 @@ def _columns(content: Any, values: Values) -> NDArray:
     return array if array.ndim == 2 else array[np.newaxis]
 
 
+def _flat(cells: NDArray, budget: Budget) -> NDArray:
+    """The cells, if each is a value or a list of values.
+
+    A list that holds the same list twice, and so on, has 2^depth items as soon as it becomes text.
+    """
+    for cell in cells if cells.dtype.hasobject else ():
+        if isinstance(cell, (list, tuple)):
+            budget.take(8 * len(cell))
+            if any(isinstance(item, _NESTED) for item in cell):
+                raise ValueError("a cell with nested lists")
+        elif isinstance(cell, _NESTED):
+            raise ValueError(f"a cell that is a {type(cell).__name__}")
+    return cells
+
+
 def _positions(content: Any, values: Values) -> NDArray:
     if isinstance(content, slice):
+        values.budget.take(8 * len(range(content.start, content.stop, content.step or 1)))
         return np.arange(content.start, content.stop, content.step)
     array: NDArray = values(content)
     return array
@@ -123,9 +146,17 @@ def _new_index(record: Record, values: Values) -> pd.Index:
 
     cls, content = record.args
     name = values(content.get("name"))
+    if not isinstance(name, (str, int, type(None))):
+        raise ValueError("an index with a name that is not text")
     if cls.kind == "RangeIndex":
-        return pd.RangeIndex(content["start"], content["stop"], content["step"], name=name)
-    return pd.Index(values(content["data"]), name=name)
+        numbers = range(content["start"], content["stop"], content["step"])
+        # A range of any length takes no byte in the file, but 8 per number here.
+        values.budget.take(8 * len(numbers))
+        return pd.RangeIndex(numbers, name=name)
+    labels: NDArray = values(content["data"])
+    if labels.dtype.hasobject and any(isinstance(cell, _NESTED) for cell in labels):
+        raise ValueError("an index with several levels")
+    return pd.Index(labels, name=name)
 
 
 def _of_state(record: Record, *names: str) -> Any:
@@ -155,6 +186,7 @@ def _categorical(record: Record, values: Values) -> NDArray:
 def _category_values(categories: Any, codes: NDArray, values: Values) -> NDArray:
     """The category of each code; code -1 is a missing value."""
     known = np.append(np.asarray(values(categories), dtype=object), np.array([np.nan], object))
+    values.budget.take(8 * codes.size)
     taken: NDArray = known[codes]
     return taken
 
@@ -176,19 +208,24 @@ def _text(record: Record, values: Values) -> NDArray:
 def _arrow_text(record: Record, values: Values) -> NDArray:
     content = _of_state(record, "_pa_array", "_data")
     chunks = content.args[0] if content.kind == "chunked_array" else [content]
-    cells = [cell for chunk in chunks for cell in _arrow_cells(chunk)]
+    cells = [cell for chunk in chunks for cell in _arrow_cells(chunk, values.budget)]
     array = np.empty(len(cells), dtype=object)
     array[:] = cells
     return array
 
 
-def _arrow_cells(chunk: Record) -> list[Any]:
+def _arrow_cells(chunk: Record, budget: Budget) -> list[Any]:
     """Strings of an Arrow array: a bit mask, offsets, and all text in one buffer."""
     kind, length, _, offset, buffers, _, _ = chunk.args[0]
     if kind.args[0] not in _ARROW_OFFSETS:
-        raise ValueError(f"Arrow columns of {kind.args[0]} are not read")
-    mask, ends, text = (b"" if b is None else bytes(b.args[0]) for b in buffers)
+        raise ValueError(f"Arrow columns of {reprlib.repr(kind.args[0])} are not read")
+    mask, ends, text = (b"" if b is None else b.args[0] for b in buffers)
+    if not all(isinstance(part, (bytes, bytearray)) for part in (mask, ends, text)):
+        raise ValueError("an Arrow buffer without its bytes")
     limits = np.frombuffer(ends, _ARROW_OFFSETS[kind.args[0]])[offset : offset + length + 1]
+    if len(limits) != length + 1 or (np.diff(limits) < 0).any():
+        raise ValueError("an Arrow column with other offsets than its length says")
+    budget.take(8 * length + len(text))
     present = np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little")[offset:]
     return [
         text[limits[i] : limits[i + 1]].decode("utf-8") if not mask or present[i] else np.nan
@@ -218,7 +255,8 @@ def _not_available(record: Record, values: Values) -> Any:
     return pd.NA
 
 
-def _makers() -> dict[str, Maker]:
+def value_makers() -> dict[str, Maker]:
+    """Converters of numpy arrays and of the arrays, indexes and time stamps of pandas."""
     return {
         **NUMPY_MAKERS,
         "_new_Index": _new_index,

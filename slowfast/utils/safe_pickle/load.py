@@ -11,10 +11,10 @@ from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Values, numpy_kind
 if TYPE_CHECKING:
     import pandas as pd
 
-_PLAIN_MEND = (
+_PLAIN_FIX = (
     "save it again as built-in types and numpy arrays, or the weights of a model as .safetensors"
 )
-_TABLE_MEND = "convert it to .csv with the pandas that wrote it (DataFrame.to_csv)"
+_TABLE_FIX = "convert it to .csv with the pandas that wrote it (DataFrame.to_csv)"
 
 
 def load_plain(path: Path | str) -> Any:
@@ -25,13 +25,30 @@ def load_plain(path: Path | str) -> Any:
     Raises: UserError for a missing, damaged or foreign file, and for one that names anything else.
     """
     path, what = Path(path), "pickle of plain values"
-    content, has_records = parse_pickle(path, numpy_kind, what, _PLAIN_MEND)
-    if not has_records:
-        return content
+    parsed = parse_pickle(path, numpy_kind, what, _PLAIN_FIX)
+    if not parsed.has_records:
+        return parsed.content
     try:
-        return Values(NUMPY_MAKERS)(content)
+        return Values(NUMPY_MAKERS, budget=parsed.budget)(parsed.content)
     except Exception as error:  # a damaged record can raise almost anything
-        raise unusable(path, error, what, _PLAIN_MEND) from error
+        raise unusable(path, error, what, _PLAIN_FIX) from error
+
+
+def load_arrays(path: Path | str) -> Any:
+    """As `load_plain`, and the text arrays and indexes of pandas, which become numpy arrays.
+
+    Raises: UserError for a missing, damaged or foreign file, and for one that names anything else.
+    """
+    import pandas as pd
+
+    from slowfast.utils.safe_pickle.frames import frame_kind, value_makers
+
+    path, what = Path(path), "pickle of plain values"
+    parsed = parse_pickle(path, frame_kind, what, _PLAIN_FIX)
+    try:
+        return Values(value_makers(), leaves=(pd.Index,), budget=parsed.budget)(parsed.content)
+    except Exception as error:  # a damaged record can raise almost anything
+        raise unusable(path, error, what, _PLAIN_FIX) from error
 
 
 def load_dataframe(path: Path | str) -> pd.DataFrame:
@@ -42,8 +59,8 @@ def load_dataframe(path: Path | str) -> pd.DataFrame:
     from slowfast.utils.safe_pickle.frames import frame_kind, frame_of
 
     path, what = Path(path), "pickled pandas table"
-    parsed = parse_pickle(path, frame_kind, what, _TABLE_MEND)
+    parsed = parse_pickle(path, frame_kind, what, _TABLE_FIX)
     try:
-        return frame_of(parsed.content)
+        return frame_of(parsed.content, parsed.budget)
     except Exception as error:  # a damaged record can raise almost anything
-        raise unusable(path, error, what, _TABLE_MEND) from error
+        raise unusable(path, error, what, _TABLE_FIX) from error

@@ -8,27 +8,27 @@ refused.
 
 from __future__ import annotations
 
-import builtins
 import collections
+import io
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from slowfast.utils.errors import UserError
+from slowfast.utils.limits import Budget, allowed_bytes
+from slowfast.utils.reading import reading, require_file
+from slowfast.utils.safe_pickle.stand_ins import STAND_INS, check_key
 
 # (module, name) -> kind of the record; None if the name is refused.
 KindOf = Callable[[str, str], str | None]
 
 # Types that only hold values and that a file cannot alter.
-_HARMLESS = ("bytearray", "complex", "frozenset", "set", "slice")
 _PLAIN_TYPES: dict[tuple[str, str], type] = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    **{
-        (module, name): getattr(builtins, name)
-        for module in ("builtins", "__builtin__")
-        for name in _HARMLESS
-    },
+    (module, made.__name__): made
+    for module in ("builtins", "__builtin__")
+    for made in (complex, slice)
 }
 
 
@@ -55,40 +55,62 @@ class Record:
         return called
 
 
-class _Latin1Bytes:
-    """`_codecs.encode(text, "latin1")`: how Python 3 writes bytes for Python 2."""
-
-    def __new__(cls, text: str, encoding: str) -> bytes:  # type: ignore[misc]
-        if encoding != "latin1":
-            raise pickle.UnpicklingError(f"bytes in the encoding {encoding!r}")
-        return text.encode("latin1")
-
-
-class _NoBytes:
-    """`bytes()`: how Python 3 writes an empty string of bytes for Python 2."""
-
-    def __new__(cls) -> bytes:  # type: ignore[misc]
-        return b""
-
-
-_BYTES: dict[tuple[str, str], type] = {
-    ("_codecs", "encode"): _Latin1Bytes,
-    ("builtins", "bytes"): _NoBytes,
-    ("__builtin__", "bytes"): _NoBytes,
-}
-
-
 class _ForbiddenName(pickle.UnpicklingError):
     """The file names something that is not on the list."""
 
 
-class _Unpickler(pickle.Unpickler):
+_LOADERS: dict[int, Callable[[Any], None]] = pickle._Unpickler.dispatch
+
+
+def _hashing(opcode: bytes, keys: slice) -> Callable[[_Unpickler], None]:
+    """The loader of an opcode that hashes these items of the stack, which are checked first."""
+
+    def load(unpickler: _Unpickler) -> None:
+        for key in unpickler.stack[keys]:
+            check_key(key)
+        _LOADERS[opcode[0]](unpickler)
+
+    return load
+
+
+def _build(unpickler: _Unpickler) -> None:
+    """Only records have a state; that of an OrderedDict is attributes, which are dropped."""
+    if isinstance(unpickler.stack[-2], Record):
+        _LOADERS[pickle.BUILD[0]](unpickler)
+    elif isinstance(unpickler.stack[-2], collections.OrderedDict):
+        unpickler.stack.pop()
+    else:
+        raise pickle.UnpicklingError("a state for something that has none")
+
+
+def _bytearray(unpickler: _Unpickler) -> None:
+    """Read as many bytes as the file has, where the original first makes room for all."""
+    (length,) = struct.unpack("<Q", unpickler.read(8))
+    unpickler.stack.append(bytearray(unpickler.read(length)))
+
+
+# The unpickler in Python: the one in C grows its memo to any index and hashes any key.
+class _Unpickler(pickle._Unpickler):
     """Unpickler with new types for each file, so that one file cannot alter another's types."""
 
-    def __init__(self, file: BinaryIO, kind_of: KindOf) -> None:
-        super().__init__(file, encoding="latin1")  # what numpy arrays of Python 2 need
+    stack: list[Any]
+    read: Callable[[int], bytes]
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        **_LOADERS,
+        pickle.SETITEM[0]: _hashing(pickle.SETITEM, slice(-2, -1)),
+        pickle.SETITEMS[0]: _hashing(pickle.SETITEMS, slice(None, None, 2)),
+        pickle.DICT[0]: _hashing(pickle.DICT, slice(None, None, 2)),
+        pickle.ADDITEMS[0]: _hashing(pickle.ADDITEMS, slice(None)),
+        pickle.FROZENSET[0]: _hashing(pickle.FROZENSET, slice(None)),
+        pickle.BUILD[0]: _build,
+        pickle.BYTEARRAY8[0]: _bytearray,
+    }
+
+    def __init__(self, data: bytes, kind_of: KindOf) -> None:
+        super().__init__(io.BytesIO(data), encoding="latin1")  # what arrays of Python 2 need
         self._kind_of = kind_of
         self._types: dict[tuple[str, str], type] = {}
+        self._budget = Budget(allowed_bytes(len(data)))
         self.has_records = False
 
     def find_class(self, module: str, name: str) -> type:
@@ -99,10 +121,17 @@ class _Unpickler(pickle.Unpickler):
             self._types[place] = self._new_type(place)
         return self._types[place]
 
-    def _new_type(self, place: tuple[str, str]) -> type:
+    def persistent_load(self, pid: Any) -> Record:
+        """A record of something that is stored elsewhere, as torch stores tensors."""
         self.has_records = True
-        if place in _BYTES:
-            return type(place[1], (_BYTES[place],), {})
+        stored = Record(pid)
+        stored.kind = "persistent"
+        return stored
+
+    def _new_type(self, place: tuple[str, str]) -> type:
+        if place in STAND_INS:
+            return type(place[1], (STAND_INS[place],), {"budget": self._budget})
+        self.has_records = True
         kind = self._kind_of(*place)
         if kind is None:
             raise _ForbiddenName(".".join(place))
@@ -110,37 +139,45 @@ class _Unpickler(pickle.Unpickler):
 
 
 class Parsed(NamedTuple):
-    """Content of a pickle. has_records: it may hold more than plain values."""
+    """Content of a pickle. has_records: it may hold more than plain values.
+
+    budget: bytes that its values may take.
+    """
 
     content: Any
     has_records: bool
+    budget: Budget
 
 
-def parse_pickle(path: Path, kind_of: KindOf, what: str, mend: str) -> Parsed:
-    """Parse `path`; objects of the names that `kind_of` knows become records.
+def parse_pickle(path: Path, kind_of: KindOf, what: str, fix: str) -> Parsed:
+    """Parse the file `path`, see `parse_bytes`. Raises: UserError, also for a missing file."""
+    require_file(path, f"a {what}", "check the path")
+    with reading(path, f"a {what}", fix):
+        data = path.read_bytes()
+    return parse_bytes(data, kind_of, path, what, fix)
 
-    what, mend: for errors: the expected content of the file, and how to fix it.
 
-    Raises: UserError for a missing, damaged or foreign file, and for a name that is refused.
+def parse_bytes(data: bytes, kind_of: KindOf, path: Path, what: str, fix: str) -> Parsed:
+    """Parse a pickle; objects of the names that `kind_of` knows become records.
+
+    path, what, fix: for errors: the file, its expected content, and how to fix it.
+
+    Raises: UserError for a damaged or foreign pickle, and for a name that is refused.
     """
+    unpickler = _Unpickler(data, kind_of)
     try:
-        with path.open("rb") as file:
-            unpickler = _Unpickler(file, kind_of)
-            return Parsed(unpickler.load(), unpickler.has_records)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; check the path of this {what}") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+        content = unpickler.load()
     except _ForbiddenName as error:
         raise UserError(
             f"{path} is refused: a {what} does not need {error}, and calling it could run code; "
-            f"{mend}"
+            f"{fix}"
         ) from None
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise unusable(path, error, what, mend) from error
+        raise unusable(path, error, what, fix) from error
+    return Parsed(content, unpickler.has_records, Budget(allowed_bytes(len(data))))
 
 
-def unusable(path: Path, error: Exception, what: str, mend: str) -> UserError:
+def unusable(path: Path, error: Exception, what: str, fix: str) -> UserError:
     """The error for malformed content."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return UserError(f"{path} is not a {what}, or it is damaged or truncated ({reason}); {mend}")
+    return UserError(f"{path} is not a {what}, or it is damaged or truncated ({reason}); {fix}")

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Mapping
+import reprlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slowfast.utils.limits import Budget
 from slowfast.utils.safe_pickle.records import Record
 
 # Converts a record to its value; the second argument converts the objects inside it.
@@ -39,9 +42,16 @@ class Values:
     """Replacement of records in nested containers; lists and dicts are changed in place.
 
     makers: kind of record -> converter. leaves: types of values that are kept unchanged.
+    budget: bytes that the values may take; None: not limited.
     """
 
-    def __init__(self, makers: Mapping[str, Maker], leaves: tuple[type, ...] = ()) -> None:
+    def __init__(
+        self,
+        makers: Mapping[str, Maker],
+        leaves: tuple[type, ...] = (),
+        budget: Budget | None = None,
+    ) -> None:
+        self.budget = budget or Budget(sys.maxsize)
         self._makers = makers
         self._leaves = leaves
         # Keeps the originals alive too, so that their ids are not reused.
@@ -82,28 +92,50 @@ class Values:
         return self._makers[kind]
 
 
+# Letter and digits of the width of a text type: below 10^8 characters.
+_WIDTH_DIGITS = 9
+_INTEGERS = tuple(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))
+_FLOATS = ("f2", "f4", "f8", "f16", "c8", "c16", "c32")
+_NUMBERS = {code: np.dtype(code) for code in ("?", "b1", *_INTEGERS, *_FLOATS)}
+_TEXTS = {"S": np.bytes_, "U": np.str_}
+_TIMES = {
+    (kind, unit): np.dtype(f"{kind}8{unit and f'[{unit}]'}")
+    for kind in "Mm"
+    for unit in ("", "D", "h", "m", "s", "ms", "us", "ns")
+}
+
+
 def dtype_of(spec: Any) -> np.dtype[Any]:
-    """The type of a `dtype` record or string: number, text, bytes, date, duration or object."""
+    """The type of a `dtype` record or string: number, text, bytes, date, duration or object.
+
+    It is chosen among types that are made here; no type is ever parsed from text of the file.
+    """
     state: tuple[Any, ...] = ()
     if isinstance(spec, Record) and spec.kind == "dtype":
         state = spec.state or ()
         spec = spec.args[0]
-    matched = re.fullmatch(r"([<>|=]?)([biufcSUOMm]\d*)", spec) if isinstance(spec, str) else None
-    if matched is None:
-        raise ValueError(f"arrays of type {spec!r} are not read")
-    order, code = matched.groups()
-    if code[0] == "O":
+    matched = re.fullmatch(r"([<>|=]?)(\w\d*|\?)", spec) if isinstance(spec, str) else None
+    order, code = matched.groups() if matched else ("", "")
+    dtype: np.dtype[Any] | None = _NUMBERS.get(code)
+    if code[:1] == "O":
         return np.dtype(object)
+    if code[:1] in _TEXTS and code[1:].isdecimal() and len(code) <= _WIDTH_DIGITS:
+        dtype = np.dtype((_TEXTS[code[0]], int(code[1:])))
+    elif code in ("M8", "m8"):
+        dtype = _TIMES.get((code[0], _time_unit(state[8]) if len(state) > 8 else ""))
+    if dtype is None:
+        raise ValueError(f"arrays of type {reprlib.repr(spec)} are not read")
     if len(state) > 1 and state[1] in ("<", ">"):
         order = state[1]
-    unit = _time_unit(state[8]) if code[0] in "Mm" and len(state) > 8 else ""
-    return np.dtype(f"{order}{code}{unit}")
+    return dtype.newbyteorder(">" if order == ">" else "<")
 
 
-def _time_unit(metadata: Any) -> str:
+def _time_unit(metadata: Any) -> Any:
     name, count = metadata[1][:2]
     name = name.decode("ascii") if isinstance(name, bytes) else name
-    return f"[{int(count)}{name}]" if name != "generic" else ""
+    if name == "generic":
+        return ""
+    return name if count == 1 and isinstance(name, str) else None
 
 
 def _array(shape: Any, spec: Any, fortran: bool, data: Any, values: Values) -> NDArray:
@@ -112,14 +144,34 @@ def _array(shape: Any, spec: Any, fortran: bool, data: Any, values: Values) -> N
     if dtype.hasobject:
         if not isinstance(data, list):
             raise ValueError("an object array without its list")
+        values.budget.take(8 * len(data))
         cells = np.empty(len(data), dtype=object)
         for i, cell in enumerate(data):
             cells[i] = values(cell)
         return cells.reshape(shape, order=order)
+    if not isinstance(data, (str, bytes, bytearray)):
+        raise ValueError("an array without its bytes")
     raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
+    values.budget.take(len(raw))
+    return array_of(raw, dtype, shape, order)
+
+
+def array_of(
+    raw: bytes, dtype: np.dtype[Any], shape: Sequence[int], order: Literal["C", "F"]
+) -> NDArray:
+    """A copy of bytes as an array of a type of `dtype_of`, other than object.
+
+    Raises: ValueError if the bytes are more or fewer than the shape needs, or no text.
+    """
     array: NDArray = np.ndarray(shape, dtype, buffer=raw, order=order)
-    if array.nbytes != len(raw):
+    # Items without bytes, as those of type S0, could be any number.
+    if array.nbytes != len(raw) or array.size > len(raw):
         raise ValueError(f"an array of shape {shape} with {len(raw)} bytes")
+    if dtype.kind == "U":
+        codes = np.frombuffer(raw, np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+        # Python makes strings of such codes that crash later.
+        if codes.size and codes.max() > sys.maxunicode:
+            raise ValueError("text with a code that is no character")
     return array.copy(order="K")
 
 

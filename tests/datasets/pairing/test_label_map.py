@@ -65,7 +65,7 @@ def test_override(tables: tuple[Path, Path], tmp_path: Path) -> None:
         ("kind,exo,ego_class\nverb,get,3\n", "line 2: '3' is not an ego class.*below 3"),
         ("kind,exo,ego_class\nverb,get,-1\n", "line 2: '-1' is not an ego class"),
         ("kind,exo,ego_class\nverbs,get,1\n", "line 2 has kind 'verbs'; use verb or noun"),
-        ("kind,exo,ego_class\nverb,get\n", "line 2 lacks a cell"),
+        ("kind,exo,ego_class\nverb,get\n", "line 2 has no cell for ego_class"),
         ("kind,word,ego_class\nverb,get,1\n", "the columns are kind,exo,ego_class"),
     ],
 )
@@ -94,7 +94,9 @@ def test_bad_table(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_missing_table(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"EPIC_verb_classes.csv does not exist; link EPIC's class"):
+    with pytest.raises(
+        UserError, match=r"EPIC_verb_classes.csv, a class table, does not exist; link EPIC's class"
+    ):
         read_class_table(class_table_paths(tmp_path, epic_100=False)[0])
 
 

@@ -97,6 +97,63 @@ def test_a_key_that_is_newer_than_the_file_had_its_default() -> None:
         check_resumable(saved.dump(), changed(MODEL__FREEZE_STAGES=5), "file")
 
 
+def test_another_precision_is_allowed_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    check_resumable(get_cfg().dump(), changed(TRAIN__PRECISION="bf16"), "file")
+    (warning,) = caplog.messages
+    assert "TRAIN.PRECISION fp32, now bf16" in warning
+    assert "other bits" in warning
+
+
+SUML = {"SUML__ENABLE": True}
+CACHE, LOCAL = {"SUML__GRAD_CACHE": True}, {"SUML__GATHER": False}
+
+
+@pytest.mark.parametrize(
+    ("saved", "before", "now", "processes"),
+    [
+        ({}, 2, {"SOLVER__ACCUMULATE": 2}, 1),
+        ({}, 8, {"SOLVER__ACCUMULATE": 4}, 2),
+        ({"SOLVER__ACCUMULATE": 4}, 1, {}, 4),
+        ({**SUML}, 2, {**SUML, **CACHE, "SOLVER__ACCUMULATE": 2}, 1),
+        ({**SUML, **LOCAL}, 2, {**SUML, **LOCAL, "SOLVER__ACCUMULATE": 2}, 1),
+        ({**SUML, **LOCAL}, 4, {**SUML, "SOLVER__ACCUMULATE": 4}, 1),
+    ],
+)
+def test_fewer_processes_with_the_same_parts_resume(
+    saved, before, now, processes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    text, cfg = changed(**saved).dump(), changed(**now)
+    check_resumable(text, cfg, "file", saved_processes=before, processes=processes)
+    (line,) = caplog.messages
+    assert "the parts of every batch are the same" in line
+    with pytest.raises(UserError, match=r"SOLVER\.ACCUMULATE"):
+        check_resumable(text, cfg, "file", processes=processes)
+
+
+@pytest.mark.parametrize(
+    ("saved", "before", "now", "processes"),
+    [
+        ({}, 2, {"SOLVER__ACCUMULATE": 4}, 1),
+        ({}, 1, {"SOLVER__ACCUMULATE": 2}, 1),
+        # The negatives of a gathered batch are not those of a part.
+        ({**SUML}, 2, {**SUML, "SOLVER__ACCUMULATE": 2}, 1),
+        ({**SUML, **LOCAL}, 2, {**SUML, **LOCAL, **CACHE, "SOLVER__ACCUMULATE": 2}, 1),
+        # 3 clips of each process in parts of 2 and 1, or 6 in parts of 2.
+        (
+            {"TRAIN__BATCH_SIZE": 6, "SOLVER__ACCUMULATE": 2},
+            2,
+            {"TRAIN__BATCH_SIZE": 6, "SOLVER__ACCUMULATE": 4},
+            1,
+        ),
+    ],
+)
+def test_other_parts_are_refused(saved, before, now, processes) -> None:
+    text, cfg = changed(**saved).dump(), changed(**now)
+    with pytest.raises(UserError, match=r"SOLVER\.ACCUMULATE"):
+        check_resumable(text, cfg, "file", saved_processes=before, processes=processes)
+
+
 def test_values_survive_the_text() -> None:
     """Floats, lists of lists and lists of text read back as they were."""
     cfg = changed(SOLVER__BASE_LR=1e-5, SOLVER__LRS=[1, 0.1], SUML__ALIGN__SIGMA=1.0 / 3)

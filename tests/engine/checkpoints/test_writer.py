@@ -9,7 +9,9 @@ import torch
 
 from slowfast.engine.checkpoints import writer as checkpoint_writer
 from slowfast.engine.checkpoints.files import checkpoint_path, numbered_checkpoints
+from slowfast.engine.checkpoints.owned import RECORD_NAME
 from slowfast.engine.checkpoints.writer import CheckpointWriter
+from slowfast.utils.errors import UserError
 
 
 def full(descriptor):
@@ -58,6 +60,44 @@ def test_files_of_another_training_stay(tmp_path, monkeypatch, fails):
     assert list(numbered_checkpoints(tmp_path)) == before
 
 
+def test_a_later_start_in_the_folder_removes_its_own_files_alone(tmp_path):
+    """Between those of an earlier training, whose numbers are lower and higher."""
+    write(CheckpointWriter(str(tmp_path), 0, 0), tmp_path, (1, 0), (3, 0), (9, 0))
+    writer = CheckpointWriter(str(tmp_path), 1, 0)
+    write(writer, tmp_path, (2, 0), (4, 0))
+    assert list(numbered_checkpoints(tmp_path)) == [(1, 0), (3, 0), (4, 0), (9, 0)]
+    # A resumed run knows what the one before it has written.
+    resumed = CheckpointWriter(str(tmp_path), 1, 0, newest=checkpoint_path(tmp_path, 4))
+    write(resumed, tmp_path, (5, 0), (6, 0))
+    assert list(numbered_checkpoints(tmp_path)) == [(1, 0), (3, 0), (6, 0), (9, 0)]
+
+
+@pytest.mark.parametrize("record", [None, b"", b"[1]", b'{"a": 3}', "fifo"])
+def test_without_a_record_the_resumed_file_alone_is_known(tmp_path, record):
+    """As older versions left a folder, or a damaged disk."""
+    write(CheckpointWriter(str(tmp_path), 0, 0), tmp_path, (1, 0), (2, 0))
+    path = tmp_path / RECORD_NAME
+    path.unlink()
+    if record == "fifo":
+        os.mkfifo(path)
+    elif record is not None:
+        path.write_bytes(record)
+    resumed = CheckpointWriter(str(tmp_path), 1, 0, newest=checkpoint_path(tmp_path, 2))
+    write(resumed, tmp_path, (3, 0), (4, 0))
+    assert list(numbered_checkpoints(tmp_path)) == [(1, 0), (4, 0)]
+
+
+def test_nothing_gets_its_name_in_a_folder_that_was_taken_over(tmp_path):
+    def taken():
+        raise UserError("taken over")
+
+    writer = CheckpointWriter(str(tmp_path), 0, 0, check=taken)
+    writer.write({}, checkpoint_path(tmp_path, 1))
+    with pytest.raises(UserError, match="taken over"):
+        writer.wait()
+    assert list(numbered_checkpoints(tmp_path)) == []
+
+
 def test_the_last_two_files_inside_an_epoch_stay(tmp_path):
     writer = CheckpointWriter(str(tmp_path), 0, 0)
     write(writer, tmp_path, (1, 0), (1, 2), (1, 4), (1, 6))
@@ -69,9 +109,9 @@ def test_the_caller_waits_for_the_copy_but_not_for_the_disk(tmp_path, monkeypatc
     disk = threading.Event()
     write_file = checkpoint_writer.write_checkpoint
 
-    def slow(path, content):
+    def slow(path, content, check):
         assert disk.wait(60)
-        write_file(path, content)
+        write_file(path, content, check)
 
     monkeypatch.setattr(checkpoint_writer, "write_checkpoint", slow)
     writer = CheckpointWriter(str(tmp_path), 0, 0)
@@ -100,6 +140,9 @@ def test_a_full_disk_is_logged_and_changes_no_earlier_file(tmp_path, monkeypatch
     assert list(numbered_checkpoints(tmp_path)) == [(1, 0)]
     assert torch.load(checkpoint_path(tmp_path, 1), weights_only=True) == {"epoch": 1}
     assert writer.newest == checkpoint_path(tmp_path, 1)
+    assert "No space left" in writer.failed["numbered"]
+    write(writer, tmp_path, (3, 0))
+    assert writer.failed == {}
 
 
 def test_what_is_no_fault_of_the_disk_is_not_swallowed(tmp_path):

@@ -55,7 +55,7 @@ def test_a_list_is_not_written_to_a_url(plan_file, content):
 def test_lists_that_cannot_be_made(source, tmp_path):
     with pytest.raises(UserError, match="would be empty"):
         part_text(source, PartList("x.csv", "all.csv", 9, (8,)))
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"none\.csv, a frame list, does not exist"):
         part_text(tmp_path / "none.csv", PartList("x.csv", "none.csv", 2, (0,)))
     source.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="no column video_id"):

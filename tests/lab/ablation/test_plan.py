@@ -88,9 +88,9 @@ def test_mistakes_in_an_arm(plan_file, content, arm, item, part):
 
 def test_files_that_are_no_plan(tmp_path):
     path = tmp_path / "toy.yaml"
-    assert "cannot be read" in refusal(path)
+    assert "a plan in YAML" in refusal(path)
     path.write_text("a: [")
-    assert "as YAML" in refusal(path)
+    assert "as a plan in YAML" in refusal(path)
     path.write_text("- a")
     assert "has no" in refusal(path)
 

@@ -198,7 +198,7 @@ def test_a_missing_file_and_a_folder_are_errors(
 ) -> None:
     with pytest.raises(UserError, match="does not exist"):
         read(tmp_path / "none.pkl")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is a folder"):
         read(tmp_path)
 
 

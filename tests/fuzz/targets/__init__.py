@@ -1,0 +1,1 @@
+"""The readers under test, one module per kind of file."""
