@@ -20,6 +20,7 @@ from slowfast.config.values import Setting, typed
 from slowfast.engine.checkpoints.division import DIVISION_KEYS, Division
 from slowfast.utils.errors import UserError
 from slowfast.utils.reading import reading
+from slowfast.utils.text_files import parse_yaml
 
 logger = logging.getLogger(__name__)
 
