@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from slowfast.config.heads import HeadSpec
-from slowfast.datasets.frames.image_files import VideoFolder, make_decoder
+from slowfast.datasets.frames.image_files import make_decoder
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.frames.video_file import index_video
+from slowfast.datasets.frames.video_folder import VideoFolder
 from slowfast.datasets.types import FrameStore, Segment
 from slowfast.utils.errors import UserError
 

@@ -31,6 +31,12 @@ FRAMES = 1 << 32
 # Characters of one cell of a CSV file.
 CSV_CELL = 1 << 20
 
+# Longest side of a picture, and ratio of its sides: the short side is resized to the crop, and the
+# long one grows with it.
+PICTURE_SIDE, PICTURE_RATIO = 16_384, 64
+# Pixels per byte of a picture. One of a single colour has 200 to 300.
+PIXELS_PER_BYTE = 1_024
+
 # Nodes of a YAML file after its aliases are replaced by what they name: 2^40 in a file of 1 kB.
 YAML_NODES = 100_000
 # Files that one config reads through _BASE_; each may name several, which may name each other.

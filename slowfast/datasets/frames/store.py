@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from slowfast.datasets.frames.bad_frames import BadFrames
-from slowfast.datasets.frames.image_files import Decoder, JpegFolder, VideoFolder
+from slowfast.datasets.frames.found_instead import found_instead
+from slowfast.datasets.frames.image_files import Decoder
 from slowfast.datasets.frames.missing import report_missing
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.frames.video_file import VideoFile, VideoIndex, index_video
+from slowfast.datasets.frames.video_folder import JpegFolder, VideoFolder
 from slowfast.datasets.types import FrameSource, Segment
 from slowfast.utils.errors import UserError
+from slowfast.utils.reading import reading
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +29,7 @@ _SUFFIXES = (".mp4", ".MP4")
 class VideoStore:
     """Videos as folders of JPEG files, or as video files, below one or more roots.
 
-    roots: searched in order, for folders first and then for video files, in the layouts above;
-        the first file of a folder is frame_0000000001.jpg or img_0000000000.jpg.
+    roots: searched in order, for folders first and then for video files, in the layouts above.
     frame_offset: added to frame numbers, which count from 1.
     number_fps: video name -> rate at which its frame numbers count; only for video files.
     retries: retries of failed reads; None: no retries.
@@ -93,6 +95,30 @@ class VideoStore:
         for layout, count in layouts.items():
             logger.info("frames of %d video(s) in %s", count, layout)
 
+    def faults(self, segments: Sequence[Segment]) -> Iterator[str]:
+        """What is wrong with the frames of every video that is there; lists every folder.
+
+        One line per video: gaps in its files, segments that end after its last frame, a file that
+        is no readable video. For checks before a long run; nothing is decoded.
+        """
+        by_video: dict[str, list[Segment]] = {}
+        for segment in segments:
+            by_video.setdefault(segment.video_id, []).append(segment)
+        for video, own in by_video.items():
+            try:
+                _, place = self._place(own[0])
+            except UserError:
+                continue  # `check` reports it
+            if isinstance(place, VideoFolder):
+                if fault := place.fault(own, self._frame_offset):
+                    yield f"video {video}: {fault}"
+                continue
+            latest = max(own, key=lambda segment: segment.start_frame)
+            try:
+                self.open(latest)
+            except UserError as error:
+                yield str(error)
+
     def _place(self, segment: Segment) -> tuple[str, VideoFolder | Path]:
         """Layout and path of the segment's video."""
         video = segment.video_id
@@ -111,13 +137,21 @@ class VideoStore:
             for template in folders:
                 folder = VideoFolder.find(root / template.format(**names))
                 if folder is not None:
-                    return f"{root}/{_shown(template)}/{folder.prefix}*.jpg", folder
+                    numbered = f"{folder.prefix}*.jpg, numbered from {folder.numbering + 1}"
+                    return f"{root}/{_shown(template)}/{numbered}", folder
         for root in self._roots:
             for template in files:
                 for suffix in _SUFFIXES:
                     file = root / (template.format(**names) + suffix)
                     if file.is_file():
                         return f"{root}/{_shown(template)}{suffix}", file
+        places = [root / template.format(**names) for root in self._roots for template in folders]
+        with reading(places[0], "a folder of frames", "check its links and permissions"):
+            instead = found_instead(places)
+        if instead:
+            raise UserError(
+                f"video {segment.video_id} (segment {segment.segment_id}) has no frames: {instead}"
+            )
         roots = ", ".join(str(root) for root in self._roots)
         searched = ", ".join(template.format(**names) for template in folders)
         raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from fvcore.common.config import CfgNode
 from slowfast.datasets.build import VideoDataset, build_dataset
 from slowfast.datasets.frames.missing import missing_collected
 from slowfast.datasets.loading.loader import build_loader
+from slowfast.datasets.loading.shared_ring import clip_datasets
 from slowfast.engine.checkpoint import checkpoint_path, read_checkpoint, resumed_checkpoint
 from slowfast.engine.checkpoints.compatible import check_resumable
 from slowfast.engine.checkpoints.files import BEST
@@ -116,11 +118,20 @@ def _split(report: DryRun, cfg: CfgNode, split: str, processes: int) -> None:
     for videos in missing:
         report.wrong(split, f"no frames for {videos}: {videos.reason}")
     report.datasets[split] = dataset
+    _frames(report, split, dataset)
     loader = build_loader(cfg, dataset, split, 0, processes)
     steps = loader.sampler.batches_per_epoch
     loader.close()
     epochs = f", {steps * cfg.SOLVER.MAX_EPOCH} in all" if split == "train" else ""
     report.say(split, f"{len(dataset)} segments, {steps} steps an epoch{epochs}")
+
+
+def _frames(report: DryRun, split: str, dataset: Any) -> None:
+    """Every video whose frames do not serve its segments, as far as the frame store can tell."""
+    for clips in clip_datasets(dataset):
+        check = getattr(clips.frames, "faults", None)
+        for fault in check(clips.segments) if check else ():
+            report.wrong(split, fault)
 
 
 def _test(report: DryRun, cfg: CfgNode) -> None:
@@ -136,6 +147,7 @@ def _test(report: DryRun, cfg: CfgNode) -> None:
         report.wrong("test", f"no frames for {videos}: {videos.reason}")
     views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
     for view, dataset in plan.datasets.items():
+        _frames(report, "test", dataset)
         report.say("test", f"{len(dataset)} {view} segments of {views} views")
 
 

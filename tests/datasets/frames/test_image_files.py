@@ -1,4 +1,5 @@
 import logging
+import stat
 from pathlib import Path
 
 import cv2
@@ -323,6 +324,7 @@ class TestRetries:
 
         class Longer:
             st_size = 10**9
+            st_mode = stat.S_IFREG
 
         def fstat(descriptor):
             return Longer if next(sizes, None) else real_size(descriptor)
