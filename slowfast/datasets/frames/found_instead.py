@@ -43,8 +43,8 @@ def _in_folder(folder: Path) -> str:
         return f"{folder} holds {archives[0]}: unpack it"
     if folders:
         return (
-            f"{folder} holds the folder {folders[0]}: files such as frame_0000000001.jpg must be in "
-            f"{folder} itself"
+            f"{folder} holds the folder {folders[0]}: files such as frame_0000000001.jpg "
+            f"must be in {folder} itself"
         )
     return f"{folder} holds {files[0]} and no frames; {_NAMES}"
 
