@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +19,10 @@ from slowfast.engine.checkpoints.compatible import check_resumable
 from slowfast.engine.checkpoints.files import BEST
 from slowfast.engine.checkpoints.same_data import check_data, data_digests
 from slowfast.engine.checkpoints.start import read_initial, read_tested
+from slowfast.engine.preflight.clip_checks import check_clips
 from slowfast.engine.preflight.cost import StepCost, step_cost, synthetic_batch, view_cost
 from slowfast.engine.preflight.device_checks import check_device
+from slowfast.engine.preflight.findings import Findings
 from slowfast.engine.processes.output_lock import lock_in
 from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.precision import set_precision
@@ -41,33 +42,10 @@ _MARGIN = 1.25
 
 
 @dataclass
-class DryRun:
-    """Report of a dry run: lines for people, and the user's mistakes among them.
+class DryRun(Findings):
+    """Report of a dry run. datasets: of the training by split, as far as they could be built."""
 
-    datasets: of the training by split, as far as they could be built.
-    """
-
-    lines: list[str] = field(default_factory=list)
-    mistakes: list[str] = field(default_factory=list)
     datasets: dict[str, VideoDataset] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines)
-
-    def say(self, topic: str, text: str) -> None:
-        self.lines.append(f"{topic + ':':<14}{text}")
-
-    def look(self, topic: str, part: Callable[[], None]) -> None:
-        """Do one part; a mistake is reported, and the next part follows."""
-        try:
-            part()
-        except UserError as error:
-            self.wrong(topic, str(error))
-
-    def wrong(self, topic: str, text: str) -> None:
-        self.say(topic, f"WRONG: {text}")
-        if text not in self.mistakes:
-            self.mistakes.append(text)
 
 
 def dry_run(cfg: CfgNode) -> DryRun:
@@ -118,20 +96,13 @@ def _split(report: DryRun, cfg: CfgNode, split: str, processes: int) -> None:
     for videos in missing:
         report.wrong(split, f"no frames for {videos}: {videos.reason}")
     report.datasets[split] = dataset
-    _frames(report, split, dataset)
+    for clips in clip_datasets(dataset):
+        check_clips(report, split, clips.segments, clips.frames)
     loader = build_loader(cfg, dataset, split, 0, processes)
     steps = loader.sampler.batches_per_epoch
     loader.close()
     epochs = f", {steps * cfg.SOLVER.MAX_EPOCH} in all" if split == "train" else ""
     report.say(split, f"{len(dataset)} segments, {steps} steps an epoch{epochs}")
-
-
-def _frames(report: DryRun, split: str, dataset: Any) -> None:
-    """Every video whose frames do not serve its segments, as far as the frame store can tell."""
-    for clips in clip_datasets(dataset):
-        check = getattr(clips.frames, "faults", None)
-        for fault in check(clips.segments) if check else ():
-            report.wrong(split, fault)
 
 
 def _test(report: DryRun, cfg: CfgNode) -> None:
@@ -147,7 +118,8 @@ def _test(report: DryRun, cfg: CfgNode) -> None:
         report.wrong("test", f"no frames for {videos}: {videos.reason}")
     views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
     for view, dataset in plan.datasets.items():
-        _frames(report, "test", dataset)
+        for clips in clip_datasets(dataset):
+            check_clips(report, "test", clips.segments, clips.frames)
         report.say("test", f"{len(dataset)} {view} segments of {views} views")
 
 

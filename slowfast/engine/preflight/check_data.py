@@ -1,0 +1,187 @@
+"""The data doctor: every list, video, label, pair and cache of a config, before a long run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from fvcore.common.config import CfgNode
+
+from slowfast.config.heads import HeadSpec, heads_of
+from slowfast.datasets.ego_exo import mining_settings
+from slowfast.datasets.frames.missing import missing_collected
+from slowfast.datasets.from_cfg import checked_annotations
+from slowfast.datasets.pairing.narrations import NarrationTable
+from slowfast.datasets.pairing.pairs import PairTable
+from slowfast.datasets.registry import JOINED_REGISTRY, build_source
+from slowfast.datasets.types import FrameStore, Segment
+from slowfast.engine.preflight.clip_checks import check_clips, describe_segments
+from slowfast.engine.preflight.findings import Findings
+from slowfast.models.registry import model_spec
+from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_text
+from slowfast.utils.paths import input_path
+from slowfast.utils.progress import progress_line
+
+# Name, below OUTPUT_DIR, of the list of bad frames that a deep check writes.
+BAD_FRAMES = "bad_frames.txt"
+
+
+class DataPart(NamedTuple):
+    """One list of one view. name: of its data set in the config."""
+
+    title: str
+    name: str
+    split: str
+    view: str
+
+
+class _Checked(NamedTuple):
+    segments: list[Segment]
+    frames: FrameStore
+
+
+def check_data(cfg: CfgNode, *, deep: bool = False) -> Findings:
+    """Look at everything that the run would read; nothing is written, except by a deep check.
+
+    deep: decode every frame of every segment, in parallel, and write OUTPUT_DIR/bad_frames.txt.
+    """
+    findings, checked = Findings(), dict[DataPart, _Checked]()
+    parts = data_parts(cfg)
+    with progress_line("checking", len(parts), "lists") as line:
+        for part in parts:
+            findings.look(part.title, lambda part=part: _part(findings, cfg, part, checked))  # type: ignore[misc]
+            line.advance(text=part.title)
+    if model_spec(cfg).is_dual and cfg.TRAIN.ENABLE:
+        findings.look("pairs", lambda: _pairs(findings, cfg, checked))
+        findings.look("narrations", lambda: _narrations(findings, cfg, checked))
+    findings.look("space", lambda: _space(findings, cfg))
+    if deep:
+        findings.look("deep", lambda: _deep(findings, cfg, checked))
+    return findings
+
+
+def data_parts(cfg: CfgNode) -> list[DataPart]:
+    """The lists of a run: of the views that it trains, validates and tests."""
+    spec = model_spec(cfg)
+    parts = []
+    if cfg.TRAIN.ENABLE:
+        for view in spec.views:
+            name = _half(cfg, cfg.TRAIN.DATASET, view)
+            title = f"train {view}" if spec.is_dual else "train"
+            parts.append(DataPart(title, name, "train", view))
+        parts.append(DataPart("val", _half(cfg, cfg.TRAIN.DATASET, spec.view), "val", spec.view))
+    if cfg.TEST.ENABLE:
+        parts.append(DataPart("test", _half(cfg, cfg.TEST.DATASET, spec.view), "test", spec.view))
+    return parts
+
+
+def _half(cfg: CfgNode, name: str, view: str) -> str:
+    if name not in JOINED_REGISTRY:
+        return name
+    return str(cfg.EXO.DATASET if view == "exo" else cfg.EGO.DATASET)
+
+
+def _heads(cfg: CfgNode, view: str) -> tuple[HeadSpec, ...]:
+    spec = model_spec(cfg)
+    return spec.heads(cfg) if view == spec.view else heads_of(cfg, view)
+
+
+def _part(
+    findings: Findings, cfg: CfgNode, part: DataPart, checked: dict[DataPart, _Checked]
+) -> None:
+    source = build_source(part.name, cfg, part.split, part.view)
+    heads = _heads(cfg, part.view)
+    annotations = checked_annotations(source, heads)
+    describe_segments(findings, part.title, annotations.segments, heads)
+    frames = source.frames(annotations)
+    checked[part] = _Checked(annotations.segments, frames)
+    with missing_collected() as missing:
+        frames.check(annotations.segments)
+    lost = 0
+    for videos in missing:
+        lost += len(videos.names)
+        findings.wrong(part.title, f"no frames for {videos}: {videos.reason}")
+    found = len({segment.video_id for segment in annotations.segments}) - lost
+    findings.say(part.title, f"frames of {found} videos found")
+    check_clips(findings, part.title, annotations.segments, frames)
+
+
+def _pairs(findings: Findings, cfg: CfgNode, checked: dict[DataPart, _Checked]) -> None:
+    ego, exo = _training(checked, "ego"), _training(checked, "exo")
+    if ego is None or exo is None:
+        return
+    path = input_path(cfg.SUML.PAIRS.FILE)
+    table = PairTable.load(path)
+    table.check(path, ego, exo, mining_settings(cfg))
+    count = int((table.indices >= 0).sum())
+    kept = int((table.similarity[table.indices >= 0] > cfg.SUML.ALIGN.THRESHOLD).sum())
+    findings.say("pairs", f"{count} in {path}, {kept} above SUML.ALIGN.THRESHOLD")
+
+
+def _narrations(findings: Findings, cfg: CfgNode, checked: dict[DataPart, _Checked]) -> None:
+    segments = [*(_training(checked, "ego") or ()), *(_training(checked, "exo") or ())]
+    texts = [segment.narration for segment in segments]
+    table = NarrationTable.load(cfg.SUML.CACHE_DIR, cfg.SUML.ENCODER, cfg.SUML.EMBED_DIM, texts)
+    findings.say("narrations", f"{len(table.vectors)} embeddings in {cfg.SUML.CACHE_DIR}")
+
+
+def _training(checked: dict[DataPart, _Checked], view: str) -> list[Segment] | None:
+    return next(
+        (c.segments for part, c in checked.items() if part.split == "train" and part.view == view),
+        None,
+    )
+
+
+def _space(findings: Findings, cfg: CfgNode) -> None:
+    output = Path(cfg.OUTPUT_DIR).absolute()
+    existing = next(folder for folder in (output, *output.parents) if folder.is_dir())
+    free = shutil.disk_usage(existing).free
+    findings.say("space", f"{free / 2**30:.1f} GiB free at OUTPUT_DIR {cfg.OUTPUT_DIR}")
+    if Path("/dev/shm").is_dir():
+        shared = shutil.disk_usage("/dev/shm").free
+        findings.say("space", f"{shared / 2**30:.2f} GiB free in /dev/shm")
+
+
+def _deep(findings: Findings, cfg: CfgNode, checked: dict[DataPart, _Checked]) -> None:
+    """Decode every frame of every segment once, a video at a time in each process."""
+    work = [job for part in checked.values() for job in _jobs(part)]
+    bad: list[str] = []
+    frames = 0
+    with (
+        ProcessPoolExecutor() as pool,
+        progress_line("decoding", len(work), "videos", "decoded %d of %d videos") as line,
+    ):
+        for count, errors in pool.map(_decode, work):
+            frames += count
+            bad += errors
+            line.advance()
+    findings.say("deep", f"{frames} frames decoded, {len(bad)} cannot be read")
+    if bad:
+        path = Path(cfg.OUTPUT_DIR) / BAD_FRAMES
+        write_text(path, "\n".join(bad) + "\n")
+        findings.wrong("deep", f"{len(bad)} frames cannot be read; {path} lists them")
+
+
+def _jobs(part: _Checked) -> Iterator[tuple[FrameStore, list[Segment]]]:
+    by_video: dict[str, list[Segment]] = {}
+    for segment in part.segments:
+        by_video.setdefault(segment.video_id, []).append(segment)
+    for segments in by_video.values():
+        yield part.frames, segments
+
+
+def _decode(job: tuple[FrameStore, list[Segment]]) -> tuple[int, list[str]]:
+    """(frames that were decoded, errors) of one video."""
+    frames, segments = job
+    count, errors = 0, dict[str, None]()
+    for segment in segments:
+        for number in range(segment.start_frame, segment.stop_frame + 1):
+            try:
+                count += sum(1 for _ in frames.open(segment).read([number]))
+            except UserError as error:
+                errors[str(error)] = None
+    return count, list(errors)

@@ -1,0 +1,34 @@
+"""What a check before a run found: lines for people, and the user's mistakes among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from slowfast.utils.errors import UserError
+
+
+@dataclass
+class Findings:
+    """Lines by topic, and the mistakes among them, each once."""
+
+    lines: list[str] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    def say(self, topic: str, text: str) -> None:
+        self.lines.append(f"{topic + ':':<14}{text}")
+
+    def look(self, topic: str, part: Callable[[], None]) -> None:
+        """Do one part; a mistake is reported, and the next part follows."""
+        try:
+            part()
+        except UserError as error:
+            self.wrong(topic, str(error))
+
+    def wrong(self, topic: str, text: str) -> None:
+        self.say(topic, f"WRONG: {text}")
+        if text not in self.mistakes:
+            self.mistakes.append(text)
