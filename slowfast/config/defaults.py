@@ -260,6 +260,11 @@ _C.DATA.RETRIES = number(0, at_least=0)
 #   nearest: use the nearest readable frame of the segment, of two the earlier one; the log names
 #     each file and counts them.
 _C.DATA.ON_BAD_FRAME = choice("error", "nearest")
+# What to do with a video of a list that is missing.
+#   error: stop before the start.
+#   skip: leave out its segments; log, table and results.json say how many, and how many classes
+#     are lost with them.
+_C.DATA.ON_MISSING_VIDEO = choice("error", "skip")
 # Where frames are resized.
 #   auto: on the device if that is CUDA, else in the workers.
 #   worker: in uint8, at most 1 grey level off the published float pipeline.

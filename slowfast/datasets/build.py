@@ -13,6 +13,7 @@ from slowfast.datasets import ego_exo  # noqa: F401 (registers the joined set)
 from slowfast.datasets.clips.collate import collate_clips
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.from_cfg import segment_dataset
+from slowfast.datasets.partial import LeftOut
 from slowfast.datasets.registry import JOINED_REGISTRY, SOURCE_REGISTRY, build_source
 from slowfast.datasets.segment_dataset import SPLITS
 from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment, SegmentViews
@@ -24,6 +25,7 @@ class VideoDataset(Protocol):
 
     segments: one per item, of the evaluated view.
     transform: turns the frames of the evaluated view into the model's input.
+    left_out: segments of the list whose video is missing; None: all are there.
     digests: of everything that the data set was built from, except frames, by the name of the
         input: two data sets with the same digests give the same samples.
     """
@@ -33,6 +35,9 @@ class VideoDataset(Protocol):
 
     @property
     def transform(self) -> DeviceTransform: ...
+
+    @property
+    def left_out(self) -> LeftOut | None: ...
 
     @property
     def digests(self) -> Mapping[str, str]: ...

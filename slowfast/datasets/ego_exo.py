@@ -16,6 +16,7 @@ from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.from_cfg import segment_dataset
 from slowfast.datasets.pairing.narrations import NarrationTable
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
+from slowfast.datasets.partial import LeftOut
 from slowfast.datasets.registry import JOINED_REGISTRY, build_source
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment
@@ -41,7 +42,9 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
     exo = segment_dataset(build_source(cfg.EXO.DATASET, cfg, split, "exo"))
     path = input_path(cfg.SUML.PAIRS.FILE)
     pairs = PairTable.load(path)
-    pairs.check(path, ego.segments, exo.segments, mining_settings(cfg))
+    pairs.check(path, _listed(ego), _listed(exo), mining_settings(cfg))
+    if ego.left_out is not None or exo.left_out is not None:
+        pairs = pairs.restricted(_kept(ego), _kept(exo))
     by_factor = aligns_by_factor(cfg)
     if by_factor and pairs.settings["mining"] == IMPORTED:
         raise UserError(
@@ -72,6 +75,16 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
         exo_stream=cfg.SUML.EXO_STREAM,
         exo_frames=uses_exo(cfg),
     )
+
+
+def _listed(clips: SegmentDataset) -> Sequence[Segment]:
+    """The whole list, which the pair table is mined for."""
+    return clips.segments if clips.left_out is None else clips.left_out.listed
+
+
+def _kept(clips: SegmentDataset) -> np.ndarray:
+    """Positions in the whole list of the segments whose video is there."""
+    return np.arange(len(clips)) if clips.left_out is None else clips.left_out.kept
 
 
 def shuffled(pairs: PairTable, rng: np.random.Generator) -> PairTable:
@@ -148,6 +161,10 @@ class EgoExoDataset(Dataset[PairedSample]):
     @property
     def transform(self) -> DeviceTransform:
         return self.ego.transform
+
+    @property
+    def left_out(self) -> LeftOut | None:
+        return self.ego.left_out
 
     @property
     def digests(self) -> dict[str, str]:

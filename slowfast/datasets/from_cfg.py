@@ -11,9 +11,11 @@ from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry
 from slowfast.datasets.identity import source_digests
+from slowfast.datasets.partial import present_segments
 from slowfast.datasets.registry import DataSource
 from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset, TestViews
 from slowfast.datasets.types import Annotations, Segment
+from slowfast.utils.digests import value_digest
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream
 
@@ -28,10 +30,18 @@ def segment_dataset(
     heads = heads_of(source.cfg, source.view) if heads is None else heads
     annotations = checked_annotations(source, heads)
     frames = source.frames(annotations)
-    frames.check(annotations.segments)
+    segments, left_out = present_segments(
+        annotations.segments,
+        frames,
+        heads,
+        skip=source.cfg.DATA.ON_MISSING_VIDEO == "skip",
+        what=f"{source.view} data, split {source.split}",
+    )
     settings = clip_settings(source.cfg, source.view, heads)
     digests = source_digests(source, annotations)
-    return SegmentDataset(annotations.segments, source.split, frames, settings, digests)
+    if left_out is not None:
+        digests["videos"] = value_digest(left_out.kept.tolist())
+    return SegmentDataset(segments, source.split, frames, settings, digests, left_out)
 
 
 def checked_annotations(

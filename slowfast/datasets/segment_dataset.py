@@ -30,6 +30,7 @@ from slowfast.datasets.clips.transforms import (
     resize,
     resized_size,
 )
+from slowfast.datasets.partial import LeftOut
 from slowfast.datasets.types import (
     ClipSample,
     FrameStore,
@@ -118,6 +119,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         frames: FrameStore,
         settings: ClipSettings,
         digests: Mapping[str, str] | None = None,
+        left_out: LeftOut | None = None,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, not one of {SPLITS}")
@@ -126,6 +128,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         self.frames = frames
         self.settings = settings
         self.digests = dict(digests or {})
+        self.left_out = left_out
         self.sampling = settings.sampling
         self.geometry = settings.geometry
         self.views = settings.views

@@ -93,7 +93,8 @@ def test(cfg: CfgNode, device: torch.device, plan: TestPlan, trained: Path | Non
     if scored is None:
         scored = score_segments(cfg, dataset, model, key, plan.chunk_views, device)
     if distributed.is_main():
-        write_outcome(cfg, model_spec(cfg).heads(cfg), dataset.segments, scored)
+        heads = model_spec(cfg).heads(cfg)
+        write_outcome(cfg, heads, dataset.segments, scored, dataset.left_out)
         shards.remove(partial_folder(cfg))
 
 

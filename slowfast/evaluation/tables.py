@@ -126,10 +126,17 @@ def _published_block(results: Mapping[str, Any]) -> list[str]:
 
 
 def _segments_line(results: Mapping[str, Any]) -> str:
-    unlabelled = results.get("num_unlabelled", 0)
-    return f"{results['num_segments']} segments" + (
-        f", {unlabelled} of them without labels" if unlabelled else ""
-    )
+    unlabelled, left_out = results.get("num_unlabelled", 0), results.get("left_out")
+    line = f"{results['num_segments']} segments"
+    if unlabelled:
+        line += f", {unlabelled} of them without labels"
+    if left_out:
+        classes = ", ".join(f"{n} {name}" for name, n in left_out["classes_left_out"].items())
+        line += (
+            f"; PARTIAL: {left_out['used']} of {left_out['listed']} listed segments, "
+            f"{left_out['missing_videos']} videos are missing (classes left out: {classes})"
+        )
+    return line
 
 
 def _number(values: Mapping[str, Any], name: str) -> str:

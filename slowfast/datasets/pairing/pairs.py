@@ -105,6 +105,36 @@ class PairTable:
         )
         return verb, noun
 
+    def restricted(self, ego: np.ndarray, exo: np.ndarray) -> PairTable:
+        """The candidates among some of the segments, which are numbered anew.
+
+        ego, exo: ascending positions of the segments that are kept. A row may lose all of its
+        candidates.
+        """
+        if self.settings.get("mining") == "factors":
+            halves = [half._restricted(ego, exo) for half in self.by_factor]
+            arrays: dict[str, Any] = {
+                name: np.concatenate([getattr(half, name) for half in halves], axis=1)
+                for name in _ARRAYS
+            }
+            return replace(self, **arrays, exo_count=len(exo))
+        return self._restricted(ego, exo)
+
+    def _restricted(self, ego: np.ndarray, exo: np.ndarray) -> PairTable:
+        number = np.full(self.exo_count + 1, -1, np.int32)
+        number[exo] = np.arange(len(exo), dtype=np.int32)
+        # The last entry stands for position -1, no candidate.
+        arrays: dict[str, Any] = {"indices": number[self.indices[ego]]}
+        lost = arrays["indices"] < 0
+        order = np.argsort(lost, axis=1, kind="stable")
+        arrays |= {name: getattr(self, name)[ego] for name in ("similarity", "tier")}
+        for name in ("similarity", "tier"):
+            arrays[name] = np.where(lost, 0, arrays[name]).astype(_ARRAYS[name])
+        ordered: dict[str, Any] = {
+            name: np.take_along_axis(array, order, axis=1) for name, array in arrays.items()
+        }
+        return replace(self, **ordered, exo_count=len(exo))
+
     def has_candidate(self, row: int) -> bool:
         return bool((self.indices[row] >= 0).any())
 

@@ -12,6 +12,7 @@ import numpy as np
 from fvcore.common.config import CfgNode
 
 from slowfast.config.heads import HeadSpec
+from slowfast.datasets.partial import LeftOut
 from slowfast.datasets.types import Segment
 from slowfast.engine.monitor.tensorboard import ScalarWriter
 from slowfast.engine.testing.view_scoring import SegmentScores
@@ -41,10 +42,12 @@ def write_outcome(
     heads: Sequence[HeadSpec],
     segments: Sequence[Segment],
     scored: Sequence[SegmentScores],
+    left_out: LeftOut | None = None,
 ) -> None:
     """Write TEST.SAVE_PREDICT_PATH and `results.json` below OUTPUT_DIR and log the table.
 
-    scored: the scores of each segment, in the order of `segments`.
+    scored: the scores of each segment, in the order of `segments`. left_out: segments of the list
+    that were not scored, because their video is missing.
     """
     folder = Path(cfg.OUTPUT_DIR)
     if cfg.TEST.SAVE_PREDICT_PATH:
@@ -58,6 +61,8 @@ def write_outcome(
     labels = _stacked([s.labels for s in scored])
     protocol = replace(epic_protocol(cfg, segments), scorer_compat=cfg.TEST.SCORER_COMPAT)
     results = recognition_results(heads, scores, labels, protocol)
+    if left_out is not None:
+        results["left_out"] = left_out.counts(heads)
     path = write_json(folder / RESULTS_NAME, results)
     _log_values(cfg, results)
     logger.info("results in %s\n%s", path, format_table(results))
