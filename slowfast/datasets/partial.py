@@ -63,10 +63,13 @@ def present_segments(
         return list(segments), None
     with missing_collected() as missing:
         frames.check(segments)
+    # Of videos, or of segments that have files of their own.
     lost = {name for videos in missing for name in videos.names}
     if not lost:
         return list(segments), None
-    kept = np.array([k for k, s in enumerate(segments) if s.video_id not in lost], np.int64)
+    kept = np.array(
+        [k for k, s in enumerate(segments) if not {s.video_id, s.segment_id} & lost], np.int64
+    )
     if not len(kept):
         raise UserError(f"{what}: none of its videos is there: {missing[0].reason}")
     left_out = LeftOut(segments, kept, len(lost))

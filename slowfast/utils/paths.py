@@ -114,9 +114,14 @@ def optional_path(path: InputPath, key: str) -> Path | None:
     return found if found.is_file() else None
 
 
+def cache_folder() -> Path:
+    """`$SUML_CACHE`, by default ~/.cache/suml; it need not exist."""
+    return Path(os.environ.get(CACHE_VARIABLE) or _DEFAULT_CACHE).expanduser()
+
+
 def cached_file(url: str) -> Path:
     """Path of the copy of a URL: one folder per URL, and the file name and suffix of the URL."""
-    folder = Path(os.environ.get(CACHE_VARIABLE) or _DEFAULT_CACHE).expanduser()
+    folder = cache_folder()
     name = unquote(_parts(url)[1]).rpartition("/")[2]
     readable = re.sub(r"[^\w.+=-]+", "_", name)[-_NAME_LENGTH:].lstrip(".")
     return folder / hashlib.sha256(url.encode()).hexdigest()[:16] / (readable or "file")

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from slowfast.datasets.frames.bad_frames import BadFrames
+from slowfast.datasets.frames.clip_files import ChunkedVideo, TrimmedClips
 from slowfast.datasets.frames.found_instead import found_instead
 from slowfast.datasets.frames.image_files import Decoder
 from slowfast.datasets.frames.missing import report_missing
 from slowfast.datasets.frames.retries import Retries
+from slowfast.datasets.frames.tar_folder import TarFolder, TarFrames
 from slowfast.datasets.frames.video_file import VideoFile, VideoIndex, index_video
 from slowfast.datasets.frames.video_folder import JpegFolder, VideoFolder
 from slowfast.datasets.types import FrameSource, Segment
@@ -24,12 +26,21 @@ logger = logging.getLogger(__name__)
 _FOLDERS = ("{participant}/{video}", "{participant}/rgb_frames/{video}", "{video}")
 _FILES = ("{participant}/{video}", "{participant}/videos/{video}", "{video}")
 _SUFFIXES = (".mp4", ".MP4")
+_CLIPS = ("{participant}", "")
+# Rate of frame numbers of a chunked video without an annotated one.
+_CHUNK_FPS = 30.0
+
+Place = VideoFolder | TarFolder | ChunkedVideo | TrimmedClips | Path
 
 
 class VideoStore:
-    """Videos as folders of JPEG files, or as video files, below one or more roots.
+    """Videos in the form that each has, below one or more roots.
 
-    roots: searched in order, for folders first and then for video files, in the layouts above.
+    The forms, in the order in which they are looked for: a folder of JPEG files, a tar of such a
+    folder, a video file, a folder of chunks of a video file, one clip per segment. Each video, or
+    segment, is looked for once.
+
+    roots: searched in order, for each form in the layouts above.
     frame_offset: added to frame numbers, which count from 1.
     number_fps: video name -> rate at which its frame numbers count; only for video files.
     retries: retries of failed reads; None: no retries.
@@ -52,7 +63,7 @@ class VideoStore:
         self._number_fps = number_fps
         self._retries = retries or Retries()
         self.bad_frames = bad_frames or BadFrames()
-        self._places: dict[str, tuple[str, VideoFolder | Path]] = {}
+        self._places: dict[str, tuple[str, Place]] = {}
         self._indices: dict[Path, VideoIndex] = {}
 
     def open(self, segment: Segment) -> FrameSource:
@@ -67,12 +78,24 @@ class VideoStore:
                 self._retries,
                 self.bad_frames,
             )
-        if place not in self._indices:
-            self._indices[place] = index_video(place, self._retries)
+        if isinstance(place, TarFolder):
+            return TarFrames(place, segment, self._decode, self._frame_offset, self.bad_frames)
+        first_number = 1 - self._frame_offset
+        if isinstance(place, ChunkedVideo):
+            fps = self._number_fps(segment.video_id) if self._number_fps else _CHUNK_FPS
+            return place.open(segment, self._open_file, first_number, fps)
+        if isinstance(place, TrimmedClips):
+            return place.open(segment, self._open_file)
+        return self._open_file(place, segment, first_number)
+
+    def _open_file(self, path: Path, segment: Segment, first_number: float) -> VideoFile:
+        """first_number: frame number at the file's first frame."""
+        if path not in self._indices:
+            self._indices[path] = index_video(path, self._retries)
         return VideoFile(
-            self._indices[place],
+            self._indices[path],
             segment,
-            first_number=1 - self._frame_offset,
+            first_number=first_number,
             number_fps=self._number_fps(segment.video_id) if self._number_fps else None,
             retries=self._retries,
             bad_frames=self.bad_frames,
@@ -91,6 +114,13 @@ class VideoStore:
                 layouts[self._place(segment)[0]] += 1
             except UserError as error:
                 missing[video] = error
+        for segment in segments:
+            _, place = self._places.get(segment.video_id, ("", None))
+            if isinstance(place, TrimmedClips):
+                try:
+                    place.path(segment)
+                except UserError as error:
+                    missing[segment.segment_id] = error
         report_missing(missing, len(by_video))
         for layout, count in layouts.items():
             logger.info("frames of %d video(s) in %s", count, layout)
@@ -109,7 +139,7 @@ class VideoStore:
                 _, place = self._place(own[0])
             except UserError:
                 continue  # `check` reports it
-            if isinstance(place, VideoFolder):
+            if isinstance(place, (VideoFolder, TarFolder)):
                 if fault := place.fault(own, self._frame_offset):
                     yield f"video {video}: {fault}"
                 continue
@@ -119,19 +149,19 @@ class VideoStore:
             except UserError as error:
                 yield str(error)
 
-    def _place(self, segment: Segment) -> tuple[str, VideoFolder | Path]:
+    def _place(self, segment: Segment) -> tuple[str, Place]:
         """Layout and path of the segment's video."""
         video = segment.video_id
         if video not in self._places:
             self._places[video] = self._find(segment)
         return self._places[video]
 
-    def _find(self, segment: Segment) -> tuple[str, VideoFolder | Path]:
+    def _find(self, segment: Segment) -> tuple[str, Place]:
         names = {"participant": segment.participant_id, "video": segment.video_id}
         # Without a participant, "/VIDEO" would be a path from the root of the file system.
-        folders, files = (
+        folders, files, clips = (
             [t for t in templates if segment.participant_id or "{participant}" not in t]
-            for templates in (_FOLDERS, _FILES)
+            for templates in (_FOLDERS, _FILES, _CLIPS)
         )
         for root in self._roots:
             for template in folders:
@@ -140,11 +170,28 @@ class VideoStore:
                     numbered = f"{folder.prefix}*.jpg, numbered from {folder.numbering + 1}"
                     return f"{root}/{_shown(template)}/{numbered}", folder
         for root in self._roots:
+            for template in folders:
+                tar = TarFolder.find(root / f"{template.format(**names)}.tar")
+                if tar is not None:
+                    return f"{root}/{_shown(template)}.tar", tar
+        for root in self._roots:
             for template in files:
                 for suffix in _SUFFIXES:
                     file = root / (template.format(**names) + suffix)
                     if file.is_file():
                         return f"{root}/{_shown(template)}{suffix}", file
+        for root in self._roots:
+            for template in files:
+                for suffix in ("", *_SUFFIXES):
+                    chunked = ChunkedVideo.find(root / (template.format(**names) + suffix))
+                    if chunked is not None:
+                        return f"{root}/{_shown(template)}{suffix}/SECOND.mp4", chunked
+        for root in self._roots:
+            for template in clips:
+                for suffix in _SUFFIXES:
+                    trimmed = TrimmedClips(root / template.format(**names), suffix)
+                    if (trimmed.folder / f"{segment.segment_id}{suffix}").is_file():
+                        return f"{trimmed.folder.parent}/.../SEGMENT{suffix}", trimmed
         places = [root / template.format(**names) for root in self._roots for template in folders]
         with reading(places[0], "a folder of frames", "check its links and permissions"):
             instead = found_instead(places)

@@ -79,7 +79,7 @@ class VideoFile:
         index: VideoIndex,
         segment: Segment,
         *,
-        first_number: int = 0,
+        first_number: float = 0,
         number_fps: float | None = None,
         retries: Retries | None = None,
         bad_frames: BadFrames | None = None,

@@ -1,0 +1,208 @@
+"""Frames straight from the tar of a video: an index of offsets, and reads at them.
+
+The index is made once per file and kept in `$SUML_CACHE`; it is valid while size and modification
+time of the tar are the same. Many processes may read one tar: a read does not move a file position.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames
+from slowfast.datasets.frames.image_files import Decoder
+from slowfast.datasets.types import Segment
+from slowfast.utils.errors import UserError
+from slowfast.utils.files import write_atomically
+from slowfast.utils.paths import cache_folder
+from slowfast.utils.reading import reading, require_file
+
+_MEMBER = re.compile(r"(?:.*/)?(frame_|img_)(\d{4,10})\.jpg")
+_FIX = "copy the tar again, or unpack it into a folder of its name"
+# File number minus frame number where neither file 0 nor file 1 is in the tar.
+_NUMBERING = {"frame_": 0, "img_": -1}
+
+
+@dataclass
+class TarFolder:
+    """The JPEG files of one video in an uncompressed tar.
+
+    numbers: (n,) int64 file numbers, ascending. places: (n, 2) int64, offset and size in bytes.
+    numbering: file number minus frame number.
+    """
+
+    path: Path
+    numbers: np.ndarray
+    places: np.ndarray
+    numbering: int
+    _descriptors: dict[int, int] = field(default_factory=dict, repr=False)
+
+    @staticmethod
+    def find(path: Path) -> TarFolder | None:
+        """The tar `path`; None if it does not exist.
+
+        Raises: UserError for a compressed or damaged tar, and for one without frames.
+        """
+        if not path.exists():
+            return None
+        require_file(path, "a tar of frames")
+        status = path.stat()
+        cached = _index_path(path)
+        found = _read_index(cached, status) if cached.is_file() else None
+        if found is None:
+            found = _indexed(path)
+            _write_index(cached, status, *found)
+        prefix, numbers, places = found
+        numbering = int(numbers[0]) - 1 if numbers[0] in (0, 1) else _NUMBERING[prefix]
+        return TarFolder(path, numbers, places, numbering)
+
+    def read(self, number: int) -> bytes:
+        """The content of a file by its number; the nearest one for a number outside the tar.
+
+        Raises: KeyError for a number that is missing inside; OSError for a tar that was cut.
+        """
+        number = min(max(number, int(self.numbers[0])), int(self.numbers[-1]))
+        row = int(np.searchsorted(self.numbers, number))
+        if self.numbers[row] != number:
+            raise KeyError(number)
+        offset, size = (int(value) for value in self.places[row])
+        data = os.pread(self._descriptor(), size, offset)
+        if len(data) < size:
+            raise OSError(f"only {len(data)} of {size} bytes of file {number} are there")
+        return data
+
+    def fault(self, segments: Sequence[Segment], frame_offset: int) -> str:
+        """As VideoFolder.fault."""
+        first, last = int(self.numbers[0]), int(self.numbers[-1])
+        if gaps := last - first + 1 - len(self.numbers):
+            return f"{self.path} lacks {gaps} of its files {first} to {last}"
+        longest = max(s.stop_frame for s in segments) + frame_offset + self.numbering
+        if longest > last + 60:
+            return f"{self.path} ends with file {last}, but segments need files up to {longest}"
+        return ""
+
+    def _descriptor(self) -> int:
+        """Of this process: a worker does not share that of its parent."""
+        process = os.getpid()
+        if process not in self._descriptors:
+            self._descriptors[process] = os.open(self.path, os.O_RDONLY)
+        return self._descriptors[process]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_descriptors": {}}
+
+
+class TarFrames:
+    """The frames of one segment from a tar."""
+
+    def __init__(
+        self,
+        tar: TarFolder,
+        segment: Segment,
+        decode: Decoder,
+        frame_offset: int,
+        bad_frames: BadFrames,
+    ) -> None:
+        self._tar = tar
+        self._segment = segment
+        self._decode = decode
+        self._offset = frame_offset + tar.numbering
+        self._bad_frames = bad_frames
+        self._buffer: np.ndarray | None = None
+        last = int(tar.numbers[-1])
+        if segment.start_frame + self._offset > last:
+            raise UserError(
+                f"{tar.path} ends with file {last}, but segment {segment.segment_id} begins with "
+                f"file {segment.start_frame + self._offset}; copy the tar again"
+            )
+
+    def read(self, frame_numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        """As FrameSource.read."""
+        for number in frame_numbers:
+            wanted = number + self._offset
+            try:
+                yield self._frame(wanted)
+            except BadFrame as error:
+                span = (
+                    min(self._segment.start_frame + self._offset, wanted),
+                    max(self._segment.stop_frame + self._offset, wanted),
+                )
+                yield self._bad_frames.replace(wanted, span, self._frame, self._name, error)
+
+    def _frame(self, number: int) -> np.ndarray:
+        try:
+            self._buffer = self._decode(self._tar.read(number), self._buffer)
+        except KeyError:
+            raise BadFrame(f"{self._name(number)} is missing; {_FIX}") from None
+        except (OSError, ValueError) as error:
+            raise BadFrame(f"{self._name(number)} cannot be read: {error}; {_FIX}") from error
+        return self._buffer
+
+    def _name(self, number: int) -> str:
+        return f"{self._tar.path} file {number} (segment {self._segment.segment_id})"
+
+
+def _indexed(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
+    """Prefix, numbers and places of the frames, by the headers of the members."""
+    places: dict[str, dict[int, tuple[int, int]]] = {}
+    last = "its first member"
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                last = member.name
+                if member.isreg() and (matched := _MEMBER.fullmatch(member.name)):
+                    place = (member.offset_data, member.size)
+                    places.setdefault(matched[1], {})[int(matched[2])] = place
+    except (tarfile.TarError, EOFError, OSError) as error:
+        kind = "" if not path.name.endswith("gz") else "compressed, which cannot be read in part: "
+        raise UserError(f"{path} is {kind}not a sound tar after {last} ({error}); {_FIX}") from None
+    if not places:
+        raise UserError(f"{path} holds no frames (frame_0000000001.jpg or img_00001.jpg); {_FIX}")
+    prefix = max(places, key=lambda name: len(places[name]))
+    ordered = sorted(places[prefix].items())
+    end = max(offset + size for offset, size in places[prefix].values())
+    if end > path.stat().st_size:
+        raise UserError(f"{path} is cut short inside {last}; {_FIX}")
+    numbers = np.array([number for number, _ in ordered], np.int64)
+    return prefix, numbers, np.array([place for _, place in ordered], np.int64)
+
+
+def _index_path(path: Path) -> Path:
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
+    return cache_folder() / "tar" / f"{digest}.npz"
+
+
+def _write_index(
+    cached: Path, status: os.stat_result, prefix: str, numbers: np.ndarray, places: np.ndarray
+) -> None:
+    """A cache that cannot be written costs time at the next start, nothing else."""
+    stamp = np.array([status.st_size, status.st_mtime_ns], np.int64)
+    arrays: dict[str, Any] = {
+        "stamp": stamp,
+        "numbers": numbers,
+        "places": places,
+        "prefix": np.array(prefix),
+    }
+    try:
+        write_atomically(cached, lambda file: np.savez(file, **arrays))
+    except OSError:
+        return
+
+
+def _read_index(cached: Path, status: os.stat_result) -> tuple[str, np.ndarray, np.ndarray] | None:
+    """The index, if it belongs to the tar as it is now; None for one that is damaged."""
+    try:
+        with reading(cached, "an index of a tar"), np.load(cached, allow_pickle=False) as content:
+            if content["stamp"].tolist() != [status.st_size, status.st_mtime_ns]:
+                return None
+            return str(content["prefix"]), content["numbers"], content["places"]
+    except UserError:
+        return None
