@@ -28,7 +28,7 @@ def source_digests(source: DataSource, annotations: Annotations) -> dict[str, st
         images = sorted(annotations.image_paths.items())
         parts += [[video, array_digest(paths)] for video, paths in images]
     digests = {"list": value_digest(parts)}
-    # A missing or damaged table is no error here: only mining and zero-shot tests need it.
+    # A missing or damaged table is not reported here: only mining and zero-shot tests need it.
     with suppress(UserError):
         digests["class table"] = tables_digest(source.class_tables())
     return digests

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What a list has and its data set has not.
+    """Segments of a list that its data set lacks.
 
     listed: all segments of the list. kept: positions (n,) int64 of those whose video is there.
     videos: number of missing videos.
@@ -63,7 +63,7 @@ def present_segments(
         return list(segments), None
     with missing_collected() as missing:
         frames.check(segments)
-    # Of videos, or of segments that have files of their own.
+    # Of videos, or of segments with one file each.
     lost = {name for videos in missing for name in videos.names}
     if not lost:
         return list(segments), None

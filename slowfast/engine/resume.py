@@ -29,7 +29,7 @@ _FIX = "resume from another checkpoint, or start from its weights with TRAIN.RES
 
 @dataclass
 class TrainingState:
-    """What a training remembers besides its weights and its optimizer.
+    """State of a training besides its weights and its optimizer.
 
     best: value of the best validation so far, by the name of its metric, and its `epoch`.
     nonfinite_skipped: steps that were not finite and did not count.

@@ -80,7 +80,7 @@ def stop_at_signal(run: Training, interrupted: Interrupted) -> None:
 
 
 def _continuation(run: Training) -> str:
-    """What happens if the training is started once more."""
+    """Description of the next start of the training, for the log."""
     newest = run.writer.newest
     if newest is None:
         return "no checkpoint was saved, so the same command starts from the beginning"

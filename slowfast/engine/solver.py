@@ -61,7 +61,7 @@ def parameter_groups(
 
     Parameters that are not trained (requires_grad False) are left out.
 
-    layer_decay: below 1, each stage of a backbone has groups of its own, whose `lr_scale` is
+    layer_decay: below 1, each stage of a backbone has separate groups, whose `lr_scale` is
         layer_decay ** (stages above it + 1); what is in no stage has 1 (arXiv 2106.08254, B).
     """
     norms = {id(p) for m in model.modules() if isinstance(m, _NORMS) for p in m.parameters(False)}

@@ -1,7 +1,7 @@
 """Files of named arrays (.npz) with a header: complete and unchanged, or refused.
 
 The header is JSON in the array `header`. It names every array of the file with its SHA-256, and
-has one of its own, so that a missing, renamed or altered array is noticed. The types of arrays are
+has its own, so that a missing, renamed or altered array is noticed. The types of arrays are
 chosen from a list, never parsed from text of the file.
 """
 
@@ -72,7 +72,7 @@ class ArrayFile:
 
 
 def read_arrays(path: Path, what: str, fix: str, take: Callable[[ArrayFile], _T]) -> _T:
-    """What `take` makes of the open file.
+    """Result of `take` for the open file.
 
     what, fix: for errors, for example "a pair table" and how to get another one.
     Raises: UserError for a file that is missing, damaged, or too large for its size.

@@ -59,7 +59,7 @@ _PICKLES = {
 def test_a_pickle_takes_no_more_than_its_size_allows(name: str, tmp_path: Path) -> None:
     path = tmp_path / "input.pkl"
     path.write_bytes(_PICKLES[name])
-    # The memo of the parser is a dict, so an index takes no memory and is no fault.
+    # The memo of the parser is a dict, so an index takes no memory and is not a fault.
     if name == "memo index":
         assert load_plain(path) == []
         return

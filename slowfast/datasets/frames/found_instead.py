@@ -1,4 +1,4 @@
-"""What lies in the places of a video whose frames were not found, for the error."""
+"""Description of the files in the places of a video without frames, for the error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 
 
 def found_instead(folders: Iterable[Path]) -> str:
-    """What is at the first of `folders` that exists, or next to it under its name; "" for nothing.
+    """Files in the first of `folders` that exists, or next to it under its name; "" for nothing.
 
     Raises: OSError for a folder that cannot be listed.
     """
@@ -61,4 +61,4 @@ def _beside(folder: Path) -> str:
     path = folder.parent / names[0]
     if names[0].lower().endswith(_ARCHIVES):
         return f"{path} is there: unpack it into {folder}"
-    return f"{path} is there, but is no video file that can be read here: convert it to .mp4"
+    return f"{path} is there, but is not a video file that can be read: convert it to .mp4"

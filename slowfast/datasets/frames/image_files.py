@@ -160,7 +160,7 @@ def read_jpeg(
 def read_whole(path: str) -> bytes:
     """The content of a file.
 
-    Raises: OSError, also if fewer bytes than its size can be read, or if it is no regular file.
+    Raises: OSError, also if fewer bytes than its size can be read, or if it is not a regular file.
     """
     # Opening a pipe would wait for a writer.
     with FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:

@@ -126,10 +126,10 @@ class VideoStore:
             logger.info("frames of %d video(s) in %s", count, layout)
 
     def faults(self, segments: Sequence[Segment]) -> Iterator[str]:
-        """What is wrong with the frames of every video that is there; lists every folder.
+        """Faults in the frames of every video that is there; lists every folder.
 
         One line per video: gaps in its files, segments that end after its last frame, a file that
-        is no readable video. For checks before a long run; nothing is decoded.
+        is not a readable video. For checks before a long run; nothing is decoded.
         """
         by_video: dict[str, list[Segment]] = {}
         for segment in segments:

@@ -93,7 +93,7 @@ class VideoFolder:
         return found
 
     def fault(self, segments: Sequence[Segment], frame_offset: int) -> str:
-        """What is missing of the files that the segments of the video need; "" for nothing.
+        """Fault in the files that the segments of the video need; "" for none.
 
         frame_offset: added to frame numbers, as in VideoStore.
         """

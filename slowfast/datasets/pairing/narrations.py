@@ -78,7 +78,7 @@ def database_errors(path: Path) -> Iterator[None]:
 def check_table(connection: sqlite3.Connection, path: Path) -> None:
     """Bound what a query may take, before the first one.
 
-    Raises: UserError if the embeddings are no plain table: a view can run indefinitely.
+    Raises: UserError if the embeddings are not a plain table: a view can run indefinitely.
     """
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _ROW_BYTES)
     connection.execute("PRAGMA trusted_schema = OFF")
@@ -97,7 +97,7 @@ def stored_vectors(path: Path, texts: Sequence[str], width: int) -> dict[str, np
 
     The cache may be on a read-only file system, or belong to another user.
 
-    Raises: UserError if it is no readable cache, or its vectors are not `width` wide.
+    Raises: UserError if it is not a readable cache, or its vectors are not `width` wide.
     """
     require_file(path, "a narration cache", "set SUML.CACHE_DIR to another folder")
     address = f"file:{quote(str(path.resolve()))}?mode=ro"
@@ -112,7 +112,7 @@ def stored_vectors(path: Path, texts: Sequence[str], width: int) -> dict[str, np
 def has_table(connection: sqlite3.Connection, path: Path) -> bool:
     """Whether the cache has its table, which a new file lacks.
 
-    Raises: UserError if the cache is of another version, or its embeddings are no plain table.
+    Raises: UserError if the cache is of another version, or its embeddings are not a plain table.
     """
     check_table(connection, path)
     version = cache_version(connection)

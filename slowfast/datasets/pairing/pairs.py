@@ -75,7 +75,7 @@ class PairTable:
 
     def __post_init__(self) -> None:
         if type(self.exo_count) is not int or not isinstance(self.settings, Mapping):
-            raise ValueError("exo_count is not a number, or settings are no mapping")
+            raise ValueError("exo_count is not a number, or settings are not a mapping")
         for name, dtype in _ARRAYS.items():
             array = getattr(self, name)
             if array.ndim != 2 or array.shape != self.indices.shape or array.dtype != dtype:
@@ -106,7 +106,7 @@ class PairTable:
         return verb, noun
 
     def restricted(self, ego: np.ndarray, exo: np.ndarray) -> PairTable:
-        """The candidates among some of the segments, which are numbered anew.
+        """The candidates among some of the segments, which get new numbers.
 
         ego, exo: ascending positions of the segments that are kept. A row may lose all of its
         candidates.

@@ -15,7 +15,7 @@ DIVISION_KEYS = ("SOLVER.ACCUMULATE", "SUML.GRAD_CACHE", "SUML.GATHER")
 
 
 class Division(NamedTuple):
-    """How a global batch is divided.
+    """Division of a global batch.
 
     parts: clips of each part, in the order of the batch.
     contrasted: number of parts whose clips are negatives of each other; 0 without contrasts.

@@ -14,7 +14,7 @@ def check_plain(source: str, tensors: Mapping[str, Tensor]) -> None:
     """Refuse tensors that a model cannot take as its weights.
 
     Raises: UserError naming the first one that is sparse, nested, quantized or complex, or has no
-    values of its own.
+    separate values.
     """
     for name, tensor in tensors.items():
         if kind := unusual_kind(tensor):

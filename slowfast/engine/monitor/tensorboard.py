@@ -22,7 +22,7 @@ class ScalarWriter:
     A folder that cannot be written costs the scalars and one warning, not the training.
 
     steps_done: optimizer steps before a training that starts or resumes; scalars of later steps,
-        which a training that ended without a word has left, are then marked as void.
+        which a training that was killed has left, are then marked as void.
     """
 
     def __init__(self, cfg: CfgNode, steps_done: int | None = None) -> None:

@@ -13,14 +13,14 @@ from slowfast.utils.errors import UserError
 
 
 def train_data_fits(cfg: CfgNode, spec: ModelSpec) -> str | None:
-    """What is wrong with TRAIN.DATASET, EGO.DATASET and EXO.DATASET, and the fix."""
+    """Fault in TRAIN.DATASET, EGO.DATASET and EXO.DATASET, with the fix."""
     if not cfg.TRAIN.ENABLE:
         return None
     return _data_fits("TRAIN", cfg.TRAIN.DATASET, cfg, spec, spec.views)
 
 
 def test_data_fits(cfg: CfgNode, spec: ModelSpec) -> str | None:
-    """What is wrong with TEST.DATASET, and the fix."""
+    """Fault in TEST.DATASET, with the fix."""
     task, tested = cfg.TEST.TASK, cfg.TEST.DATASET
     if not cfg.TEST.ENABLE:
         return None

@@ -1,4 +1,4 @@
-"""What a check before a run found: lines for people, and the user's mistakes among them."""
+"""Result of a check before a run: lines for people, and the user's mistakes among them."""
 
 from __future__ import annotations
 

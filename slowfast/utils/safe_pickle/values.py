@@ -171,7 +171,7 @@ def array_of(
         codes = np.frombuffer(raw, np.dtype(np.uint32).newbyteorder(dtype.byteorder))
         # Python makes strings of such codes that crash later.
         if codes.size and codes.max() > sys.maxunicode:
-            raise ValueError("text with a code that is no character")
+            raise ValueError("text with a code that is not a character")
     return array.copy(order="K")
 
 

@@ -103,7 +103,7 @@ def test_faults_of_a_folder(tmp_path: Path) -> None:
         ("P01/P01_01", "notes.txt", "holds notes.txt and no frames"),
         ("P01/P01_01/deeper", "frame_{:010d}.jpg", "holds the folder deeper: files such as frame_"),
         ("P01", "P01_01.tar.gz", "P01_01.tar.gz is there: unpack it into"),
-        ("P01", "P01_01.wmv", "P01_01.wmv is there, but is no video file that can be read"),
+        ("P01", "P01_01.wmv", "P01_01.wmv is there, but is not a video file that can be read"),
     ],
 )
 def test_what_was_found_instead(tmp_path: Path, place: str, name: str, said: str) -> None:

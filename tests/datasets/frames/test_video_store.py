@@ -1,4 +1,4 @@
-"""Where the frames of a video are searched for."""
+"""Places in which the frames of a video are searched for."""
 
 from pathlib import Path
 

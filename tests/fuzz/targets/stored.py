@@ -58,7 +58,7 @@ def segment_files(folder: Path) -> list[bytes]:
 
 @target("finished_segments", ".npz", segment_files)
 def read_segment_file(path: Path) -> object:
-    """What `find` refuses is counted as refused; what it takes must be readable."""
+    """A part that `find` refuses counts as refused; one that it takes must be readable."""
     part = path.with_suffix("") / "part-000-000-00000.npz"
     part.parent.mkdir(exist_ok=True)
     part.write_bytes(path.read_bytes())
