@@ -3,7 +3,8 @@
 
 Encodes the narrations of the ego and the exo training set into SUML.CACHE_DIR (once), writes the
 pair table SUML.PAIRS.FILE, and reports how many pairs pass the threshold and agree in verb and in
-noun. With --import-json the pairs are not mined but taken from the published file.
+noun, their similarities, the best and the worst of them, and which classes are covered. With
+--import-json the pairs are not mined but taken from the published file.
 """
 
 from slowfast.utils.stop_signals import end_on_signals
@@ -12,9 +13,10 @@ if __name__ == "__main__":
     end_on_signals()  # Before the imports, which take seconds.
 
 import argparse
+import sys
 
 from slowfast.config import load_config
-from slowfast.semantics.build import import_from_config, mine_from_config
+from slowfast.semantics.build import import_from_config, mine_from_config, other_table
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
 from slowfast.utils.expand import input_option
@@ -34,14 +36,30 @@ def parse_args() -> argparse.Namespace:
         type=input_option,
         help="published text file that chooses one candidate per row",
     )
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite a table that was mined in another way"
+    )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the file")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if "--force" in args.opts:
+        args.opts.remove("--force")
+        args.force = True
+    return args
+
+
+def ask(what: str) -> None:
+    """Ask on a terminal whether a table may be overwritten. Raises: UserError without a yes."""
+    if sys.stdin.isatty() and input(f"{what}; overwrite it? [y/N] ").strip().lower() == "y":
+        return
+    raise UserError(f"{what}; give --force to overwrite it, or another SUML.PAIRS.FILE")
 
 
 def main() -> None:
     args = parse_args()
     setup_logging()
     cfg = load_config(args.cfg, args.opts)
+    if not args.force and (what := other_table(cfg)):
+        ask(what)
     if args.import_json:
         import_from_config(cfg, args.import_json, args.import_text)
     elif args.import_text:

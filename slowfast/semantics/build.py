@@ -13,6 +13,7 @@ from fvcore.common.config import CfgNode
 from slowfast.config.heads import ego_heads, exo_heads
 from slowfast.datasets.ego_exo import mining_settings
 from slowfast.datasets.from_cfg import checked_annotations
+from slowfast.datasets.names import class_names
 from slowfast.datasets.pairing.label_map import ClassMap, ClassNamesMissing, build_label_map
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
 from slowfast.datasets.registry import build_source
@@ -21,6 +22,7 @@ from slowfast.semantics.encoder import encode_cached
 from slowfast.semantics.ivf_search import IvfSearch, sampled_recall
 from slowfast.semantics.label_tiers import TIER_HEADS, ExoLabels
 from slowfast.semantics.mining import MiningReport, make_table, mine_pairs, report
+from slowfast.semantics.pair_details import pair_details
 from slowfast.semantics.published_pairs import import_pairs
 from slowfast.semantics.text_search import Narrations, Search
 from slowfast.utils.errors import UserError
@@ -74,7 +76,7 @@ def mine_from_config(cfg: CfgNode) -> MiningReport:
         exo_labels=given.exo_labels,
         search=search,
     )
-    return _write(table, given.ego_text, given.exo_text, given.exo_labels is not None, cfg)
+    return _write(table, given, cfg)
 
 
 def mining_input(cfg: CfgNode, labels_required: bool) -> MiningInput:
@@ -135,7 +137,7 @@ def import_from_config(
         "label_map": cfg.SUML.PAIRS.LABEL_MAP,
     }
     table = make_table(ego, exo.segments, indices, ego_text, exo_text, settings, exo_labels)
-    return _write(table, ego_text, exo_text, exo_labels is not None, cfg)
+    return _write(table, MiningInput(ego, exo.segments, ego_text, exo_text, exo_labels), cfg)
 
 
 def ego_train_segments(cfg: CfgNode) -> list[Segment]:
@@ -228,6 +230,22 @@ def _log_unmapped(head: str, names: Sequence[str], classes: ClassMap) -> None:
     )
 
 
+def other_table(cfg: CfgNode) -> str:
+    """What would be lost if SUML.PAIRS.FILE were written; "" if it is new or mined the same way."""
+    path = _written_table(cfg)
+    if not path.exists():
+        return ""
+    try:
+        table = PairTable.load(path)
+    except UserError as error:
+        return f"{path} exists, and is not a pair table that can be read ({error})"
+    settings = mining_settings(cfg)
+    if dict(table.settings) == {**settings, **{k: v for k, v in table.settings.items() if not v}}:
+        return ""
+    mined = ", ".join(f"{name} {value}" for name, value in table.settings.items() if value)
+    return f"{path} exists, with {mined}"
+
+
 def _written_table(cfg: CfgNode) -> Path:
     """SUML.PAIRS.FILE as the file to write. Raises: UserError if it is a URL."""
     path = input_path(cfg.SUML.PAIRS.FILE)
@@ -239,18 +257,20 @@ def _written_table(cfg: CfgNode) -> Path:
     return path
 
 
-def _write(
-    table: PairTable, ego_text: Narrations, exo_text: Narrations, labelled: bool, cfg: CfgNode
-) -> MiningReport:
-    path = _written_table(cfg)
-    result = report(table, ego_text, exo_text, cfg.SUML.ALIGN.THRESHOLD, labelled)
+def _write(table: PairTable, given: MiningInput, cfg: CfgNode) -> MiningReport:
+    path, labelled = _written_table(cfg), given.exo_labels is not None
+    result = report(table, given.ego_text, given.exo_text, cfg.SUML.ALIGN.THRESHOLD, labelled)
     try:
         table.save(path)
     except OSError as error:
         raise UserError(
             f"pair table {path} cannot be written: {error.strerror}; set SUML.PAIRS.FILE"
         ) from error
-    for line in result.lines():
+    names = None
+    if labelled:
+        known = class_names(cfg, "ego", ego_heads(cfg))
+        names = [known[head] for head in TIER_HEADS]
+    for line in (*result.lines(), *pair_details(table, given.ego, given.exo, names)):
         logger.info("%s", line)
     logger.info("pair table %s", path)
     return result

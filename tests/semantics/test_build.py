@@ -17,7 +17,7 @@ from slowfast.datasets.pairing.pairs import PairTable, Tier
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import PairedSample, SampleKey
 from slowfast.semantics import encoder, text_search
-from slowfast.semantics.build import import_from_config, mine_from_config
+from slowfast.semantics.build import import_from_config, mine_from_config, other_table
 from slowfast.utils.errors import UserError
 from tests.commands import assert_one_line_error, run_tool
 from tests.datasets.frames.tiny_videos import make_video
@@ -291,3 +291,15 @@ def test_every_narration_is_encoded_and_compared_once(
     # Four segments each, of three narrations.
     assert compared == [(3, 3)] * 2
     assert len(encoded) == len(set(encoded)) == 6
+
+
+def test_a_table_of_other_settings_is_reported(cfg):
+    assert other_table(cfg) == ""
+    mine_from_config(cfg)
+    assert other_table(cfg) == ""
+    other = cfg.clone()
+    other.defrost()
+    other.SUML.PAIRS.TOP_K += 1
+    assert f"{cfg.SUML.PAIRS.FILE} exists, with mining" in other_table(other)
+    Path(cfg.SUML.PAIRS.FILE).write_text("something else")
+    assert "is not a pair table that can be read" in other_table(cfg)
