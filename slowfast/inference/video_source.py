@@ -57,5 +57,4 @@ def open_video(path: Path, fps: float) -> VideoSource:
     if not path.is_file():
         raise UserError(f"{path} does not exist; name a video file or a folder of frames")
     index = index_video(path)
-    seconds = len(index.times) / index.fps
-    return VideoSource(path.stem, ".", store, 1, max(1, round(seconds * fps)), fps)
+    return VideoSource(path.stem, ".", store, 1, max(1, round(index.seconds * fps)), fps)

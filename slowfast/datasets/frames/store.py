@@ -25,7 +25,11 @@ logger = logging.getLogger(__name__)
 # Paths below a root, in search order.
 _FOLDERS = ("{participant}/{video}", "{participant}/rgb_frames/{video}", "{video}")
 _FILES = ("{participant}/{video}", "{participant}/videos/{video}", "{video}")
-_SUFFIXES = (".mp4", ".MP4")
+_SUFFIXES = tuple(
+    suffix
+    for name in ("mp4", "mkv", "webm", "avi", "mov", "m4v", "gif")
+    for suffix in (f".{name}", f".{name.upper()}")
+)
 _CLIPS = ("{participant}", "")
 # Rate of frame numbers of a chunked video without an annotated one.
 _CHUNK_FPS = 30.0

@@ -5,62 +5,20 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames
 from slowfast.datasets.frames.retries import Retries
+from slowfast.datasets.frames.video_index import VideoIndex, index_video, open_video
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 
+__all__ = ["VideoFile", "VideoIndex", "index_video"]
 
-@dataclass(frozen=True)
-class VideoIndex:
-    """Time stamps of the frames of a video file.
-
-    times: presentation time stamps of all frames, ascending; position = number of the frame.
-    key_times: time stamps of the key frames, where decoding can start.
-    fps: frames per second.
-    """
-
-    path: Path
-    times: Sequence[int]
-    key_times: Sequence[int]
-    fps: float
-
-
-def index_video(path: Path, retries: Retries | None = None) -> VideoIndex:
-    """Read the packets of a file without decoding them.
-
-    Raises: UserError for a file without a readable video stream.
-    """
-    import av
-
-    try:
-        packets, fps = (retries or Retries()).read(lambda: _packets(path), str(path))
-    except (av.FFmpegError, OSError, IndexError, ValueError) as error:
-        raise UserError(f"{path} is not a readable video: {error}; copy it again") from error
-    if not packets or fps == 0:
-        raise UserError(f"{path} holds no video frames; copy it again")
-    times = sorted(time for time, _ in packets)
-    return VideoIndex(path, times, sorted(time for time, key in packets if key), fps)
-
-
-def _packets(path: Path) -> tuple[list[tuple[int, bool]], float]:
-    """(time stamp, whether it is a key frame) of every packet; frames per second."""
-    import av
-
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        packets = [
-            (packet.pts, packet.is_keyframe)
-            for packet in container.demux(stream)
-            if packet.pts is not None and not packet.is_discard
-        ]
-        return packets, float(stream.average_rate or 0)
+# Share of a unit of time by which containers round, and what floating point adds.
+_ROUNDING = 0.5 + 1e-6
 
 
 class VideoFile:
@@ -89,13 +47,8 @@ class VideoFile:
         self._first_number = first_number
         self._retries = retries or Retries()
         self._bad_frames = bad_frames or BadFrames()
-        self._frames_per_number = 1.0 if number_fps is None else index.fps / number_fps
-        first, count = self._position(segment.start_frame), len(index.times)
-        if first >= count:
-            raise UserError(
-                f"{index.path} holds {count} frames, but segment {segment.segment_id} begins at "
-                f"frame {first + 1}: copy it again"
-            )
+        self._number_fps = number_fps
+        self._check_start(segment)
 
     def read(self, frame_numbers: Sequence[int]) -> Iterator[np.ndarray]:
         """As FrameSource.read. Raises: BadFrame for one that cannot be decoded."""
@@ -118,11 +71,13 @@ class VideoFile:
 
     def _stream(self, positions: Sequence[int]) -> Iterator[np.ndarray]:
         """The frames at ascending positions. Raises: ValueError or an error of PyAV."""
-        import av
 
-        with av.open(str(self._index.path)) as container:
-            stream = container.streams.video[0]
+        with open_video(self._index.path) as container:
+            stream = container.streams.video[self._index.stream]
             stream.codec_context.thread_count = 1
+            if not self._index.seekable:
+                yield from _counted(container.decode(stream), positions)
+                return
             times = [self._index.times[position] for position in positions]
             yield from self._decode(container, stream, times)
 
@@ -151,10 +106,31 @@ class VideoFile:
     def _inside(self, position: int) -> int:
         return min(max(position, 0), len(self._index.times) - 1)
 
+    def _check_start(self, segment: Segment) -> None:
+        """Raises: UserError for a segment that begins after the last frame."""
+        index, count = self._index, len(self._index.times)
+        if self._number_fps is None:
+            first = math.floor(segment.start_frame - self._first_number)
+            is_after, beginning = first >= count, f"frame {first + 1}"
+        else:
+            seconds = (segment.start_frame - self._first_number) / self._number_fps
+            is_after = seconds > index.seconds - _ROUNDING * index.time_base
+            beginning = f"second {seconds:.2f} of {index.seconds:.2f}"
+        if is_after:
+            raise UserError(
+                f"{index.path} holds {count} frames, but segment {segment.segment_id} begins at "
+                f"{beginning}: copy it again"
+            )
+
     def _position(self, number: int) -> int:
         """Position of the frame shown at a number's time; it may be beyond the file's ends."""
-        # The small addend includes a frame that begins exactly at that time despite rounding.
-        return math.floor((number - self._first_number) * self._frames_per_number + 1e-6)
+        if self._number_fps is None:
+            return math.floor(number - self._first_number)
+        index = self._index
+        seconds = (number - self._first_number) / self._number_fps
+        # Containers round the time of a frame to their unit, by half of one at most.
+        units = index.times[0] + seconds / index.time_base + _ROUNDING
+        return bisect.bisect_right(index.times, units) - 1
 
     def _decode(self, container: Any, stream: Any, wanted: Sequence[int]) -> Iterator[np.ndarray]:
         """The frames at the ascending times `wanted`; seeks if a later key frame is closer."""
@@ -171,10 +147,31 @@ class VideoFile:
                 decoded = next(frames, None)
             if decoded is None or decoded.pts != time:
                 raise ValueError(f"no frame at time stamp {time}")
-            yield decoded.to_ndarray(format="bgr24")
+            yield _upright(decoded)
 
     def _broken(self, position: int, reason: str) -> BadFrame:
         return BadFrame(
             f"{self._index.path} (segment {self._segment.segment_id}) cannot be decoded at frame "
             f"{position + 1}: {reason}; copy it again"
         )
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """(H, W, 3) uint8 BGR, turned as the track's header says."""
+    picture = frame.to_ndarray(format="bgr24")
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+
+def _counted(frames: Iterator[Any], positions: Sequence[int]) -> Iterator[np.ndarray]:
+    """The frames at ascending positions, counted from the beginning. Raises: ValueError."""
+    wanted = iter(positions)
+    position = next(wanted, None)
+    for number, frame in enumerate(frames):
+        while number == position:
+            yield _upright(frame)
+            position = next(wanted, None)
+        if position is None:
+            return
+    if position is not None:
+        raise ValueError(f"no frame {position}")

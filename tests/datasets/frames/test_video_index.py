@@ -1,0 +1,189 @@
+"""Frames of video files by presentation time, as a player shows them; odd files."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from slowfast.datasets.frames.video_file import VideoFile, index_video
+from slowfast.utils.errors import UserError
+from tests.datasets.frames.tiny_videos import make_segment
+
+SIZE = (48, 64)
+
+
+def level(number: int) -> int:
+    return 20 + 3 * number
+
+
+def write(
+    path: Path, times: Sequence[int], base: Fraction = Fraction(1, 30), *, gop: int = 12, b: int = 0
+) -> Path:
+    """Frame k is grey of level(k) at times[k] units of `base`, lossless."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264rgb", rate=30, options={"qp": "0"})
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "bgr24"
+        stream.codec_context.gop_size, stream.codec_context.max_b_frames = gop, b
+        stream.time_base = stream.codec_context.time_base = base
+        for number, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(
+                np.full((*SIZE, 3), level(number), np.uint8), "bgr24"
+            )
+            frame.pts, frame.time_base = time, base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def shown(path: Path, numbers: Sequence[int], fps: float | None) -> list[int]:
+    """The frames that are read for numbers that count from 1."""
+    source = VideoFile(index_video(path), make_segment(1, 9), first_number=1, number_fps=fps)
+    return [(round(float(frame.mean())) - 20) // 3 for frame in source.read(numbers)]
+
+
+@pytest.mark.parametrize("b", [0, 2])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_variable_rate(tmp_path: Path, b: int, suffix: str) -> None:
+    """20 frames at 60 a second, 20 at 10, and a gap: the frame shown at each number's time."""
+    times = [10 * k for k in range(20)] + [200 + 60 * k for k in range(20)] + [2000, 2010]
+    path = write(tmp_path / f"video.{suffix}", times, Fraction(1, 600), b=b)
+    numbers = [1, 10, 20, 40, 60, 100, 190, 201, 202]
+    wanted = [max(k for k, t in enumerate(times) if t <= 10 * (n - 1)) for n in numbers]
+    assert shown(path, numbers, 60) == wanted
+    assert shown(path, [1, 22, 42], None) == [0, 21, 41]
+
+
+@pytest.mark.parametrize("fps", [24, 30, 50, 60])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_constant_rate_gives_every_frame_once(tmp_path: Path, fps: int, suffix: str) -> None:
+    """Containers round times: to a millisecond in mkv. Number n is frame n - 1 all the same."""
+    path = write(tmp_path / f"video.{suffix}", range(45), Fraction(1, fps))
+    assert shown(path, range(1, 46), fps) == list(range(45))
+
+
+def test_start_offset_is_taken_off(tmp_path: Path) -> None:
+    path = write(tmp_path / "video.mkv", [90 + k for k in range(10)])
+    assert shown(path, [1, 4], 30) == [0, 3]
+
+
+def test_clip_cut_by_stream_copy(tmp_path: Path) -> None:
+    """An edit list hides the key frame and five more frames before the cut."""
+    long = write(tmp_path / "long.mp4", range(48), gop=24)
+    cut_path = tmp_path / "cut.mp4"
+    with av.open(str(long)) as source, av.open(str(cut_path), "w") as target:
+        stream = source.streams.video[0]
+        copied = target.add_stream_from_template(stream)
+        cut = int(Fraction(6, 30) / stream.time_base)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.pts -= cut
+                packet.dts -= cut
+                packet.stream = copied
+                target.mux(packet)
+    assert shown(cut_path, [1, 2, 20, 30], 30) == [6, 7, 25, 35]
+
+
+def test_rotation_of_the_track_is_applied(tmp_path: Path) -> None:
+    path = tmp_path / "video.mp4"
+    picture = np.zeros((*SIZE, 3), np.uint8)
+    picture[:, :20] = 220
+    picture[:10] = 90
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264rgb", rate=30, options={"qp": "0"})
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "bgr24"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        container.mux(stream.encode())
+    content = path.read_bytes()
+    matrix = content.find(b"tkhd") + 44
+    turn = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, SIZE[0] << 16, 0, 0x40000000)
+    path.write_bytes(content[:matrix] + turn + content[matrix + 36 :])
+    (frame,) = VideoFile(index_video(path), make_segment(0, 2)).read([0])
+    assert np.array_equal(frame, cv2.VideoCapture(str(path)).read()[1])
+
+
+def test_index_of_the_container_is_enough(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without frames that refer forwards, packets are not read."""
+    path = write(tmp_path / "video.mp4", range(30))
+
+    def no_packets(*_: object) -> None:
+        raise AssertionError("the packets were read")
+
+    from slowfast.datasets.frames import video_index
+
+    original = video_index._of_packets
+    video_index._of_packets = no_packets  # type: ignore[assignment]
+    try:
+        assert len(index_video(path).times) == 30
+    finally:
+        video_index._of_packets = original
+
+
+@pytest.mark.parametrize("b", [0, 2])
+def test_broken_tail_is_left_out(tmp_path: Path, b: int, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "video.mkv"
+    write(path, range(60), gop=10, b=b)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 4])
+    index = index_video(path)
+    assert 20 < len(index.times) < 60
+    numbers = list(range(1, len(index.times) + 1))
+    assert shown(path, numbers, None) == [n - 1 for n in numbers]
+
+
+def test_other_streams_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "video.mkv"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("libx264", rate=30) for _ in range(2)]
+        for stream, height in zip(streams, (48, 96), strict=True):
+            stream.height, stream.width, stream.pix_fmt = height, 64, "yuv420p"
+        for stream, height in zip(streams, (48, 96), strict=True):
+            picture = np.zeros((height, 64, 3), np.uint8)
+            for _ in range(4):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+            container.mux(stream.encode())
+    with caplog.at_level(logging.INFO, logger="slowfast"):
+        index = index_video(path)
+    assert "has 2 video streams: reading the first, 64x48" in caplog.text
+    (frame,) = VideoFile(index, make_segment(0, 2)).read([0])
+    assert frame.shape == (48, 64, 3)
+
+
+def test_playlists_are_not_followed(tmp_path: Path) -> None:
+    write(tmp_path / "other.mp4", range(5))
+    path = tmp_path / "video.mp4"
+    path.write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with pytest.raises(UserError, match=r"cannot read .*video.mp4 as a video"):
+        index_video(path)
+
+
+def test_real_files_of_every_kind(real: Path) -> None:
+    """As many frames as a decode of the whole file gives, and the same pixels."""
+    names = (
+        "exo/torchvision/RATRACE_wave_f_nm_np1_fr_goo_37.avi",
+        "exo/torchvision/hmdb51_Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi",
+        "exo/mmaction2/S001C001P001R001A001_rgb.avi",
+        "exo/mixkit_lavila/mixkit-pastry-chef-cutting-a-loaf-into-slices-43015-medium.gif",
+        "exo/mmaction2/demo.mp4",
+    )
+    for name in names:
+        path = real / "more" / name
+        if not path.is_file():
+            pytest.skip(f"no {path}")
+        with av.open(str(path), metadata_errors="ignore") as container:
+            whole = [f.to_ndarray(format="bgr24").tobytes() for f in container.decode(video=0)]
+        index = index_video(path)
+        assert len(index.times) == len(whole), name
+        numbers = sorted(np.random.default_rng(0).integers(0, len(whole), 6).tolist())
+        numbers = sorted(set(numbers))
+        read = VideoFile(index, make_segment(0, 9)).read(numbers)
+        for number, frame in zip(numbers, read, strict=True):
+            assert frame.tobytes() == whole[number], (name, number)
