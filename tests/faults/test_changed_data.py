@@ -16,7 +16,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.config import load_config
-from slowfast.datasets.pairing.narrations import VECTOR_TYPE
+from slowfast.datasets.pairing.narrations import CACHE_VERSION, VECTOR_TYPE, stored_vector
 from slowfast.datasets.pairing.pairs import PairTable
 from slowfast.engine.checkpoints.files import numbered_checkpoints
 from slowfast.engine.checkpoints.same_data import DATA
@@ -109,9 +109,11 @@ def test_pairs_and_narrations(
         connection.execute("VACUUM")
     assert refusal(cfg) == "training class table"
     shutil.copytree(ANNOTATIONS, tmp_path / "lists", dirs_exist_ok=True)
-    vector = np.eye(1, cfg.SUML.EMBED_DIM, dtype=VECTOR_TYPE).tobytes()
+    vector = np.eye(1, cfg.SUML.EMBED_DIM, dtype=VECTOR_TYPE)[0]
     with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE embeddings SET vector = ?", (vector,))
+        for (text,) in connection.execute("SELECT text FROM embeddings").fetchall():
+            row = (stored_vector(text, vector, CACHE_VERSION), text)
+            connection.execute("UPDATE embeddings SET vector = ? WHERE text = ?", row)
     assert refusal(cfg) == "training narrations"
 
 

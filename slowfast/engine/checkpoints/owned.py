@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slowfast.engine.checkpoints.files import BEST, checkpoint_path
 from slowfast.utils.errors import UserError
-from slowfast.utils.files import write_json
+from slowfast.utils.files import write_text
 from slowfast.utils.reading import reading, require_file
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,8 @@ class OwnedCheckpoints:
         self._write()
 
     def _write(self) -> None:
-        write_json(self._path, {"checkpoints of this training": sorted(self._names)})
+        record = {"checkpoints of this training": sorted(self._names)}
+        write_text(self._path, json.dumps(record, indent=1) + "\n")
 
     def _read(self) -> set[str]:
         if not self._path.exists():
