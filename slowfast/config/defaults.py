@@ -44,7 +44,7 @@ _C.TASK = ""
 _C.OUTPUT_DIR = path("runs/default", NotEmpty("a folder ('.' for this one)"))
 # Seed of initial weights, sample order, augmentation and dropout. A training sample depends on
 # (RNG_SEED, epoch, index) alone, not on the number of processes or workers.
-_C.RNG_SEED = number(42, at_least=0)
+_C.RNG_SEED = number(42, at_least=0, below=2**32)
 # Optimizer steps between two log lines.
 _C.LOG_PERIOD = number(10, at_least=1)
 

@@ -155,6 +155,16 @@ def _steps(cfg: CfgNode) -> str | None:
     return None
 
 
+def _schedule(cfg: CfgNode) -> str | None:
+    solver = cfg.SOLVER
+    if solver.WARMUP_EPOCHS >= solver.MAX_EPOCH and solver.WARMUP_EPOCHS:
+        return (
+            f"SOLVER.WARMUP_EPOCHS {solver.WARMUP_EPOCHS} is not shorter than SOLVER.MAX_EPOCH"
+            f" {solver.MAX_EPOCH}, so the learning rate never reaches SOLVER.BASE_LR; lower it"
+        )
+    return None
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -328,5 +338,6 @@ _RULES: tuple[Rule, ...] = (
     _factors,
     _average,
     _steps,
+    _schedule,
     _nesterov,
 )

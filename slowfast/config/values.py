@@ -45,8 +45,12 @@ def typed(setting: Setting, like: Any) -> Any:
 
     Raises: UserError that names key, value and expected type.
     """
+    value = setting.value
+    if isinstance(like, str) and isinstance(value, list) and setting.key.endswith("DATA_LIST"):
+        # Several lists, which a command line separates by commas.
+        value = ",".join(map(str, value))
     try:
-        return _convert(setting.value, like)
+        return _convert(value, like)
     except ValueError:
         hint = ""
         if type(like) is int and isinstance(literal(setting.value), float):

@@ -18,12 +18,40 @@ from slowfast.utils.reading import reading, require_file
 _ENCODING = "utf-8-sig"
 
 
+def check_csv(path: Path, what: str, fix: str) -> None:
+    """Recognise what is often saved under the name of a CSV file.
+
+    Raises: UserError for a web page, a pointer of git-lfs, a spreadsheet or archive, a file with
+        other separators than commas, and for an empty one.
+    """
+    require_file(path, what, fix)
+    with reading(path, what, fix), path.open("rb") as file:
+        start = file.read(4096).removeprefix(b"\xef\xbb\xbf")
+    first, _, _ = start.partition(b"\n")
+    lowered = start.lstrip()[:200].lower()
+    found = ""
+    if not start.strip():
+        found = "is empty"
+    elif lowered.startswith((b"<!doctype", b"<html", b"<?xml")):
+        found = "is a web page, not the file itself: download the raw file"
+    elif start.startswith(b"version https://git-lfs"):
+        found = "is a pointer of git-lfs: run `git lfs pull`"
+    elif start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")):
+        found = "is a spreadsheet or an archive: unpack it, or save it as CSV with commas"
+    elif b"," not in first:
+        for separator, name in ((b";", "semicolons"), (b"\t", "tabs")):
+            if first.count(separator) > 1:
+                found = f"is separated by {name}: save it with commas"
+    if found:
+        raise UserError(f"{path}, {what}, {found}")
+
+
 def csv_rows(path: Path, what: str, fix: str) -> Iterator[tuple[int, dict[str, str]]]:
     """(line, cells by column) of the rows of a CSV file with a header.
 
     Raises: UserError for a file that cannot be read, and a row with fewer cells than the header.
     """
-    require_file(path, what, fix)
+    check_csv(path, what, fix)
     with reading(path, what, fix), path.open(encoding=_ENCODING, newline="") as file:
         reader = csv.DictReader(file)
         for row in reader:
@@ -35,7 +63,7 @@ def csv_rows(path: Path, what: str, fix: str) -> Iterator[tuple[int, dict[str, s
 
 def csv_columns(path: Path, what: str, fix: str) -> list[str]:
     """The names in the header of a CSV file. Raises: UserError as `csv_rows`."""
-    require_file(path, what, fix)
+    check_csv(path, what, fix)
     with reading(path, what, fix), path.open(encoding=_ENCODING, newline="") as file:
         return list(csv.DictReader(file).fieldnames or [])
 
@@ -57,6 +85,8 @@ def read_yaml(path: Path, what: str, fix: str) -> Any:
 def parse_yaml(text: str) -> Any:
     """The content of a YAML text.
 
+    A key that is given twice is refused, also once as `A.B` and once as B in the section A.
+
     Raises: yaml.YAMLError or ValueError if it is none, RecursionError if it is nested too deeply,
         ValueError if its aliases stand for more than YAML_NODES values, or for themselves.
     """
@@ -67,9 +97,27 @@ def parse_yaml(text: str) -> Any:
             return None
         # The constructor shares what an alias names, but whoever walks the result does not.
         Budget(YAML_NODES, "values").take(_expanded(root, {}))
+        _check_keys(root, "", {})
         return loader.construct_document(root)
     finally:
         loader.dispose()
+
+
+def _check_keys(node: yaml.Node, section: str, lines: dict[str, int]) -> None:
+    """Raises: ValueError for a key that is given twice. lines: by dotted key, those seen so far."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        name, line = f"{section}{key.value}", key.start_mark.line + 1
+        if name in lines:
+            raise ValueError(
+                f"the key {name} is given twice, in lines {lines[name]} and {line}; keep one"
+            )
+        lines[name] = line
+        # An alias repeats what it names under another key.
+        _check_keys(value, f"{name}.", lines)
 
 
 def _expanded(node: yaml.Node, sizes: dict[int, int]) -> int:

@@ -82,7 +82,7 @@ def test_text_with_codes_that_are_no_characters_is_refused(tmp_path: Path) -> No
     content = {"verb_output": np.zeros((1, 2), np.float32), "narration_id": np.array(["a"])}
     path = tmp_path / "predictions.pkl"
     path.write_bytes(pickle.dumps(content).replace(b"a\0\0\0", b"a\0\0\x7f"))
-    with pytest.raises(UserError, match="no character"):
+    with pytest.raises(UserError, match="not a character"):
         read_predictions(path)
 
 

@@ -6,6 +6,7 @@ start_frame and stop_frame are 1-based and both inclusive; test lists may come w
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +18,15 @@ from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_text, writing
 from slowfast.utils.limits import FRAMES, ID_CHARACTERS
-from slowfast.utils.paths import InputPath, local_path
-from slowfast.utils.reading import reading, require_file
+from slowfast.utils.paths import InputPath, join, local_path
+from slowfast.utils.reading import reading
 from slowfast.utils.safe_pickle.load import load_dataframe
+from slowfast.utils.text_files import check_csv
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 ID_COLUMN_100 = "narration_id"
 ID_COLUMN_55 = "uid"
@@ -86,10 +90,36 @@ def _segments(
             start,
             stop,
             narrations,
-            _labels(path, table, ids, num_classes),
+            _labels(path, table, ids, num_classes, labelled),
             strict=True,
         )
     ]
+
+
+def read_lists(
+    folder: InputPath, names: str, *, epic_100: bool, num_classes: Sequence[int], labelled: bool
+) -> list[Segment]:
+    """The segments of several lists, one after the other.
+
+    names: the lists below `folder`, separated by commas; other arguments as `read_segments`.
+
+    Raises: UserError as `read_segments`, and for an id that two lists have.
+    """
+    segments: list[Segment] = []
+    seen: dict[str, str] = {}
+    for name in (part.strip() for part in names.split(",")):
+        found = read_segments(
+            join(folder, name), epic_100=epic_100, num_classes=num_classes, labelled=labelled
+        )
+        for segment in found:
+            if segment.segment_id in seen:
+                raise UserError(
+                    f"{join(folder, name)} has the segment {segment.segment_id}, which "
+                    f"{seen[segment.segment_id]} has too; name lists that do not overlap"
+                )
+            seen[segment.segment_id] = name
+        segments += found
+    return segments
 
 
 def read_table(path: InputPath) -> pd.DataFrame:
@@ -99,7 +129,7 @@ def read_table(path: InputPath) -> pd.DataFrame:
     """
     import pandas as pd
 
-    path = local_path(path, _LIST_KEY)
+    path = _present_form(local_path(path, _LIST_KEY))
     with reading(path, "a frame list"):
         exists = path.is_file()
     if not exists:
@@ -110,14 +140,26 @@ def read_table(path: InputPath) -> pd.DataFrame:
     if path.suffix == ".pkl":
         table = load_dataframe(path)
     elif path.suffix == ".csv":
-        require_file(path, "a frame list")
+        check_csv(path, "a frame list", "take it as EPIC-KITCHENS publishes it")
         with reading(path, "a frame list in CSV", "take it as EPIC-KITCHENS publishes it"):
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        # A comma at the end of every line makes a nameless column.
+        table = table.loc[:, [not str(name).startswith("Unnamed: ") for name in table.columns]]
     else:
         raise UserError(f"frame list {path} is neither .csv nor .pkl; convert it to .csv")
     if len(table) == 0:
         raise UserError(f"frame list {path} has no rows; check that it was copied whole")
     return table
+
+
+def _present_form(path: Path) -> Path:
+    """The list, or its other form, .pkl or .csv, if only that one is there."""
+    other = path.with_suffix({".csv": ".pkl", ".pkl": ".csv"}.get(path.suffix, path.suffix))
+    with reading(path, "a frame list"):
+        if path.exists() or not other.is_file():
+            return path
+    logger.info("%s does not exist: reading %s, which is next to it", path, other.name)
+    return other
 
 
 def split_epic_55(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -200,18 +242,46 @@ def _integers(path: Path, table: pd.DataFrame, column: str, ids: Sequence[str]) 
 
 
 def _labels(
-    path: Path, table: pd.DataFrame, ids: Sequence[str], num_classes: Sequence[int]
+    path: Path,
+    table: pd.DataFrame,
+    ids: Sequence[str],
+    num_classes: Sequence[int],
+    labelled: bool,
 ) -> list[tuple[tuple[int, ...], ...]]:
-    if any(column not in table.columns for column in LABEL_COLUMNS):
-        return [((),) * len(num_classes)] * len(ids)
-    per_task = []
+    """Per row the class of every head; blank, -1 and NaN stand for a row without one.
+
+    Raises: UserError for a class outside the head's, and for a row without one if `labelled`.
+    """
+    per_head: list[list[tuple[int, ...]]] = []
     for column, count in zip(LABEL_COLUMNS, num_classes, strict=True):
-        classes = _integers(path, table, column, ids)
-        for name, label in zip(ids, classes, strict=True):
+        if column not in table.columns:
+            per_head.append([()] * len(ids))
+            continue
+        cells = table[column]
+        absent = _is_absent(cells)
+        if absent.any():
+            first, number = ids[int(absent.argmax())], int(absent.sum())
+            if labelled:
+                raise UserError(
+                    f"{path}: {number} rows have no {column}, the first of them {first}; label "
+                    "them or take them out"
+                )
+            logger.info("%s: %d of %d rows have no %s", path, number, len(ids), column)
+        known = table[~absent]
+        names = [name for name, missing in zip(ids, absent, strict=True) if not missing]
+        classes = _integers(path, known, column, names)
+        for name, label in zip(names, classes, strict=True):
             if not 0 <= label < count:
                 raise UserError(
                     f"{path}: row {name} has {column} {label}, outside the {count} classes of "
                     "MODEL.NUM_CLASSES_LIST; set the key to the class counts of the list"
                 )
-        per_task.append([(label,) for label in classes])
-    return list(zip(*per_task, strict=True))
+        labels = iter(classes)
+        per_head.append([() if missing else (next(labels),) for missing in absent])
+    return list(zip(*per_head, strict=True))
+
+
+def _is_absent(cells: pd.Series) -> np.ndarray:
+    """Where a cell is blank, -1 or NaN: (n,) bool."""
+    texts = [str(cell).strip() for cell in cells]
+    return np.array([text in ("", "-1", "-1.0", "nan", "None", "<NA>") for text in texts])

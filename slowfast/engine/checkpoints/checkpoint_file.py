@@ -18,7 +18,8 @@ from slowfast.engine.checkpoints.weights import Weights
 from slowfast.models.published_names import published_state_dict
 from slowfast.utils.errors import UserError
 
-_WEIGHT_KEYS = ("model_state", "state_dict")
+# Where training loops keep the weights, in the order in which they are looked for.
+_WEIGHT_KEYS = ("model_state", "state_dict", "model_state_dict", "model", "net", "ema")
 _MOST_EPOCHS = 10**6
 # Keys with a fixed meaning; a run adds what else it needs to resume.
 _FIXED_KEYS = ("epoch", "optimizer_state", "cfg", *_WEIGHT_KEYS)
@@ -68,7 +69,7 @@ class CheckpointFile:
         tensors = _tensors(source, content)
         check_plain(source, tensors)
         weights = Weights.named(source, published_names(tensors))
-        if not any(key in content for key in _WEIGHT_KEYS):
+        if _weights_key(content) is None:
             return cls(weights)
         return cls(weights, {k: v for k, v in content.items() if k not in _WEIGHT_KEYS})
 
@@ -130,11 +131,17 @@ class CheckpointFile:
         )
 
 
+def _weights_key(content: Any) -> str | None:
+    """The key under which a checkpoint has its weights; None for weights by name."""
+    if not isinstance(content, Mapping):
+        return None
+    return next((key for key in _WEIGHT_KEYS if isinstance(content.get(key), Mapping)), None)
+
+
 def _tensors(source: str, content: Any) -> dict[str, Tensor]:
     """The tensors of the state dict in a checkpoint, or of the checkpoint itself."""
-    state = content
-    if isinstance(content, Mapping):
-        state = next((content[key] for key in _WEIGHT_KEYS if key in content), content)
+    key = _weights_key(content)
+    state = content if key is None else content[key]
     if isinstance(state, Mapping):
         tensors = {
             name: value

@@ -28,6 +28,7 @@ from slowfast.utils.reading import reading
 from slowfast.utils.safe_pickle.load import load_plain
 from slowfast.utils.safe_pickle.records import Record
 from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Values
+from slowfast.utils.text_files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +50,34 @@ def read_checkpoint(
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}; download it there or set {key}")
     with reading(path, "a checkpoint", "copy or download it again"):
-        if path.suffix == ".safetensors":
+        if path.name.endswith(".index.json"):
+            return _read_sharded(path)
+        if _is_safetensors(path):
             return _read_safetensors(path)
         if checkpoint_type == "caffe2":
             return CheckpointFile(Weights.named(str(path), _read_caffe2(path)))
         return CheckpointFile.from_content(str(path), _read_torch(path))
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By content: the length of a JSON header, then the header."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    length = int.from_bytes(start[:8], "little")
+    return start[8:9] == b"{" and length < path.stat().st_size
+
+
+def _read_sharded(path: Path) -> CheckpointFile:
+    """The weights of all files that an index (`model.safetensors.index.json`) names."""
+    content = read_json(path, "the index of a sharded checkpoint", "download it again")
+    names = content.get("weight_map", {}) if isinstance(content, dict) else {}
+    files = sorted({str(name) for name in names.values()})
+    if not files or any("/" in name or name.startswith(".") for name in files):
+        raise UserError(f"{path} names no files of weights (weight_map); download it again")
+    tensors: dict[str, Tensor] = {}
+    for name in files:
+        tensors |= read_checkpoint(path.parent / name).weights.tensors
+    return CheckpointFile.from_content(str(path), tensors)
 
 
 def _read_safetensors(path: Path) -> CheckpointFile:

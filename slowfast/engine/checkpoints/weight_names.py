@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import TypeVar
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+_WRAPPER = re.compile(r"^(?:(?:module|_orig_mod|model)\.)+")
 
 _SUB_BATCH_NORM = re.compile(r"(bn)\.bn\.(running_mean|running_var|num_batches_tracked)$")
 
 
 def published_names(state: Mapping[str, T]) -> dict[str, T]:
-    """The same values without `module.` and sub-batch-norm names; torchvision's ResNet renamed."""
-    out = {
-        _SUB_BATCH_NORM.sub(r"\1.\2", name.removeprefix("module.")): value
-        for name, value in state.items()
-        if ".split_bn." not in name
-    }
+    """The same values without wrappers and sub-batch-norm names; torchvision's ResNet renamed.
+
+    Wrappers are `module.` (DistributedDataParallel), `_orig_mod.` (torch.compile) and `model.`
+    (Lightning), in any number and order.
+    """
+    out: dict[str, T] = {}
+    unwrapped = 0
+    for name, value in state.items():
+        if ".split_bn." in name:
+            continue
+        bare = _WRAPPER.sub("", name)
+        unwrapped += bare != name
+        out[_SUB_BATCH_NORM.sub(r"\1.\2", bare)] = value
+    if unwrapped:
+        logger.info(
+            "%d of %d weights were saved inside a wrapper (module., _orig_mod., model.)",
+            unwrapped,
+            len(state),
+        )
     return _from_torchvision(out) if "layer1.0.conv1.weight" in out else out
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from slowfast.lab.ablation.plan import PartList, Plan
+from slowfast.utils.digests import value_digest
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_text
 from slowfast.utils.paths import input_path
@@ -30,11 +31,33 @@ def write_lists(plan: Plan) -> None:
                     f"DATA.PATH_TO_DATA_DIR is {folder}, but {part.name} cannot be written to a "
                     "URL; set it to a local folder"
                 )
-            text = part_text(folder / part.of, part)
-            target = folder / part.name
-            if not target.is_file() or target.read_text(encoding="utf-8") != text:
+            target, source = folder / part.name, folder / part.of
+            if target.resolve() == source.resolve():
+                raise UserError(f"lists.{part.name} would overwrite its own source {source}")
+            text = part_text(source, part)
+            if not target.exists() or target.read_text(encoding="utf-8") != text:
+                _check_own(target)
                 write_text(target, text)
+                write_text(_mark(target), value_digest(text) + "\n")
                 logger.info("wrote %s: %d segments of %s", target, text.count("\n") - 1, part.of)
+
+
+def _mark(target: Path) -> Path:
+    """Next to a list that this program has written: a digest of what it wrote."""
+    return target.with_name(f".{target.name}.made")
+
+
+def _check_own(target: Path) -> None:
+    """Raises: UserError for a file that this program has not written, or that was changed since."""
+    if not target.exists():
+        return
+    mark = _mark(target)
+    written = mark.read_text(encoding="utf-8").strip() if mark.is_file() else ""
+    if written != value_digest(target.read_text(encoding="utf-8")):
+        raise UserError(
+            f"{target} exists and was not written by this program; give the list of the plan "
+            "another name, or move the file away"
+        )
 
 
 def part_text(source: Path, part: PartList) -> str:

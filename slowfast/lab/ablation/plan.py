@@ -226,6 +226,8 @@ def _part_list(name: Any, content: Any) -> PartList:
     ):
         raise UserError(f"{where}: give every: K and take: [numbers from 0 to K - 1]")
     source = _text(f"{where}.of", item["of"])
+    if Path(str(name)).name != str(name) or "\\" in str(name):
+        raise UserError(f"{where}: a list is named by a file name, without folders")
     if Path(str(name)).suffix != ".csv" or Path(source).suffix != ".csv" or str(name) == source:
         raise UserError(f"{where}: name a new .csv list, and of: another one")
     return PartList(str(name), source, every, tuple(take))

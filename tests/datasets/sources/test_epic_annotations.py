@@ -77,8 +77,8 @@ def test_a_labelled_test_list_keeps_its_labels(path):
         ([{}], ("video_id",), r"list\.csv has no column video_id"),
         ([{}], ("narration_id",), r"no column narration_id; DATA\.EPIC_100 is True"),
         ([{"verb_class": "97"}], (), r"P01_01_0 has verb_class 97, outside the 97.*NUM_CLASSES_LI"),
-        ([{"noun_class": "-1"}], (), r"P01_01_0 has noun_class -1, outside the 300 classes"),
-        ([{"verb_class": ""}], (), r"row P01_01_0 has verb_class '', not a whole number"),
+        ([{"noun_class": "-1"}], (), r"1 rows have no noun_class, the first of them P01_01_0"),
+        ([{"verb_class": ""}], (), r"1 rows have no verb_class, the first of them P01_01_0"),
         ([{"start_frame": "8.5"}], (), r"start_frame '8\.5', not a whole number"),
         ([{"stop_frame": "7"}], (), r"P01_01_0 has stop_frame 7 before start_frame 8"),
         ([{}, {}], (), r"narration_id P01_01_0 occurs more than once"),
@@ -97,7 +97,7 @@ def test_files_that_are_no_lists(tmp_path):
         read(tmp_path / "nowhere.csv")
     for name, content in (("empty.csv", b""), ("binary.csv", b"\xff\xfe\x00\x81\x8d\n\x00")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match=f"{name} as a frame list in CSV"):
+        with pytest.raises(UserError, match=f"{name}(, a frame list, is empty| as a frame list)"):
             read(tmp_path / name)
     (tmp_path / "list.txt").write_text("a")
     with pytest.raises(UserError, match=r"list\.txt is neither \.csv nor \.pkl"):

@@ -41,8 +41,30 @@ def test_a_written_list_is_not_written_again(plan_file, content, annotations):
     write_lists(plan)
     assert written.stat().st_mtime_ns == before
     written.write_text("something else")
+    with pytest.raises(UserError, match=r"part.csv exists and was not written by this program"):
+        write_lists(plan)
+    written.unlink()
     write_lists(plan)
-    assert written.read_text() == (annotations / "EPIC_100_train.csv").read_text()
+    assert written.stat().st_mtime_ns > before
+
+
+@pytest.mark.parametrize("name", ["./EPIC_100_train.csv", "../victim.csv", "/tmp/victim.csv"])
+def test_names_of_lists_are_no_paths(plan_file, content, name):
+    content["lists"] = {name: {"of": "EPIC_100_train.csv", "every": 2, "take": [0]}}
+    with pytest.raises(UserError, match="a list is named by a file name, without folders"):
+        read_plan(plan_file())
+
+
+def test_an_official_list_is_not_overwritten(plan_file, content, annotations):
+    content["lists"] = {"victim.csv": {"of": "EPIC_100_train.csv", "every": 2, "take": [0]}}
+    victim = annotations / "victim.csv"
+    victim.write_text("precious")
+    with pytest.raises(UserError, match=r"victim.csv exists and was not written by this program"):
+        write_lists(read_plan(plan_file()))
+    victim.unlink()
+    victim.symlink_to("EPIC_100_train.csv")
+    with pytest.raises(UserError, match="would overwrite its own source"):
+        write_lists(read_plan(plan_file()))
 
 
 def test_a_list_is_not_written_to_a_url(plan_file, content):
