@@ -159,3 +159,18 @@ def test_array_frames_keep_inside_the_clip(clip: np.ndarray) -> None:
     first, last = ArrayFrames(clip).read([-1, 99])
     assert np.array_equal(first, clip[0])
     assert np.array_equal(last, clip[-1])
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/inference.md"])
+def test_documented_lines_label_a_clip(
+    page: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The Python of the page, with this checkpoint in place of the demo's."""
+    text = (ROOT / page).read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    demo = "runs/demo/checkpoints/checkpoint_epoch_00018.pyth"
+    assert demo in code
+    exec(code.replace(demo, str(checkpoint)), {})
+    printed = capsys.readouterr().out
+    assert "verb" in printed
+    assert any(name in printed for name in NAMES["verb"])
