@@ -14,7 +14,7 @@ from fvcore.common.config import BASE_KEY, CfgNode
 from slowfast.config.clip_geometry import apply_geometry
 from slowfast.config.defaults import PATHS, get_cfg
 from slowfast.config.published import translate
-from slowfast.config.validate import validate
+from slowfast.config.validate import schedule_warning, validate
 from slowfast.config.values import COMMAND_LINE, Setting, typed
 from slowfast.utils.errors import UserError
 from slowfast.utils.expand import expanded
@@ -62,8 +62,11 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
         validate(cfg)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    if translation.notes:
-        cfg.COMPUTED_NOTES = [list(note) for note in translation.notes]
+    notes = [list(note) for note in translation.notes]
+    if warning := schedule_warning(cfg):
+        notes.append(["WARNING", warning])
+    if notes:
+        cfg.COMPUTED_NOTES = notes
     if logger.hasHandlers():
         log_notes(cfg)
     cfg.freeze()

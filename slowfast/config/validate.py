@@ -155,12 +155,13 @@ def _steps(cfg: CfgNode) -> str | None:
     return None
 
 
-def _schedule(cfg: CfgNode) -> str | None:
+def schedule_warning(cfg: CfgNode) -> str | None:
+    """A schedule that is possible, but hardly meant."""
     solver = cfg.SOLVER
     if solver.WARMUP_EPOCHS >= solver.MAX_EPOCH and solver.WARMUP_EPOCHS:
         return (
             f"SOLVER.WARMUP_EPOCHS {solver.WARMUP_EPOCHS} is not shorter than SOLVER.MAX_EPOCH"
-            f" {solver.MAX_EPOCH}, so the learning rate never reaches SOLVER.BASE_LR; lower it"
+            f" {solver.MAX_EPOCH}, so the learning rate never reaches SOLVER.BASE_LR"
         )
     return None
 
@@ -338,6 +339,5 @@ _RULES: tuple[Rule, ...] = (
     _factors,
     _average,
     _steps,
-    _schedule,
     _nesterov,
 )

@@ -41,10 +41,9 @@ def test_a_list_of_lists_is_one_text(tmp_path: Path) -> None:
     assert load_config(path).TRAIN.TRAIN_DATA_LIST == "a.csv,b.csv"
 
 
-def test_a_warm_up_as_long_as_the_run_is_refused(tmp_path: Path) -> None:
+def test_a_warm_up_as_long_as_the_run_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "cfg.yaml"
     path.write_text("SOLVER:\n  MAX_EPOCH: 5\n  WARMUP_EPOCHS: 5.0\n")
-    with pytest.raises(
-        UserError, match=r"WARMUP_EPOCHS 5.0 is not shorter than SOLVER.MAX_EPOCH 5"
-    ):
-        load_config(path)
+    ((level, text),) = load_config(path).COMPUTED_NOTES
+    assert level == "WARNING"
+    assert "WARMUP_EPOCHS 5.0 is not shorter than SOLVER.MAX_EPOCH 5" in text
