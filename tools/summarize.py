@@ -57,6 +57,16 @@ def main(argv: list[str] | None = None) -> None:
         text = format_summary(runs, args.style, args.keys)
         print(f"no paired bootstrap: {error}", file=sys.stderr)
     print(text)
+    if args.style == "markdown":
+        for line in report_links(args.runs):
+            print(line)
+
+
+def report_links(paths: list[str]) -> list[str]:
+    """A line for the page of each run that has one (tools/report.py)."""
+    folders = [path if path.is_dir() else path.parent for path in map(Path, paths)]
+    pages = [folder / "report.html" for folder in folders]
+    return [f"[report of {page.parent.name}]({page})" for page in pages if page.is_file()]
 
 
 def labelled_list(runs: list[Run], given: InputPath | None) -> LabelledList | None:

@@ -308,6 +308,11 @@ def test_summarize_prints_the_runs(
     lines = capsys.readouterr().out.splitlines()
     assert cells(lines[0]) == ["run", "action_top1"]
     assert cells(lines[3]) == ["run", "100.00 [100.0, 100.0] (+0.00~)"]
+    assert not any("report.html" in line for line in lines)
+    (run / "report.html").touch()
+    tool("summarize")([str(run), str(run)])
+    links = [line for line in capsys.readouterr().out.splitlines() if "report.html" in line]
+    assert links == [f"[report of run]({run}/report.html)"] * 2
 
 
 @pytest.fixture
