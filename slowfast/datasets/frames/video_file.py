@@ -11,7 +11,12 @@ import numpy as np
 
 from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames
 from slowfast.datasets.frames.retries import Retries
-from slowfast.datasets.frames.video_index import VideoIndex, index_video, open_video
+from slowfast.datasets.frames.video_index import (
+    VideoIndex,
+    index_video,
+    open_video,
+    starts_of_decoding,
+)
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 
@@ -138,13 +143,15 @@ class VideoFile:
         decoded = None
         frames: Iterator[Any] = iter(())
         for time in wanted:
-            key = key_times[max(bisect.bisect_right(key_times, time) - 1, 0)]
-            if decoded is None or decoded.pts < key:
+            own = max(bisect.bisect_right(key_times, time), 1)
+            if decoded is not None and decoded.pts >= key_times[own - 1]:
+                decoded = _not_before(time, decoded, frames)
+            for key in starts_of_decoding(key_times, own):
+                if decoded is not None and decoded.pts == time:
+                    break
                 container.seek(key, stream=stream, backward=True)
                 frames = container.decode(stream)
-                decoded = next(frames, None)
-            while decoded is not None and decoded.pts < time:
-                decoded = next(frames, None)
+                decoded = _not_before(time, next(frames, None), frames)
             if decoded is None or decoded.pts != time:
                 raise ValueError(f"no frame at time stamp {time}")
             yield _upright(decoded)
@@ -154,6 +161,13 @@ class VideoFile:
             f"{self._index.path} (segment {self._segment.segment_id}) cannot be decoded at frame "
             f"{position + 1}: {reason}; copy it again"
         )
+
+
+def _not_before(time: int, decoded: Any, frames: Iterator[Any]) -> Any:
+    """The first of `decoded` and `frames` that is shown at `time` or later; None at the end."""
+    while decoded is not None and decoded.pts < time:
+        decoded = next(frames, None)
+    return decoded
 
 
 def _upright(frame: Any) -> np.ndarray:

@@ -8,8 +8,8 @@ decode. What index and decoder disagree about is thus known before the first cli
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +27,8 @@ _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,
 # Formats whose packets give the times of the decoded frames.
 _EXACT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 _FIX = "copy it again, or convert it to .mp4 (ffmpeg -i FILE -c:v libx264 OUT.mp4)"
+# Where decoding of a frame starts, in key frames before it, one try after the other.
+_KEYS_BACK = (1, 2, 4, 8, 16)
 # Flags of an entry of the container's index.
 _KEY, _DISCARD = 1, 2
 # Files above this size are worth a line when all of their packets are read.
@@ -111,10 +113,12 @@ def _indexed(path: Path) -> VideoIndex:
             times, keys = _of_packets(container, stream)
     times, keys = sorted(set(times)), sorted(set(keys))
     index = VideoIndex(path, times, keys, fps, time_base, number)
-    if stated and times:
-        return index
     if not exact or not times:
         return _of_decoder(index)
+    if keys and times[0] < keys[0]:
+        index = _with_decoded_start(index)
+    if stated or not index.seekable:
+        return index
     return _with_decoded_tail(index)
 
 
@@ -190,29 +194,67 @@ def _of_decoder(index: VideoIndex) -> VideoIndex:
     return replace(index, times=count, key_times=count[:1], time_base=base, seekable=False)
 
 
-def _with_decoded_tail(index: VideoIndex) -> VideoIndex:
-    """The index without frames at the end that cannot be decoded, and with a start that can.
-
-    Only the last group of pictures is decoded. If it gives nothing, the file was cut further up,
-    and the whole file is decoded.
-    """
+def _with_decoded_start(index: VideoIndex) -> VideoIndex:
+    """The index without the frames before the first key frame, which need an earlier one."""
     import av
 
-    key, found = index.key_times[-1] if index.key_times else index.times[0], []
+    first, key = None, index.key_times[0]
     with open_video(index.path) as container:
         stream = container.streams.video[index.stream]
-        try:
-            container.seek(key, stream=stream, backward=True)
-            found = [frame.pts for frame in container.decode(stream) if frame.pts is not None]
-        except av.FFmpegError:
-            pass
-    tail = [time for time in index.times if time >= key]
-    if set(tail) <= set(found):
-        return index
-    if not found or max(found) < key:
+        with suppress(av.FFmpegError):
+            first = next((frame.pts for frame in container.decode(stream)), None)
+    if first != key:
+        return _of_decoder(index)
+    kept = [time for time in index.times if time >= key]
+    logger.warning(
+        "%s: its first %d frames cannot be decoded without the key frame that was cut off",
+        index.path,
+        len(index.times) - len(kept),
+    )
+    return replace(index, times=kept)
+
+
+def _with_decoded_tail(index: VideoIndex) -> VideoIndex:
+    """The index without frames at the end that cannot be decoded.
+
+    Only the last group of pictures is decoded, and some before it if that is not enough. If that
+    gives nothing after the last key frame, the file was cut further up: all of it is decoded.
+    """
+    keys = index.key_times or index.times[:1]
+    tail = {time for time in index.times if time >= keys[-1]}
+    found: set[int] = set()
+    for key in starts_of_decoding(keys, len(keys)):
+        found |= _decoded_after(index, key)
+        if tail <= found:
+            return index
+    if not found or max(found) < keys[-1]:
         return _of_decoder(index)
     last = max(found)
-    lost = [time for time in index.times if time > last or (time >= key and time not in set(found))]
-    logger.warning("%s: its last %d frames cannot be decoded", index.path, len(lost))
-    kept = [time for time in index.times if time not in set(lost)]
+    kept = [time for time in index.times if time <= last and (time < keys[-1] or time in found)]
+    logger.warning(
+        "%s: its last %d frames cannot be decoded", index.path, len(index.times) - len(kept)
+    )
     return replace(index, times=kept)
+
+
+def starts_of_decoding(keys: Sequence[int], count: int) -> list[int]:
+    """Key frames from which to decode a frame after the first `count`, one try after the other.
+
+    The last one is enough unless it begins a gradual intra refresh, which takes some frames.
+    """
+    positions = dict.fromkeys(max(count - back, 0) for back in _KEYS_BACK)
+    return [keys[position] for position in positions]
+
+
+def _decoded_after(index: VideoIndex, key: int) -> set[int]:
+    """Times of the frames that a decode from a key frame gives, up to the first fault."""
+    import av
+
+    found: set[int] = set()
+    with open_video(index.path) as container, suppress(av.FFmpegError):
+        stream = container.streams.video[index.stream]
+        container.seek(key, stream=stream, backward=True)
+        for frame in container.decode(stream):
+            if frame.pts is not None:
+                found.add(frame.pts)
+    return found

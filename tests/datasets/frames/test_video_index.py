@@ -139,6 +139,61 @@ def test_broken_tail_is_left_out(tmp_path: Path, b: int, caplog: pytest.LogCaptu
     assert shown(path, numbers, None) == [n - 1 for n in numbers]
 
 
+def write_noise(path: Path, params: str) -> Path:
+    """40 noisy frames, so that x264 uses the frame types that `params` ask for."""
+    draw = np.random.default_rng(1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"x264-params": params})
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        for number in range(40):
+            noise = draw.normal(level(number), 8, (*SIZE, 3)).clip(0, 255).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, "bgr24")))
+        container.mux(stream.encode())
+    return path
+
+
+def without_packets(path: Path, lost: range) -> Path:
+    cut = path.with_stem("cut")
+    with av.open(str(path)) as source, av.open(str(cut), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(source.streams.video[0])):
+            if packet.dts is not None and number not in lost:
+                packet.stream = stream
+                target.mux(packet)
+    return cut
+
+
+def assert_every_frame_is_read(path: Path, count: int) -> None:
+    """Each frame, read on its own, is the one that a decode from the beginning gives."""
+    with av.open(str(path)) as container:
+        decoded = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    index = index_video(path)
+    assert len(index.times) == len(decoded) == count
+    source = VideoFile(index, make_segment(0, count - 1))
+    for number, wanted in enumerate(decoded):
+        (frame,) = source.read([number])
+        assert np.array_equal(frame, wanted), number
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_file_without_its_first_key_frame(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = write_noise(tmp_path / f"whole.{suffix}", "keyint=10:bframes=2")
+    assert_every_frame_is_read(whole, 40)
+    with caplog.at_level(logging.WARNING):
+        assert_every_frame_is_read(without_packets(whole, range(4)), 31)
+    assert "its first 5 frames cannot be decoded without the key frame" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_gradual_intra_refresh(tmp_path: Path, suffix: str) -> None:
+    """A decoder that starts at a recovery point gives nothing until the refresh is complete."""
+    path = write_noise(tmp_path / f"video.{suffix}", "intra-refresh=1:keyint=10")
+    assert len(index_video(path).key_times) > 1
+    assert_every_frame_is_read(path, 40)
+
+
 def test_other_streams_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "video.mkv"
     with av.open(str(path), "w") as container:
