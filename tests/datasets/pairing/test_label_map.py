@@ -83,7 +83,7 @@ def test_bad_override(tables: tuple[Path, Path], tmp_path: Path, text: str, mess
         ("id,key,instances\n0,take,\"['take'\"\n", "line 2 is not a row of a class table"),
         ("id,key,instances\nzero,take,\"['take']\"\n", "line 2 is not a row of a class table"),
         ("id,key,instances\n", "has no rows"),
-        ("", "has no rows"),
+        ("", "a class table, is empty"),
     ],
 )
 def test_bad_table(tmp_path: Path, text: str, message: str) -> None:

@@ -114,7 +114,7 @@ def lose_the_list(home: Path) -> None:
         (thin_out, "one in 2 is there"),
         (cut, "segments need files up to"),
         (damage_a_frame, "is not a readable JPEG file"),
-        (video_file_cut, "not a readable video"),
+        (video_file_cut, "P01_01.mp4 as a video"),
         (other_names, "but frames are called frame_0000000001.jpg"),
         (label_outside, "96"),
         (other_narrations, "is for other ego segments"),
