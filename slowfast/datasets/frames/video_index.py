@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,6 +29,8 @@ _EXACT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 _FIX = "copy it again, or convert it to .mp4 (ffmpeg -i FILE -c:v libx264 OUT.mp4)"
 # Where decoding of a frame starts, in key frames before it, one try after the other.
 _KEYS_BACK = (1, 2, 4, 8, 16)
+# Packets that are read of a file whose own index is used.
+_FIRST_PACKETS = 8
 # Flags of an entry of the container's index.
 _KEY, _DISCARD = 1, 2
 # Files above this size are worth a line when all of their packets are read.
@@ -101,10 +103,10 @@ def _indexed(path: Path) -> VideoIndex:
         exact = container.format.name in _EXACT
         entries = list(stream.index_entries) if exact else []
         # The container's own index states decoding times, which are presentation times if no
-        # frame refers forwards.
+        # frame refers forwards and none is shown later than it is decoded.
         size = path.stat().st_size
         stated = bool(entries) and not stream.codec_context.has_b_frames
-        stated = stated and len(entries) == stream.frames
+        stated = stated and len(entries) == stream.frames and _shown_when_decoded(path, number)
         if stated:
             times, keys = _of_entries(path, entries, size)
         else:
@@ -140,6 +142,13 @@ def _video_stream(path: Path, container: Any) -> Any:
 
 def _is_picture(stream: Any) -> bool:
     return bool(int(stream.disposition) & 0x400)
+
+
+def _shown_when_decoded(path: Path, number: int) -> bool:
+    """Whether the first packets have equal decoding and presentation times."""
+    with open_video(path) as container:
+        packets = islice(container.demux(container.streams.video[number]), _FIRST_PACKETS)
+        return all(packet.pts == packet.dts for packet in packets)
 
 
 def _of_entries(path: Path, entries: list[Any], size: int) -> tuple[list[int], list[int]]:

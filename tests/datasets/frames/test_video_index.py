@@ -91,6 +91,21 @@ def test_clip_cut_by_stream_copy(tmp_path: Path) -> None:
     assert shown(cut_path, [1, 2, 20, 30], 30) == [6, 7, 25, 35]
 
 
+def test_presentation_a_constant_time_after_decoding(tmp_path: Path) -> None:
+    """The container's index states decoding times: three frames early in this file."""
+    path, later = write(tmp_path / "video.mp4", range(30)), tmp_path / "later.mp4"
+    with av.open(str(path)) as source, av.open(str(later), "w") as target:
+        stream = source.streams.video[0]
+        copied = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.pts += int(Fraction(3, 30) / stream.time_base)
+                packet.stream = copied
+                target.mux(packet)
+    assert shown(later, range(1, 31), None) == list(range(30))
+    assert shown(later, [1, 20], 30) == [0, 19]
+
+
 def test_rotation_of_the_track_is_applied(tmp_path: Path) -> None:
     path = tmp_path / "video.mp4"
     picture = np.zeros((*SIZE, 3), np.uint8)
@@ -111,7 +126,7 @@ def test_rotation_of_the_track_is_applied(tmp_path: Path) -> None:
 
 
 def test_index_of_the_container_is_enough(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Without frames that refer forwards, packets are not read."""
+    """Without frames that refer forwards, the packets are not all read."""
     path = write(tmp_path / "video.mp4", range(30))
 
     def no_packets(*_: object) -> None:
