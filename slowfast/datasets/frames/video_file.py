@@ -58,9 +58,10 @@ class VideoFile:
 
         positions = [self._inside(self._position(number)) for number in frame_numbers]
         done = failures = 0
+        skip = True
         while done < len(positions):
             try:
-                for frame in self._stream(positions[done:]):
+                for frame in self._stream(positions[done:], skip):
                     yield frame
                     done, failures = done + 1, 0
             except (av.FFmpegError, OSError, ValueError) as error:
@@ -68,22 +69,32 @@ class VideoFile:
                 if isinstance(error, OSError) and self._retries.wait(failures, file, error):
                     failures += 1
                     continue
+                if skip:
+                    # The times of packets and of frames may differ, as in interlaced videos.
+                    skip = False
+                    continue
                 yield self._replaced(positions[done], str(error))
                 done, failures = done + 1, 0
 
-    def _stream(self, positions: Sequence[int]) -> Iterator[np.ndarray]:
-        """The frames at ascending positions. Raises: ValueError or an error of PyAV."""
+    def _stream(self, positions: Sequence[int], skip: bool) -> Iterator[np.ndarray]:
+        """The frames at ascending positions. Raises: ValueError or an error of PyAV.
+
+        skip: do not decode frames that are not wanted and that no other frame refers to.
+        """
+        from av.video.reformatter import VideoReformatter
+
+        reformatter = VideoReformatter()
         with open_video(self._index.path) as container:
             stream = decodable(container, self._index.stream)
             # Pictures keep the size of the first one where it changes inside the file.
             size = stream.codec_context.height, stream.codec_context.width
             if self._index.seekable:
                 times = [self._index.times[position] for position in positions]
-                frames = self._decode(container, stream, times)
+                frames = self._decode(container, stream, times, skip)
             else:
                 frames = _counted(container.decode(stream), positions)
             for frame in frames:
-                yield _upright(frame, *size)
+                yield _upright(reformatter, frame, *size)
 
     def _replaced(self, position: int, reason: str) -> np.ndarray:
         """The replacement for a frame; each candidate is decoded from its own key frame."""
@@ -100,7 +111,7 @@ class VideoFile:
         import av
 
         try:
-            return next(iter(self._stream([position])))
+            return next(iter(self._stream([position], skip=False)))
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._broken(position, str(error)) from error
 
@@ -136,9 +147,11 @@ class VideoFile:
         units = index.times[0] + seconds / index.time_base + _ROUNDING
         return bisect.bisect_right(index.times, units) - 1
 
-    def _decode(self, container: Any, stream: Any, wanted: Sequence[int]) -> Iterator[Any]:
+    def _decode(
+        self, container: Any, stream: Any, wanted: Sequence[int], skip: bool
+    ) -> Iterator[Any]:
         """The frames at the ascending times `wanted`; seeks if a later key frame is closer."""
-        keys = self._index.key_times
+        keys, wanted_times = self._index.key_times, frozenset(wanted)
         decoded = None
         frames: Iterator[Any] = iter(())
         for time in wanted:
@@ -149,7 +162,7 @@ class VideoFile:
                 if decoded is not None and decoded.pts == time:
                     break
                 container.seek(key, stream=stream, backward=True)
-                frames = _timed(container.decode(stream))
+                frames = _timed(container, stream, wanted_times if skip else None)
                 decoded = _not_before(time, next(frames, None), frames)
             if decoded is None or decoded.pts != time:
                 raise ValueError(f"no frame at time stamp {time}")
@@ -169,13 +182,24 @@ def _not_before(time: int, decoded: Any, frames: Iterator[Any]) -> Any:
     return decoded
 
 
-def _timed(frames: Iterator[Any]) -> Iterator[Any]:
-    return (frame for frame in frames if frame.pts is not None)
+def _timed(container: Any, stream: Any, wanted: frozenset[int] | None) -> Iterator[Any]:
+    """The frames from here on that have a time.
+
+    wanted: times of the wanted frames; others are only decoded if a frame refers to them. None: all
+        frames are decoded.
+    """
+    for packet in container.demux(stream):
+        if wanted is not None:
+            skipped = "DEFAULT" if packet.pts in wanted else "NONREF"
+            stream.codec_context.skip_frame = skipped
+        yield from (frame for frame in packet.decode() if frame.pts is not None)
 
 
-def _upright(frame: Any, height: int, width: int) -> np.ndarray:
+def _upright(reformatter: Any, frame: Any, height: int, width: int) -> np.ndarray:
     """(H, W, 3) uint8 BGR, turned as the track's header says; height, width: before the turn."""
-    picture = frame.to_ndarray(format="bgr24", height=height, width=width)
+    # One reformatter for all frames sets up the conversion of colours once.
+    turned = reformatter.reformat(frame, width=width, height=height, format="bgr24")
+    picture: np.ndarray = turned.to_ndarray()
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slowfast.datasets.frames import video_file
 from slowfast.datasets.frames.bad_frames import BadFrames
 from slowfast.datasets.frames.image_files import make_decoder
 from slowfast.datasets.frames.retries import Retries
@@ -57,6 +58,32 @@ def test_any_frames_equal_those_of_a_whole_decode(tmp_path, codec, suffix):
         assert len(frames) == len(numbers)
         for number, frame in zip(numbers, frames, strict=True):
             assert np.array_equal(frame, whole[number]), number
+
+
+def test_frames_that_nobody_needs_are_not_decoded(tmp_path, monkeypatch):
+    """Every second frame of a clip: others that no frame refers to are skipped."""
+    path = write_video(tmp_path / "video.mp4")
+    whole = all_frames(path)
+    source = VideoFile(index_video(path), make_segment(0, 90))
+    numbers, decoded, timed = list(range(0, 90, 2)), [], video_file._timed
+
+    def counted(*args):
+        for frame in timed(*args):
+            decoded.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(video_file, "_timed", counted)
+    for number, frame in zip(numbers, source.read(numbers), strict=True):
+        assert np.array_equal(frame, whole[number])
+    assert len(numbers) <= len(decoded) < 75
+
+    def only_if_all(container, stream, wanted):
+        """As where packets and frames have other times, so that a wanted frame is skipped."""
+        yield from () if wanted else timed(container, stream, wanted)
+
+    monkeypatch.setattr(video_file, "_timed", only_if_all)
+    (frame,) = source.read([7])
+    assert np.array_equal(frame, whole[7])
 
 
 def real_clip(name):
