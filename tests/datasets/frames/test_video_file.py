@@ -1,6 +1,7 @@
 """Frames sought in a video file are those that decoding the whole file gives."""
 
 import hashlib
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from slowfast.datasets.frames import video_file
 from slowfast.datasets.frames.bad_frames import BadFrames
 from slowfast.datasets.frames.image_files import make_decoder
+from slowfast.datasets.frames.missing import missing_collected
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.frames.video_file import VideoFile, index_video
@@ -159,6 +161,22 @@ def test_the_store_finds_files(tmp_path, place):
     store.check([make_segment()])
     (frame,) = store.open(make_segment()).read([5])
     assert np.array_equal(frame, all_frames(path)[4])
+
+
+def test_whole_files_are_indexed_at_the_start(tmp_path, monkeypatch):
+    """A file that is no video is found before the first clip; the others are not indexed again."""
+    write_video(tmp_path / "P01_01.mp4", count=30)
+    (tmp_path / "P01_02.mp4").write_text("<html>404</html>")
+    bad = replace(make_segment(), segment_id="P01_02_0", video_id="P01_02")
+    store = VideoStore([str(tmp_path)], make_decoder("auto"), number_fps=annotated_fps)
+    with pytest.raises(UserError, match=r"P01_02\.mp4 as a video"):
+        store.check([make_segment(), bad])
+    with missing_collected() as missing:
+        store.check([make_segment(), bad])
+    assert [videos.names for videos in missing] == [["P01_02"]]
+    assert list(store.faults([make_segment(), bad])) == []
+    monkeypatch.setattr("slowfast.datasets.frames.store.index_video", None)
+    assert len(list(store.open(make_segment()).read([5]))) == 1
 
 
 def test_folders_of_any_root_go_before_files(tmp_path):
