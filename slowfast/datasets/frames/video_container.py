@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slowfast.utils.errors import UserError
-from slowfast.utils.limits import VIDEO_PIXELS
+from slowfast.utils.limits import PIXELS_PER_BYTE, SMALL_VIDEO_PIXELS, VIDEO_PIXELS
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +45,13 @@ def decodable(container: Any, number: int) -> Any:
     stream = container.streams.video[number]
     # Several processes decode at once, each with one core.
     stream.codec_context.thread_count = 1
-    stream.codec_context.options = {"max_pixels": str(VIDEO_PIXELS)}
+    stream.codec_context.options = {"max_pixels": str(_allowed_pixels(container))}
     return stream
+
+
+def _allowed_pixels(container: Any) -> int:
+    """Of a frame. A header of a few bytes may claim any size."""
+    return min(VIDEO_PIXELS, max(SMALL_VIDEO_PIXELS, PIXELS_PER_BYTE * container.size))
 
 
 def video_stream(path: Path, container: Any) -> int:
@@ -59,10 +64,11 @@ def video_stream(path: Path, container: Any) -> int:
     if not streams:
         raise UserError(f"{path} has no video stream; {FIX}")
     number, codec = streams[0]
-    if codec.width * codec.height > VIDEO_PIXELS:
+    if codec.width * codec.height > (allowed := _allowed_pixels(container)):
         raise UserError(
-            f"{path} has frames of {codec.width}x{codec.height} pixels, more than 8K; make them "
-            "smaller (ffmpeg -i FILE -vf scale=-2:1080 OUT.mp4)"
+            f"{path} has frames of {codec.width}x{codec.height} pixels, but at most {allowed} in "
+            "all are read from a file of its size; make them smaller (ffmpeg -i FILE -vf "
+            "scale=-2:1080 OUT.mp4)"
         )
     if len(streams) > 1:
         logger.info(
