@@ -27,7 +27,7 @@ setup(
         "simplejpeg>=1.7",
         "tensorboard>=2.15",
         "safetensors>=0.4",
-        "rich>=13",
+        "rich>=14.1",  # progress lines inside each other
         "matplotlib>=3.8",
         # Its script, for tools/report.py.
         "plotly>=6",

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure the data engine and the model.
 
-`tools/benchmark.py loader|views|pairs|narrations|step|eval|scale [--cfg FILE] [KEY VALUE ...]`
+`tools/benchmark.py loader|videos|views|pairs|narrations|step|eval|scale [--cfg FILE] [KEY VALUE]`
 
 Times the published steps, ours and the limit by turns, checks that the numbers agree in the same
 run, and writes JSON. Without --cfg the frames are synthetic, like EPIC's: 456x256 pixels, 18 KB.
@@ -37,13 +37,14 @@ from slowfast.lab.benchmark.pairs import (
 from slowfast.lab.benchmark.report import Report
 from slowfast.lab.benchmark.scale import scale_benchmark
 from slowfast.lab.benchmark.step import step_benchmark
+from slowfast.lab.benchmark.videos import videos_benchmark
 from slowfast.lab.benchmark.views import LENGTHS, views_benchmark
 from slowfast.lab.benchmark.workload import fitting_clips, made_cfg
 from slowfast.semantics.ivf_search import IvfSearch
 from slowfast.utils.cli import run_command
 from slowfast.utils.expand import path_option
 
-_DATA = ("loader", "views", "pairs", "narrations")
+_DATA = ("loader", "videos", "views", "pairs", "narrations")
 _MODEL = ("step", "eval", "scale")
 
 
@@ -55,7 +56,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--cfg", help="YAML file, for its frames, lists and encoder")
     parser.add_argument("--rounds", type=int, default=5, help="rounds after a first one")
     parser.add_argument("--json", type=path_option, help="file for the result")
-    parser.add_argument("--segments", type=int, default=32, help="loader: segments that are read")
+    parser.add_argument("--segments", type=int, default=32, help="loader, videos: segments")
     parser.add_argument(
         "--lengths", type=int, nargs="+", default=LENGTHS, help="views: frames of the segments"
     )
@@ -121,6 +122,8 @@ def measure_model(args: argparse.Namespace) -> Report:
 def measure(args: argparse.Namespace, folder: Path) -> Report:
     if args.what in _MODEL:
         return measure_model(args)
+    if args.what == "videos":
+        return videos_benchmark(folder, args.segments, args.rounds)
     cfg = load_config(args.cfg, args.opts) if args.cfg else get_cfg()
     if not args.cfg:
         cfg.merge_from_list(args.opts)

@@ -34,6 +34,9 @@ CSV_CELL = 1 << 20
 # Longest side of a picture, and ratio of its sides: the short side is resized to the crop, and the
 # long one grows with it.
 PICTURE_SIDE, PICTURE_RATIO = 16_384, 64
+# Pixels of a frame of a video: 8K. In small files what they can hold (PIXELS_PER_BYTE), but at
+# least the second number.
+VIDEO_PIXELS, SMALL_VIDEO_PIXELS = 7_680 * 4_320, 1 << 22
 # Pixels per byte of a picture. One of a single colour has 200 to 300.
 PIXELS_PER_BYTE = 1_024
 

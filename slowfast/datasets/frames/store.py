@@ -18,6 +18,7 @@ from slowfast.datasets.frames.video_file import VideoFile, VideoIndex, index_vid
 from slowfast.datasets.frames.video_folder import JpegFolder, VideoFolder
 from slowfast.datasets.types import FrameSource, Segment
 from slowfast.utils.errors import UserError
+from slowfast.utils.progress import progress_line
 from slowfast.utils.reading import reading
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class VideoStore:
         self.bad_frames = bad_frames or BadFrames()
         self._places: dict[str, tuple[str, Place]] = {}
         self._indices: dict[Path, VideoIndex] = {}
+        self._unreadable: set[str] = set()
 
     def open(self, segment: Segment) -> FrameSource:
         """The frames of the segment's video. Raises: UserError if there are none."""
@@ -94,10 +96,8 @@ class VideoStore:
 
     def _open_file(self, path: Path, segment: Segment, first_number: float) -> VideoFile:
         """first_number: frame number at the file's first frame."""
-        if path not in self._indices:
-            self._indices[path] = index_video(path, self._retries)
         return VideoFile(
-            self._indices[path],
+            self._index(path),
             segment,
             first_number=first_number,
             number_fps=self._number_fps(segment.video_id) if self._number_fps else None,
@@ -105,10 +105,18 @@ class VideoStore:
             bad_frames=self.bad_frames,
         )
 
+    def _index(self, path: Path) -> VideoIndex:
+        if path not in self._indices:
+            self._indices[path] = index_video(path, self._retries)
+        return self._indices[path]
+
     def check(self, segments: Sequence[Segment]) -> None:
         """Look for every video and log the number found in each layout.
 
-        Raises: UserError naming the videos without frames and the roots.
+        Whole video files are indexed, so that workers need not do it. Clips and chunks are indexed
+        when they are first read.
+
+        Raises: UserError naming the videos without frames, and the roots or what is wrong.
         """
         by_video = {segment.video_id: segment for segment in segments}
         layouts: Counter[str] = Counter()
@@ -125,9 +133,26 @@ class VideoStore:
                     place.path(segment)
                 except UserError as error:
                     missing[segment.segment_id] = error
+        missing.update(self._index_whole_files())
         report_missing(missing, len(by_video))
         for layout, count in layouts.items():
             logger.info("frames of %d video(s) in %s", count, layout)
+
+    def _index_whole_files(self) -> dict[str, UserError]:
+        """Index the video files found so far. Returns the errors by video."""
+        files = [(video, p) for video, (_, p) in self._places.items() if isinstance(p, Path)]
+        errors: dict[str, UserError] = {}
+        if not files:
+            return errors
+        with progress_line("indexing", len(files), "videos") as line:
+            for video, path in files:
+                try:
+                    self._index(path)
+                except UserError as error:
+                    errors[video] = error
+                line.advance(text=video)
+        self._unreadable.update(errors)
+        return errors
 
     def faults(self, segments: Sequence[Segment]) -> Iterator[str]:
         """Faults in the frames of every video that is there; lists every folder.
@@ -143,6 +168,8 @@ class VideoStore:
                 _, place = self._place(own[0])
             except UserError:
                 continue  # `check` reports it
+            if video in self._unreadable:
+                continue
             if isinstance(place, (VideoFolder, TarFolder)):
                 if fault := place.fault(own, self._frame_offset):
                     yield f"video {video}: {fault}"

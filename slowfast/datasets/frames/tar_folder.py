@@ -1,31 +1,30 @@
 """Frames straight from the tar of a video: an index of offsets, and reads at them.
 
-The index is made once per file and kept in `$SUML_CACHE`; it is valid while size and modification
-time of the tar are the same. Many processes may read one tar: a read does not move a file position.
+The index is made once per file and kept in `$SUML_CACHE`. Many processes may read one tar: a read
+does not move a file position.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames
 from slowfast.datasets.frames.image_files import Decoder
+from slowfast.datasets.frames.index_cache import load_index, store_index
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
-from slowfast.utils.files import write_atomically
-from slowfast.utils.paths import cache_folder
-from slowfast.utils.reading import reading, require_file
+from slowfast.utils.reading import require_file
 
 _MEMBER = re.compile(r"(?:.*/)?(frame_|img_)(\d{4,10})\.jpg")
+# The number changes with what is stored.
+_CACHED = "tar1"
 _FIX = "copy the tar again, or unpack it into a folder of its name"
 # File number minus frame number where neither file 0 nor file 1 is in the tar.
 _NUMBERING = {"frame_": 0, "img_": -1}
@@ -54,13 +53,13 @@ class TarFolder:
         if not path.exists():
             return None
         require_file(path, "a tar of frames")
-        status = path.stat()
-        cached = _index_path(path)
-        found = _read_index(cached, status) if cached.is_file() else None
-        if found is None:
-            found = _indexed(path)
-            _write_index(cached, status, *found)
-        prefix, numbers, places = found
+        stored = load_index(_CACHED, path)
+        if stored is None:
+            prefix, numbers, places = _indexed(path)
+            arrays = {"numbers": numbers, "places": places, "prefix": np.array(prefix)}
+            store_index(_CACHED, path, arrays)
+        else:
+            numbers, places, prefix = stored["numbers"], stored["places"], str(stored["prefix"])
         numbering = int(numbers[0]) - 1 if numbers[0] in (0, 1) else _NUMBERING[prefix]
         return TarFolder(path, numbers, places, numbering)
 
@@ -173,36 +172,3 @@ def _indexed(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
         raise UserError(f"{path} is cut short inside {last}; {_FIX}")
     numbers = np.array([number for number, _ in ordered], np.int64)
     return prefix, numbers, np.array([place for _, place in ordered], np.int64)
-
-
-def _index_path(path: Path) -> Path:
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
-    return cache_folder() / "tar" / f"{digest}.npz"
-
-
-def _write_index(
-    cached: Path, status: os.stat_result, prefix: str, numbers: np.ndarray, places: np.ndarray
-) -> None:
-    """A cache that cannot be written costs time at the next start, nothing else."""
-    stamp = np.array([status.st_size, status.st_mtime_ns], np.int64)
-    arrays: dict[str, Any] = {
-        "stamp": stamp,
-        "numbers": numbers,
-        "places": places,
-        "prefix": np.array(prefix),
-    }
-    try:
-        write_atomically(cached, lambda file: np.savez(file, **arrays))
-    except OSError:
-        return
-
-
-def _read_index(cached: Path, status: os.stat_result) -> tuple[str, np.ndarray, np.ndarray] | None:
-    """The index, if it belongs to the tar as it is now; None for one that is damaged."""
-    try:
-        with reading(cached, "an index of a tar"), np.load(cached, allow_pickle=False) as content:
-            if content["stamp"].tolist() != [status.st_size, status.st_mtime_ns]:
-                return None
-            return str(content["prefix"]), content["numbers"], content["places"]
-    except UserError:
-        return None

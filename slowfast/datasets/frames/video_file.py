@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 
 from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames
+from slowfast.datasets.frames.decoded_times import starts_of_decoding
 from slowfast.datasets.frames.retries import Retries
-from slowfast.datasets.frames.video_index import (
-    VideoIndex,
-    index_video,
-    open_video,
-    starts_of_decoding,
-)
+from slowfast.datasets.frames.video_container import decodable, open_video
+from slowfast.datasets.frames.video_index import VideoIndex, index_video
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 
@@ -61,9 +58,10 @@ class VideoFile:
 
         positions = [self._inside(self._position(number)) for number in frame_numbers]
         done = failures = 0
+        skip = True
         while done < len(positions):
             try:
-                for frame in self._stream(positions[done:]):
+                for frame in self._stream(positions[done:], skip):
                     yield frame
                     done, failures = done + 1, 0
             except (av.FFmpegError, OSError, ValueError) as error:
@@ -71,20 +69,32 @@ class VideoFile:
                 if isinstance(error, OSError) and self._retries.wait(failures, file, error):
                     failures += 1
                     continue
+                if skip:
+                    # The times of packets and of frames may differ, as in interlaced videos.
+                    skip = False
+                    continue
                 yield self._replaced(positions[done], str(error))
                 done, failures = done + 1, 0
 
-    def _stream(self, positions: Sequence[int]) -> Iterator[np.ndarray]:
-        """The frames at ascending positions. Raises: ValueError or an error of PyAV."""
+    def _stream(self, positions: Sequence[int], skip: bool) -> Iterator[np.ndarray]:
+        """The frames at ascending positions. Raises: ValueError or an error of PyAV.
 
+        skip: do not decode frames that are not wanted and that no other frame refers to.
+        """
+        from av.video.reformatter import VideoReformatter
+
+        reformatter = VideoReformatter()
         with open_video(self._index.path) as container:
-            stream = container.streams.video[self._index.stream]
-            stream.codec_context.thread_count = 1
-            if not self._index.seekable:
-                yield from _counted(container.decode(stream), positions)
-                return
-            times = [self._index.times[position] for position in positions]
-            yield from self._decode(container, stream, times)
+            stream = decodable(container, self._index.stream)
+            # Pictures keep the size of the first one where it changes inside the file.
+            size = stream.codec_context.height, stream.codec_context.width
+            if self._index.seekable:
+                times = [self._index.times[position] for position in positions]
+                frames = self._decode(container, stream, times, skip)
+            else:
+                frames = _counted(container.decode(stream), positions)
+            for frame in frames:
+                yield _upright(reformatter, frame, *size)
 
     def _replaced(self, position: int, reason: str) -> np.ndarray:
         """The replacement for a frame; each candidate is decoded from its own key frame."""
@@ -101,7 +111,7 @@ class VideoFile:
         import av
 
         try:
-            return next(iter(self._stream([position])))
+            return next(iter(self._stream([position], skip=False)))
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._broken(position, str(error)) from error
 
@@ -137,24 +147,26 @@ class VideoFile:
         units = index.times[0] + seconds / index.time_base + _ROUNDING
         return bisect.bisect_right(index.times, units) - 1
 
-    def _decode(self, container: Any, stream: Any, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+    def _decode(
+        self, container: Any, stream: Any, wanted: Sequence[int], skip: bool
+    ) -> Iterator[Any]:
         """The frames at the ascending times `wanted`; seeks if a later key frame is closer."""
-        key_times = self._index.key_times
+        keys, wanted_times = self._index.key_times, frozenset(wanted)
         decoded = None
         frames: Iterator[Any] = iter(())
         for time in wanted:
-            own = max(bisect.bisect_right(key_times, time), 1)
-            if decoded is not None and decoded.pts >= key_times[own - 1]:
+            own = max(bisect.bisect_right(keys, time), 1)
+            if decoded is not None and decoded.pts >= keys[own - 1]:
                 decoded = _not_before(time, decoded, frames)
-            for key in starts_of_decoding(key_times, own):
+            for key in starts_of_decoding(keys, own):
                 if decoded is not None and decoded.pts == time:
                     break
                 container.seek(key, stream=stream, backward=True)
-                frames = container.decode(stream)
+                frames = _timed(container, stream, wanted_times if skip else None)
                 decoded = _not_before(time, next(frames, None), frames)
             if decoded is None or decoded.pts != time:
                 raise ValueError(f"no frame at time stamp {time}")
-            yield _upright(decoded)
+            yield decoded
 
     def _broken(self, position: int, reason: str) -> BadFrame:
         return BadFrame(
@@ -170,20 +182,35 @@ def _not_before(time: int, decoded: Any, frames: Iterator[Any]) -> Any:
     return decoded
 
 
-def _upright(frame: Any) -> np.ndarray:
-    """(H, W, 3) uint8 BGR, turned as the track's header says."""
-    picture = frame.to_ndarray(format="bgr24")
+def _timed(container: Any, stream: Any, wanted: frozenset[int] | None) -> Iterator[Any]:
+    """The frames from here on that have a time.
+
+    wanted: times of the wanted frames; others are only decoded if a frame refers to them. None: all
+        frames are decoded.
+    """
+    for packet in container.demux(stream):
+        if wanted is not None:
+            skipped = "DEFAULT" if packet.pts in wanted else "NONREF"
+            stream.codec_context.skip_frame = skipped
+        yield from (frame for frame in packet.decode() if frame.pts is not None)
+
+
+def _upright(reformatter: Any, frame: Any, height: int, width: int) -> np.ndarray:
+    """(H, W, 3) uint8 BGR, turned as the track's header says; height, width: before the turn."""
+    # One reformatter for all frames sets up the conversion of colours once.
+    turned = reformatter.reformat(frame, width=width, height=height, format="bgr24")
+    picture: np.ndarray = turned.to_ndarray()
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
 
-def _counted(frames: Iterator[Any], positions: Sequence[int]) -> Iterator[np.ndarray]:
+def _counted(frames: Iterator[Any], positions: Sequence[int]) -> Iterator[Any]:
     """The frames at ascending positions, counted from the beginning. Raises: ValueError."""
     wanted = iter(positions)
     position = next(wanted, None)
     for number, frame in enumerate(frames):
         while number == position:
-            yield _upright(frame)
+            yield frame
             position = next(wanted, None)
         if position is None:
             return

@@ -126,7 +126,7 @@ def _one_core(clips: _Clips, rounds: int) -> Table:
 
     parts = {
         BASELINE: each(clips.published),
-        **{name: each(_into_ring(dataset)) for name, dataset in clips.ours.items()},
+        **{name: each(into_ring(dataset)) for name, dataset in clips.ours.items()},
         LIMIT: each(lambda epoch, index: clips.decode(epoch, [index])),
     }
     times = _per_clip(interleaved(parts, rounds, time.thread_time), clips.count)
@@ -137,7 +137,7 @@ def _per_clip(milliseconds: dict[str, float], clips: int) -> dict[str, float]:
     return {name: value / clips for name, value in milliseconds.items()}
 
 
-def _into_ring(dataset: SegmentDataset) -> Callable[[int, int], object]:
+def into_ring(dataset: SegmentDataset) -> Callable[[int, int], object]:
     """Training clips written into the slots of a ring in turn, as a worker does."""
     slots = 2 * _BATCH_CLIPS + 1
     ring = SharedRing([dataset.item_bytes()], slots)

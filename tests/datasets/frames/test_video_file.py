@@ -1,14 +1,17 @@
 """Frames sought in a video file are those that decoding the whole file gives."""
 
 import hashlib
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from slowfast.datasets.frames import video_file
 from slowfast.datasets.frames.bad_frames import BadFrames
 from slowfast.datasets.frames.image_files import make_decoder
+from slowfast.datasets.frames.missing import missing_collected
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.frames.video_file import VideoFile, index_video
@@ -57,6 +60,32 @@ def test_any_frames_equal_those_of_a_whole_decode(tmp_path, codec, suffix):
         assert len(frames) == len(numbers)
         for number, frame in zip(numbers, frames, strict=True):
             assert np.array_equal(frame, whole[number]), number
+
+
+def test_frames_that_nobody_needs_are_not_decoded(tmp_path, monkeypatch):
+    """Every second frame of a clip: others that no frame refers to are skipped."""
+    path = write_video(tmp_path / "video.mp4")
+    whole = all_frames(path)
+    source = VideoFile(index_video(path), make_segment(0, 90))
+    numbers, decoded, timed = list(range(0, 90, 2)), [], video_file._timed
+
+    def counted(*args):
+        for frame in timed(*args):
+            decoded.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(video_file, "_timed", counted)
+    for number, frame in zip(numbers, source.read(numbers), strict=True):
+        assert np.array_equal(frame, whole[number])
+    assert len(numbers) <= len(decoded) < 75
+
+    def only_if_all(container, stream, wanted):
+        """As where packets and frames have other times, so that a wanted frame is skipped."""
+        yield from () if wanted else timed(container, stream, wanted)
+
+    monkeypatch.setattr(video_file, "_timed", only_if_all)
+    (frame,) = source.read([7])
+    assert np.array_equal(frame, whole[7])
 
 
 def real_clip(name):
@@ -132,6 +161,22 @@ def test_the_store_finds_files(tmp_path, place):
     store.check([make_segment()])
     (frame,) = store.open(make_segment()).read([5])
     assert np.array_equal(frame, all_frames(path)[4])
+
+
+def test_whole_files_are_indexed_at_the_start(tmp_path, monkeypatch):
+    """A file that is no video is found before the first clip; the others are not indexed again."""
+    write_video(tmp_path / "P01_01.mp4", count=30)
+    (tmp_path / "P01_02.mp4").write_text("<html>404</html>")
+    bad = replace(make_segment(), segment_id="P01_02_0", video_id="P01_02")
+    store = VideoStore([str(tmp_path)], make_decoder("auto"), number_fps=annotated_fps)
+    with pytest.raises(UserError, match=r"P01_02\.mp4 as a video"):
+        store.check([make_segment(), bad])
+    with missing_collected() as missing:
+        store.check([make_segment(), bad])
+    assert [videos.names for videos in missing] == [["P01_02"]]
+    assert list(store.faults([make_segment(), bad])) == []
+    monkeypatch.setattr("slowfast.datasets.frames.store.index_video", None)
+    assert len(list(store.open(make_segment()).read([5]))) == 1
 
 
 def test_folders_of_any_root_go_before_files(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from slowfast.datasets.frames import video_index
 from slowfast.datasets.frames.video_file import VideoFile, index_video
 from slowfast.utils.errors import UserError
 from tests.datasets.frames.tiny_videos import make_segment
@@ -74,36 +75,30 @@ def test_start_offset_is_taken_off(tmp_path: Path) -> None:
     assert shown(path, [1, 4], 30) == [0, 3]
 
 
+def remuxed(source: Path, path: Path, change: Callable[[av.Packet, int], bool]) -> Path:
+    """The packets of a file for which `change`, which may edit them, is true."""
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        stream = old.streams.video[0]
+        copied = new.add_stream_from_template(stream)
+        frame = int(Fraction(1, 30) / stream.time_base)
+        for packet in old.demux(stream):
+            if packet.dts is not None and change(packet, frame):
+                packet.stream = copied
+                new.mux(packet)
+    return path
+
+
 def test_clip_cut_by_stream_copy(tmp_path: Path) -> None:
     """An edit list hides the key frame and five more frames before the cut."""
+
+    def earlier(packet: av.Packet, frame: int) -> bool:
+        packet.pts -= 6 * frame
+        packet.dts -= 6 * frame
+        return True
+
     long = write(tmp_path / "long.mp4", range(48), gop=24)
-    cut_path = tmp_path / "cut.mp4"
-    with av.open(str(long)) as source, av.open(str(cut_path), "w") as target:
-        stream = source.streams.video[0]
-        copied = target.add_stream_from_template(stream)
-        cut = int(Fraction(6, 30) / stream.time_base)
-        for packet in source.demux(stream):
-            if packet.dts is not None:
-                packet.pts -= cut
-                packet.dts -= cut
-                packet.stream = copied
-                target.mux(packet)
-    assert shown(cut_path, [1, 2, 20, 30], 30) == [6, 7, 25, 35]
-
-
-def test_presentation_a_constant_time_after_decoding(tmp_path: Path) -> None:
-    """The container's index states decoding times: three frames early in this file."""
-    path, later = write(tmp_path / "video.mp4", range(30)), tmp_path / "later.mp4"
-    with av.open(str(path)) as source, av.open(str(later), "w") as target:
-        stream = source.streams.video[0]
-        copied = target.add_stream_from_template(stream)
-        for packet in source.demux(stream):
-            if packet.dts is not None:
-                packet.pts += int(Fraction(3, 30) / stream.time_base)
-                packet.stream = copied
-                target.mux(packet)
-    assert shown(later, range(1, 31), None) == list(range(30))
-    assert shown(later, [1, 20], 30) == [0, 19]
+    path = remuxed(long, tmp_path / "cut.mp4", earlier)
+    assert shown(path, [1, 2, 20, 30], 30) == [6, 7, 25, 35]
 
 
 def test_rotation_of_the_track_is_applied(tmp_path: Path) -> None:
@@ -125,21 +120,92 @@ def test_rotation_of_the_track_is_applied(tmp_path: Path) -> None:
     assert np.array_equal(frame, cv2.VideoCapture(str(path)).read()[1])
 
 
-def test_index_of_the_container_is_enough(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Without frames that refer forwards, the packets are not all read."""
-    path = write(tmp_path / "video.mp4", range(30))
+def no_packets(*_: object) -> None:
+    raise AssertionError("all packets were read")
 
-    def no_packets(*_: object) -> None:
-        raise AssertionError("the packets were read")
 
-    from slowfast.datasets.frames import video_index
+@pytest.mark.parametrize("b", [0, 3])
+def test_index_in_the_header_is_enough(
+    tmp_path: Path, b: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The packets of an mp4 file are not read, whether frames refer forwards or not."""
+    path = write(tmp_path / "video.mp4", range(30), b=b)
+    monkeypatch.setattr(video_index, "times_of_packets", no_packets)
+    assert shown(path, range(1, 31), None) == list(range(30))
 
-    original = video_index._of_packets
-    video_index._of_packets = no_packets  # type: ignore[assignment]
-    try:
-        assert len(index_video(path).times) == 30
-    finally:
-        video_index._of_packets = original
+
+def test_times_that_all_differ_from_decoding_times(tmp_path: Path) -> None:
+    """Without frames that refer forwards, but presented three frames after decoding."""
+
+    def later(packet: av.Packet, frame: int) -> bool:
+        packet.pts += 3 * frame
+        return True
+
+    path = remuxed(write(tmp_path / "video.mp4", range(30)), tmp_path / "later.mp4", later)
+    assert shown(path, range(1, 31), None) == list(range(30))
+    assert shown(path, [1, 20], 30) == [0, 19]
+
+
+def test_start_in_an_open_group_of_pictures(tmp_path: Path) -> None:
+    """Frames that refer to what was cut off before them are not shown, which is known at once."""
+    path = tmp_path / "video.mkv"
+    options = {"x264-params": "open-gop=1:keyint=12:bframes=3:b-adapt=0:scenecut=0"}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options=options)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        for number in range(48):
+            picture = np.full((*SIZE, 3), level(number), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        container.mux(stream.encode())
+    keys = []
+
+    def from_second_key(packet: av.Packet, frame: int) -> bool:
+        if packet.is_keyframe:
+            keys.append(packet.pts)
+        return len(keys) > 1
+
+    cut = remuxed(path, tmp_path / "cut.mkv", from_second_key)
+    with av.open(str(cut)) as container:
+        packets = sum(packet.pts is not None for packet in container.demux(video=0))
+    with av.open(str(cut)) as container:
+        whole = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    index = index_video(cut)
+    assert len(index.times) == len(whole) < packets
+    read = VideoFile(index, make_segment(0, 9)).read(range(len(whole)))
+    assert all(np.array_equal(one, other) for one, other in zip(read, whole, strict=True))
+
+
+def test_size_that_changes_inside_a_file(tmp_path: Path) -> None:
+    """Every picture has the size of the first."""
+    parts = []
+    for scale in (1, 2):
+        parts.append(tmp_path / f"{scale}.ts")
+        with av.open(str(parts[-1]), "w") as container:
+            stream = container.add_stream("libx264", rate=30)
+            stream.height, stream.width, stream.pix_fmt = (
+                SIZE[0] * scale,
+                SIZE[1] * scale,
+                "yuv420p",
+            )
+            picture = np.full((stream.height, stream.width, 3), 100, np.uint8)
+            for _ in range(5):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+            container.mux(stream.encode())
+    path = tmp_path / "video.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames = list(VideoFile(index_video(path), make_segment(0, 9)).read([0, 4, 5, 9]))
+    assert [frame.shape for frame in frames] == [(*SIZE, 3)] * 4
+
+
+@pytest.mark.parametrize("size", [16_000, 65_535])
+def test_a_frame_of_any_size_is_not_believed(tmp_path: Path, size: int) -> None:
+    """A picture of 40 bytes that claims gigabytes."""
+    header = b"GIF89a" + struct.pack("<HH", size, size) + b"\x80\0\0" + bytes(6)
+    frame = b"," + struct.pack("<HHHH", 0, 0, size, size) + b"\0\x02\x02\x44\x01\0;"
+    path = tmp_path / "video.gif"
+    path.write_bytes(header + frame)
+    with pytest.raises(UserError, match=r"video\.gif"):
+        index_video(path)
 
 
 @pytest.mark.parametrize("b", [0, 2])

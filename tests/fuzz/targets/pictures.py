@@ -19,13 +19,19 @@ from tests.fuzz import target
 
 
 def videos(folder: Path) -> list[bytes]:
-    """A few frames in three containers."""
+    """A few frames in four containers."""
     made = []
-    for suffix, codec in (("mp4", "libx264"), ("mkv", "mpeg4"), ("avi", "mpeg4")):
+    kinds = (
+        ("mp4", "libx264", "yuv420p"),
+        ("mkv", "mpeg4", "yuv420p"),
+        ("avi", "mpeg4", "yuv420p"),
+        ("gif", "gif", "rgb8"),
+    )
+    for suffix, codec, pixels in kinds:
         path = folder / f"seed.{suffix}"
         with av.open(str(path), "w") as container:
             stream = container.add_stream(codec, rate=30)
-            stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+            stream.height, stream.width, stream.pix_fmt = 32, 32, pixels
             for level in range(6):
                 picture = np.full((32, 32, 3), 30 * level, np.uint8)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))

@@ -13,7 +13,16 @@ from slowfast.datasets.clips.transforms import Geometry
 from slowfast.datasets.frames.image_files import make_decoder
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.segment_dataset import TestViews
-from slowfast.lab.benchmark import baseline, frames, loader, narrations, pairs, timing, views
+from slowfast.lab.benchmark import (
+    baseline,
+    frames,
+    loader,
+    narrations,
+    pairs,
+    timing,
+    videos,
+    views,
+)
 from slowfast.lab.benchmark.report import Check, Report, Table
 from slowfast.semantics import encoder
 from slowfast.semantics.ivf_search import IvfSearch
@@ -161,6 +170,20 @@ def test_narrations(monkeypatch):
     checks = {check.name: check for check in report.checks}
     assert checks["table against the encoder"].holds
     assert report.remarks[0].startswith("120 narrations, 2 distinct")
+
+
+def test_videos(tmp_path, monkeypatch):
+    monkeypatch.setattr(videos, "CLIP_FRAMES", 66)
+    report = videos.videos_benchmark(tmp_path, 1, 1)
+    (table,) = report.tables
+    assert set(table.milliseconds) == {
+        videos.DEVICE,
+        videos.WORKER,
+        videos.LIMIT,
+        videos.WHOLE,
+        videos.OPEN,
+    }
+    assert report.holds
 
 
 def test_command_writes_json(tmp_path):
