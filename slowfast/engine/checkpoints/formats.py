@@ -24,7 +24,7 @@ from slowfast.engine.checkpoints.weight_names import from_caffe2
 from slowfast.engine.checkpoints.weights import Weights
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import InputPath, local_path
-from slowfast.utils.reading import reading
+from slowfast.utils.reading import found_instead, reading
 from slowfast.utils.safe_pickle.load import load_plain
 from slowfast.utils.safe_pickle.records import Record
 from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Values
@@ -144,6 +144,8 @@ def _inert_numpy() -> tuple[tuple[type, str], ...]:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
+    if found := found_instead(path):
+        return UserError(f"{path}, a checkpoint, {found}")
     forbidden = re.search(r"GLOBAL (\S+)", str(error))
     if forbidden:
         return UserError(

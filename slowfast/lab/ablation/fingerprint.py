@@ -13,10 +13,11 @@ import torch
 from fvcore.common.config import CfgNode
 
 import slowfast
+from slowfast.datasets.sources.epic_annotations import list_paths, present_form
 from slowfast.lab.ablation.plan import CHECKPOINT_OF
 from slowfast.models.registry import model_spec
 from slowfast.utils.digests import file_digest, text_digest
-from slowfast.utils.paths import join, local_path
+from slowfast.utils.paths import local_path
 
 PARTS = ("code", "config", "data")
 # No run imports it; the sample that a part of it makes is data.
@@ -71,8 +72,8 @@ def data_files(cfg: CfgNode) -> list[Path]:
         folder = cfg.DATA.PATH_TO_DATA_DIR
         lists = {cfg.TRAIN.TRAIN_DATA_LIST, cfg.TRAIN.VAL_DATA_LIST}
         lists |= {cfg.TEST.DATA_LIST} if cfg.TEST.ENABLE else set()
-        paths = [join(folder, name) for name in lists if name]
-        files |= {local_path(path, "DATA.PATH_TO_DATA_DIR") for path in paths}
+        paths = [path for names in lists if names for path in list_paths(folder, names)]
+        files |= {present_form(local_path(path, "DATA.PATH_TO_DATA_DIR")) for path in paths}
         files |= {*_markers(Path(folder))}
     if "exo" in views:
         root = Path(cfg.EXO.PATH_TO_DATA_DIR)

@@ -228,6 +228,8 @@ def _part_list(name: Any, content: Any) -> PartList:
     source = _text(f"{where}.of", item["of"])
     if Path(str(name)).name != str(name) or "\\" in str(name):
         raise UserError(f"{where}: a list is named by a file name, without folders")
+    if "," in str(name) or not str(name).isprintable():
+        raise UserError(f"{where!r}: a list is named without commas and control characters")
     if Path(str(name)).suffix != ".csv" or Path(source).suffix != ".csv" or str(name) == source:
         raise UserError(f"{where}: name a new .csv list, and of: another one")
     return PartList(str(name), source, every, tuple(take))

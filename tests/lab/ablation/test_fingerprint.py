@@ -98,6 +98,21 @@ def test_data_files_of_one_view_are_its_own_whatever_the_set_is_called(config, n
     assert {path.name for path in data_files(started)} == names
 
 
+def test_data_files_of_several_lists_and_of_their_other_form(tmp_path, roots):
+    """A change of a list that a run reads changes its hash."""
+    lists = tmp_path / "ego/lists"
+    lists.mkdir()
+    for name in ("a.csv", "b.pkl", "EPIC_100_validation.csv"):
+        (lists / name).write_text("x")
+    overrides = [*roots, "TRAIN.TRAIN_DATA_LIST", "a.csv,b.csv"]
+    cfg = load_config(SUML_TINY.parent / "Ego_tiny.yaml", overrides)
+    names = {path.name for path in data_files(cfg)}
+    assert names == {"a.csv", "b.pkl", "EPIC_100_validation.csv", "sample.json"}
+    before = fingerprint(cfg, 1, "c")
+    (lists / "b.pkl").write_text("changed")
+    assert fingerprint(cfg, 1, "c")["data"] != before["data"]
+
+
 def test_data_files_by_url(roots, tmp_path, monkeypatch):
     monkeypatch.setenv("SUML_CACHE", str(tmp_path / "cache"))
     with running_server() as server:
