@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,19 +33,18 @@ Fingerprint = dict[str, str]
 
 
 def fingerprint(
-    cfg: CfgNode, seed: int, code: str, start: Fingerprint | None = None
+    cfg: CfgNode, seed: int, code: str, starts: Sequence[Fingerprint] = ()
 ) -> Fingerprint:
     """Hashes of a run by PARTS.
 
     cfg: of its arm; its folder does not matter.
-    start: the run that it starts from.
+    starts: those of the runs that it starts from.
     """
     config = cfg.clone()
     config.defrost()
     config.OUTPUT_DIR, config.RNG_SEED = "", seed
     data = [*(f"{path} {file_digest(path)}" for path in data_files(cfg))]
-    if start is not None:
-        data += [f"starts from {start}"]
+    data += [f"starts from {start}" for start in starts]
     return {"code": code, "config": _digest([config.dump()]), "data": _digest(data)}
 
 

@@ -58,9 +58,10 @@ def test_config_and_data(plan_file, annotations):
 def test_what_a_run_starts_from_is_part_of_its_data(plan_file):
     arm = read_plan(plan_file()).arm("better")
     start = {"code": "c", "config": "1", "data": "2"}
-    before = fingerprint(arm.cfg, 1, "c", start)
-    assert fingerprint(arm.cfg, 1, "c", start) == before
-    assert fingerprint(arm.cfg, 1, "c", start | {"config": "3"})["data"] != before["data"]
+    before = fingerprint(arm.cfg, 1, "c", [start])
+    assert fingerprint(arm.cfg, 1, "c", [start]) == before
+    assert fingerprint(arm.cfg, 1, "c", [start | {"config": "3"}])["data"] != before["data"]
+    assert fingerprint(arm.cfg, 1, "c", [start, start])["data"] != before["data"]
 
 
 LISTS = {"EPIC_100_train.csv", "EPIC_100_validation.csv"}
