@@ -21,6 +21,7 @@ from slowfast.datasets.sources.epic_annotations import list_paths
 from slowfast.datasets.sources.labelled_list import read_labelled_list
 from slowfast.evaluation.paired import LabelledList
 from slowfast.evaluation.predictions import for_epic, read_predictions
+from slowfast.evaluation.report_links import report_links
 from slowfast.evaluation.summary import STYLES, Run, format_summary, load_run
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
@@ -59,15 +60,9 @@ def main(argv: list[str] | None = None) -> None:
         print(f"no paired bootstrap: {error}", file=sys.stderr)
     print(text)
     if args.style == "markdown":
-        for line in report_links(args.runs):
+        folders = [path if path.is_dir() else path.parent for path in map(Path, args.runs)]
+        for line in report_links((folder.name, folder) for folder in folders):
             print(line)
-
-
-def report_links(paths: list[str]) -> list[str]:
-    """A line for the page of each run that has one (tools/report.py)."""
-    folders = [path if path.is_dir() else path.parent for path in map(Path, paths)]
-    pages = [folder / "report.html" for folder in folders]
-    return [f"[report of {page.parent.name}]({page})" for page in pages if page.is_file()]
 
 
 def labelled_list(runs: list[Run], given: InputPath | None) -> LabelledList | None:
