@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from tests.commands import (
     launch_tool,
     run_tool,
 )
+
+# Started by nohup, tests would pass its ignored SIGHUP on to the commands that they signal.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _stored(variable: str, folder: str) -> Path:

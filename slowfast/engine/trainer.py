@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from fvcore.common.config import CfgNode
 
+from slowfast.engine.announce import announce_training
 from slowfast.engine.checkpoint import checkpoint_path
 from slowfast.engine.checkpoints.files import BEST
 from slowfast.engine.monitor.collected import CollectedScores
@@ -47,6 +48,7 @@ def train(
     A signal ends the training after the current step: all ranks write one checkpoint and exit.
     """
     run = prepare_training(cfg, device, stop, check_lock)
+    announce_training(run)
     with ExitStack() as ending, stop.deferred():
         for end in (run.train_loader.close, run.val_loader.close, lambda: run.scalars.close()):
             ending.callback(end)
@@ -102,20 +104,13 @@ def _train_epoch(run: Training) -> dict[str, Any]:
             progress.scores.add(output.logits, output.labels, finite)
             progress.watch.add(progress.epoch, iteration, output, finite)
             progress.iteration += 1
-            text = ""
             if progress.iteration % cfg.LOG_PERIOD == 0 or progress.iteration == steps:
-                stats = _log_period(run, clock)
-                losses = ", ".join(
-                    f"{name} {stats[name]:.2f}"
-                    for name in ("loss", *output.losses)
-                    if name in stats
-                )
-                text = f"{losses}; data wait {stats['data_wait']:.0%}"
+                _log_period(run, clock, list(output.losses))
                 clock.restart()
             else:
                 clock.step_done()
             epoch_clock.step_done()
-            line.advance(text=text)
+            line.advance()
             if _inside_checkpoint(run):
                 save(run, checkpoint_now(run))
             run.stop.check()
@@ -127,7 +122,7 @@ def _inside_checkpoint(run: Training) -> bool:
     return period > 0 and iteration % period == 0 and iteration < run.steps
 
 
-def _log_period(run: Training, clock: StepClock) -> dict[str, Any]:
+def _log_period(run: Training, clock: StepClock, losses: list[str]) -> None:
     cfg, progress = run.cfg, run.progress
     # Reading the sums waits for the device, so it comes before the clock.
     means = progress.window.means()
@@ -148,11 +143,10 @@ def _log_period(run: Training, clock: StepClock) -> dict[str, Any]:
     }
     if distributed.is_main():
         notice_removed_output(run)
-    log_json_stats(logger, stats)
+    log_json_stats(logger, stats, shown=progress.scores.latest_top1(), losses=losses)
     run.scalars.add("train", stats, done)
     progress.close_window()
     run.nonfinite.report(bad_steps)
-    return stats
 
 
 def _log_epoch(run: Training, clock: StepClock) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def test_a_result_lost_to_a_full_disk_is_a_failure(how, status, full_disk, capsy
 def test_a_full_disk_under_the_log_is_one_warning(tmp_path, capsys):
     setup_logging(tmp_path)
     handlers = logging.getLogger("slowfast").handlers
-    (log,) = [handler for handler in handlers if isinstance(handler, logging.FileHandler)]
+    log = next(handler for handler in handlers if isinstance(handler, logging.FileHandler))
     with Path("/dev/full").open("w", buffering=1) as full:
         log.setStream(full).close()
         for number in range(3):

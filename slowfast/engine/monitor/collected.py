@@ -70,6 +70,25 @@ class CollectedScores:
         counts = torch.cat([counts for _, counts in pending]).cpu()
         self._kept.append(_Rows(rows.scores.cpu()[counts], [y.cpu()[counts] for y in rows.labels]))
 
+    def latest_top1(self) -> dict[str, float]:
+        """Top-1 in percent of the clips of the last `to_host`, by `HEAD_top1`.
+
+        Of this process; heads with several labels a clip, and those without a label, have none.
+        """
+        if not self._kept:
+            return {}
+        rows = self._kept[-1]
+        widths = [head.num_classes for head in self._heads]
+        values = {}
+        for head, scores, labels in zip(
+            self._heads, rows.scores.split(widths, dim=1), rows.labels, strict=True
+        ):
+            if head.multi_label or not (labelled := labels >= 0).any():
+                continue
+            hits = scores[labelled].argmax(dim=1) == labels[labelled]
+            values[f"{head.name}_top1"] = 100 * float(hits.float().mean())
+        return values
+
     def values(self) -> dict[str, float]:
         """The metrics of the clips of all ranks, in percent, the same on every rank.
 

@@ -165,3 +165,14 @@ def test_the_state_is_plain_tensors(tmp_path) -> None:
     torch.save(progress_state(range(3)), path)
     state = torch.load(path, weights_only=True)
     assert resumed_values(state, range(3, STEPS)) == expected(range(STEPS))
+
+
+def test_top1_of_the_latest_clips_alone() -> None:
+    heads = verb_noun_heads(3, 2)
+    collected = CollectedScores(heads, logits=True)
+    assert collected.latest_top1() == {}
+    for verbs in ([0, 0], [1, 2]):
+        scores = [torch.eye(3)[verbs], torch.eye(2)[[0, 1]]]
+        collected.add(scores, [torch.tensor([0, 2]), torch.tensor([-1, -1])])
+        collected.to_host()
+    assert collected.latest_top1() == {"verb_top1": 50.0}

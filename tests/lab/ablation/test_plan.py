@@ -30,7 +30,7 @@ def test_a_plan_as_it_is_read(plan_file):
     assert [arm.name for arm in plan.scored] == ["plain", "better"]
     assert plan.comparisons == (("better", "plain"),)
     better = plan.arm("better")
-    assert better.after == "start"
+    assert better.after == ("start",)
     assert better.cfg.SOLVER.BASE_LR == 2
     # Those of all arms come first, so that an arm's own win.
     assert better.overrides[0] == "DATA.PATH_TO_DATA_DIR"
@@ -95,6 +95,18 @@ def test_files_that_are_no_plan(tmp_path):
     assert "has no" in refusal(path)
 
 
+def test_an_arm_with_one_seed(plan_file, content):
+    content["arms"]["start"]["seed"] = 7
+    assert read_plan(plan_file()).arm("start").seed == 7
+    content["arms"]["start"]["seed"] = "x"
+    assert "arms.start.seed is ['x']" in refusal(plan_file())
+    del content["arms"]["start"]["seed"]
+    content["arms"]["better"]["seed"] = 7
+    assert "arms.better has one seed, but starts from start" in refusal(plan_file())
+    content["arms"]["start"]["seed"] = 7
+    assert "arms.better has one seed, so it cannot be compared" in refusal(plan_file())
+
+
 @pytest.mark.parametrize("name", [p.name for p in (CONFIGS / "ablation").glob("*.yaml")])
 def test_shipped_plans(name):
     plan = read_plan(CONFIGS / "ablation" / name)
@@ -111,7 +123,7 @@ def test_the_experiment_differs_by_what_it_says():
     assert own["c"] == {"SUML.ALIGN.KIND": "none"}
     assert own["b"].keys() - own["c"].keys() == {"SUML.WEIGHTS.EXO_CLS", "SUML.WEIGHTS.EXO_TEXT"}
     assert plan.arm("e").cfg.SUML.PAIRS.SHUFFLE
-    assert plan.arm("f").after == "exo"
+    assert plan.arm("f").after == ("exo",)
 
 
 def test_both_plans_have_the_same_arms_under_the_same_names():

@@ -1,0 +1,46 @@
+"""The line for people that a terminal shows in place of the JSON."""
+
+import pytest
+
+from slowfast.utils.stats_line import clock, stats_line
+
+PERIOD = {
+    "_type": "train_iter",
+    "epoch": "3/18",
+    "iter": "10/25",
+    "lr": 0.00174077,
+    "loss": 4.15389,
+    "verb": 2.10146,
+    "noun": 2.05243,
+    "pairs_kept": 0.94,
+    "grad_norm": 5.3,
+    "sec_per_step": 0.370192,
+    "data_wait": 0.137,
+    "eta_sec": 3741,
+    "memory_gib": 0.44,
+    "verb_top1": 17.5,
+}
+
+
+def test_a_period() -> None:
+    assert stats_line(PERIOD, ["verb", "noun", "align"]) == (
+        "epoch 3/18  step 10/25  loss 4.15 (verb 2.1, noun 2.05)  top-1 verb 17.5  lr 0.0017  "
+        "0.37 s/step, data wait 14%  1:02:21 left"
+    )
+
+
+def test_epochs() -> None:
+    values = {"epoch": "3/18", "loss": 4.1, "verb_top1": 17.5, "verb_top5": 60.0, "sec": 61.2}
+    trained = stats_line({"_type": "train_epoch", **values})
+    assert trained == "epoch 3/18  trained in 1:01  loss 4.1  top-1 verb 17.5"
+    # A validation without labels has no values.
+    assert stats_line({"_type": "val_epoch", "epoch": "3/18"}) == "epoch 3/18  validation"
+    assert stats_line({"_type": "test_final", "verb_top1": 17.5}) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (90061, "1d 1:01:01")],
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
