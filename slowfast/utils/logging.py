@@ -74,6 +74,13 @@ class _LogFile(logging.FileHandler):
 
     _has_failed = False
 
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:
+            # Python opens a delayed file outside the protection of `handleError`.
+            self.handleError(record)
+
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
