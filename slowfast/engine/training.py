@@ -34,6 +34,7 @@ from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_training
 from slowfast.tasks.terms.registry import unused_weights
 from slowfast.utils import distributed
+from slowfast.utils.logging import IN_SUMMARY
 
 logger = logging.getLogger(__name__)
 
@@ -162,6 +163,7 @@ def _log_batch_size(cfg: CfgNode) -> None:
         world,
         cfg.TRAIN.BATCH_SIZE // world,
         cfg.TRAIN.BATCH_SIZE // distributed.machine_count(),
+        extra={IN_SUMMARY: True},
     )
 
 
@@ -174,4 +176,5 @@ def _log_size(run: Training) -> None:
         sum(p.numel() for p in parameters if p.requires_grad) / 1e6,
         len(run.train_loader.dataset),
         run.steps,
+        extra={IN_SUMMARY: True},
     )
