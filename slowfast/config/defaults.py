@@ -320,6 +320,9 @@ _C.EXO.BACKBONE = ""
 # exo half is read. Empty takes the exo weights of TRAIN.CHECKPOINT_FILE_PATH if it has any, else
 # its single backbone.
 _C.EXO.CHECKPOINT_FILE_PATH = path("")
+# Number of stages of the exo backbone of a dual model to freeze, as MODEL.FREEZE_STAGES. With all
+# stages frozen the exo half is a fixed teacher; its heads and projections still train.
+_C.EXO.FREEZE_STAGES = number(0, at_least=0)
 
 # ---------------------------------------------------------------------------------------------
 # SUM-L: semantic alignment of the two views (arXiv 2308.11489)

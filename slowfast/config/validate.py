@@ -204,6 +204,11 @@ def _shared_backbone(cfg: CfgNode) -> str | None:
             " MODEL.SHARE_BACKBONE True both halves start from TRAIN.CHECKPOINT_FILE_PATH; set it"
             " to ''"
         )
+    if cfg.MODEL.SHARE_BACKBONE and cfg.EXO.FREEZE_STAGES:
+        return (
+            f"EXO.FREEZE_STAGES is {cfg.EXO.FREEZE_STAGES}, but with MODEL.SHARE_BACKBONE True"
+            " MODEL.FREEZE_STAGES freezes the backbone of both halves; set EXO.FREEZE_STAGES to 0"
+        )
     return None
 
 
