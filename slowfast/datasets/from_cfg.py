@@ -5,11 +5,15 @@ from __future__ import annotations
 import torch
 from fvcore.common.config import CfgNode
 
-from slowfast.config.derived import alpha_of
+from slowfast.config.clip_geometry import feature_width
+from slowfast.config.derived import alpha_of, backbone_of
 from slowfast.config.heads import HeadSpec, heads_of
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry
+from slowfast.datasets.features.dataset import FeatureDataset, FeatureTransform
+from slowfast.datasets.features.files import feature_files
+from slowfast.datasets.features.store import FeatureStore
 from slowfast.datasets.identity import source_digests
 from slowfast.datasets.partial import present_segments
 from slowfast.datasets.registry import DataSource
@@ -29,7 +33,8 @@ def segment_dataset(
     """
     heads = heads_of(source.cfg, source.view) if heads is None else heads
     annotations = checked_annotations(source, heads)
-    frames = source.frames(annotations)
+    features = stored_features(source, annotations) if source.cfg.TRAIN.ON_FEATURES else None
+    frames = source.frames(annotations) if features is None else features
     segments, left_out = present_segments(
         annotations.segments,
         frames,
@@ -41,7 +46,17 @@ def segment_dataset(
     digests = source_digests(source, annotations)
     if left_out is not None:
         digests["videos"] = value_digest(left_out.kept.tolist())
+    if features is not None:
+        return FeatureDataset(segments, source.split, features, settings, digests, left_out)
     return SegmentDataset(segments, source.split, frames, settings, digests, left_out)
+
+
+def stored_features(source: DataSource, annotations: Annotations) -> FeatureStore:
+    """The features of a source's segments, from FEATURES.EGO or FEATURES.EXO."""
+    cfg, name = source.cfg, source.view.upper()
+    paths = feature_files(cfg.FEATURES[name], f"FEATURES.{name}")
+    width = feature_width(backbone_of(cfg, source.view))
+    return FeatureStore(paths, annotations.segments, width)
 
 
 def checked_annotations(
@@ -100,7 +115,9 @@ def test_views(cfg: CfgNode) -> TestViews:
 
 
 def device_transform(cfg: CfgNode, view: str) -> DeviceTransform:
-    """Transform of the frames of a view into the model's input."""
+    """Transform of the frames (TRAIN.ON_FEATURES: features) of a view into the model's input."""
+    if cfg.TRAIN.ON_FEATURES:
+        return FeatureTransform()
     channel_order = cfg.EXO.CHANNEL_ORDER if view == "exo" else cfg.DATA.CHANNEL_ORDER
     if cfg.DATA.REVERSE_INPUT_CHANNEL:
         channel_order = channel_order[::-1]
