@@ -18,7 +18,7 @@ from slowfast.datasets.identity import source_digests
 from slowfast.datasets.partial import present_segments
 from slowfast.datasets.registry import DataSource
 from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset, TestViews
-from slowfast.datasets.types import Annotations, Segment
+from slowfast.datasets.types import Annotations, FrameStore, Segment
 from slowfast.utils.digests import value_digest
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream
@@ -33,8 +33,7 @@ def segment_dataset(
     """
     heads = heads_of(source.cfg, source.view) if heads is None else heads
     annotations = checked_annotations(source, heads)
-    features = stored_features(source, annotations) if source.cfg.TRAIN.ON_FEATURES else None
-    frames = source.frames(annotations) if features is None else features
+    frames = frames_of(source, annotations)
     segments, left_out = present_segments(
         annotations.segments,
         frames,
@@ -46,14 +45,16 @@ def segment_dataset(
     digests = source_digests(source, annotations)
     if left_out is not None:
         digests["videos"] = value_digest(left_out.kept.tolist())
-    if features is not None:
-        return FeatureDataset(segments, source.split, features, settings, digests, left_out)
+    if isinstance(frames, FeatureStore):
+        return FeatureDataset(segments, source.split, frames, settings, digests, left_out)
     return SegmentDataset(segments, source.split, frames, settings, digests, left_out)
 
 
-def stored_features(source: DataSource, annotations: Annotations) -> FeatureStore:
-    """The features of a source's segments, from FEATURES.EGO or FEATURES.EXO."""
+def frames_of(source: DataSource, annotations: Annotations) -> FrameStore | FeatureStore:
+    """The frames of a source, or with TRAIN.ON_FEATURES its features (FEATURES.EGO, EXO)."""
     cfg, name = source.cfg, source.view.upper()
+    if not cfg.TRAIN.ON_FEATURES:
+        return source.frames(annotations)
     paths = feature_files(cfg.FEATURES[name], f"FEATURES.{name}")
     width = feature_width(backbone_of(cfg, source.view))
     return FeatureStore(paths, annotations.segments, width)
