@@ -76,6 +76,10 @@ _C.TRAIN.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 #   lemma: exo clips.
 #   ego_exo: clips of EGO.DATASET, each joined with a clip of EXO.DATASET (SUM-L).
 _C.TRAIN.DATASET = "epickitchen"
+# Train, validate and test on features that were extracted before (FEATURES.EGO, FEATURES.EXO) in
+# place of frames. Needs MODEL.BACKBONE features:WIDTH. Heads, probes and projections train, with
+# all losses of SUML.
+_C.TRAIN.ON_FEATURES = False
 # Frame list of the training segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
 _C.TRAIN.TRAIN_DATA_LIST = path("EPIC_100_train.csv")
 # Frame list of the validation segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
@@ -325,6 +329,16 @@ _C.EXO.CHECKPOINT_FILE_PATH = path("")
 _C.EXO.FREEZE_STAGES = number(0, at_least=0)
 
 # ---------------------------------------------------------------------------------------------
+# Features in place of frames
+# ---------------------------------------------------------------------------------------------
+_C.FEATURES = Section()
+# Files of ego features, or folders of them, for TRAIN.ON_FEATURES. A list may hold more segments
+# than the run has. Layout: docs/training.md.
+_C.FEATURES.EGO = path([])
+# As FEATURES.EGO, of the exo view.
+_C.FEATURES.EXO = path([])
+
+# ---------------------------------------------------------------------------------------------
 # SUM-L: semantic alignment of the two views (arXiv 2308.11489)
 # ---------------------------------------------------------------------------------------------
 _C.SUML = Section()
@@ -453,8 +467,9 @@ _C.MODEL.MODEL_NAME = "MultiTaskSlowFast"
 #   slowfast: of RESNET and SLOWFAST.
 #   torchvision:NAME: r3d_18, mc3_18, r2plus1d_18, s3d, mvit_v1_b, mvit_v2_s, swin3d_t, _s or _b.
 #   transformers:FOLDER: VideoMAE, TimeSformer, ViViT or V-JEPA 2, by its config.json.
-# The last two set NUM_FRAMES, SAMPLING_RATE, crop sizes, MEAN, STD and CHANNEL_ORDER to what the
-# backbone was made for, unless a file or an override sets them.
+#   features:WIDTH: none; features of WIDTH channels are read from files (TRAIN.ON_FEATURES).
+# torchvision and transformers set NUM_FRAMES, SAMPLING_RATE, crop sizes, MEAN, STD and
+# CHANNEL_ORDER to what the backbone was made for, unless a file or an override sets them.
 _C.MODEL.BACKBONE = "slowfast"
 # The exo half of a dual model uses the ego backbone itself: half the weights, one set of batch-norm
 # statistics. Both halves then have the same backbone.

@@ -17,7 +17,7 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from slowfast.config.bounds import check_bounds
-from slowfast.config.clip_geometry import OWN
+from slowfast.config.clip_geometry import FEATURES, OWN, split_name
 from slowfast.config.defaults import BOUNDS
 from slowfast.config.derived import alpha_of
 from slowfast.config.heads import joint_name
@@ -30,6 +30,7 @@ _HEAD_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _LOCAL_KEYS = (
     *("OUTPUT_DIR", "SUML.CACHE_DIR", "TEST.FEATURES.DIR", "TEST.SAVE_PREDICT_PATH"),
     *("DATA.PATH_PREFIX", "DATA.FALLBACK_PATH_PREFIXES", "EXO.PATH_PREFIX"),
+    *("FEATURES.EGO", "FEATURES.EXO"),
 )
 _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
@@ -212,6 +213,21 @@ def _shared_backbone(cfg: CfgNode) -> str | None:
     return None
 
 
+def _features(cfg: CfgNode) -> str | None:
+    """TRAIN.ON_FEATURES and the backbones that pass features on go together."""
+    names = {"MODEL.BACKBONE": cfg.MODEL.BACKBONE, "EXO.BACKBONE": cfg.EXO.BACKBONE}
+    for key, name in names.items():
+        stored = split_name(name)[0] == FEATURES
+        if cfg.TRAIN.ON_FEATURES and name and not stored:
+            return (
+                f"TRAIN.ON_FEATURES True, but {key} is {name}; set it to features:WIDTH, the"
+                " channels of the features"
+            )
+        if stored and not cfg.TRAIN.ON_FEATURES:
+            return f"{key} is {name}, which needs TRAIN.ON_FEATURES True; set it"
+    return None
+
+
 def _own_backbone_keys(cfg: CfgNode) -> str | None:
     """Options that only SlowFast has."""
     if OWN in (cfg.MODEL.BACKBONE, cfg.EXO.BACKBONE):
@@ -342,6 +358,7 @@ _RULES: tuple[Rule, ...] = (
     _head_names,
     _width,
     _temporal_blocks,
+    _features,
     _shared_backbone,
     _own_backbone_keys,
     _probe,

@@ -302,12 +302,13 @@ def build_loader(
     return BatchLoader(
         dataset,
         sampler,
-        num_workers=cfg.DATA_LOADER.NUM_WORKERS,
+        # Features are in memory: other processes would only copy them.
+        num_workers=0 if cfg.TRAIN.ON_FEATURES else cfg.DATA_LOADER.NUM_WORKERS,
         timeout_sec=cfg.DATA_LOADER.TIMEOUT,
         pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0 and torch.cuda.is_available(),
         # All views of a segment take much memory, so only one segment is prefetched.
         prefetch_batches=1 if split == "test" else 2,
-        shared_ring=cfg.DATA_LOADER.SHARED_RING,
+        shared_ring=cfg.DATA_LOADER.SHARED_RING and not cfg.TRAIN.ON_FEATURES,
     )
 
 
