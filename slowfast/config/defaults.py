@@ -412,6 +412,17 @@ _C.SUML.ALIGN.MARGIN = number(0.1, at_least=0)
 _C.SUML.PAIRS = Section()
 # Pair table, written by tools/mine_pairs.py.
 _C.SUML.PAIRS.FILE = path("data/pairs.npz")
+# Origin of the pairs.
+#   mined: unpaired data, whose pairs are found by MINING.
+#   paired: PAIRED_FILE gives them; MINING and TOP_K have no effect. SUML.ALIGN.THRESHOLD still
+#     selects the pairs that are aligned: -1 aligns all of them, also the random partner of a
+#     segment without one.
+_C.SUML.PAIRS.MODE = choice("mined", "paired")
+# CSV with the exo partners of ego segments, one pair a row (paired). Several rows of one ego
+# segment give several partners.
+_C.SUML.PAIRS.PAIRED_FILE = path("")
+# Columns of PAIRED_FILE: id of the ego segment, id of the exo segment.
+_C.SUML.PAIRS.PAIRED_COLUMNS = ["narration_id", "exo_id"]
 # How the exo candidates of an ego segment are found.
 #   text: by the cosine of the narrations.
 #   tiers: by the overlap of the labels (published).

@@ -279,6 +279,28 @@ def _exo_stream(cfg: CfgNode) -> str | None:
     )
 
 
+def _paired(cfg: CfgNode) -> str | None:
+    pairs = cfg.SUML.PAIRS
+    if pairs.MODE != "paired":
+        return None
+    if not pairs.PAIRED_FILE:
+        return (
+            "SUML.PAIRS.MODE is paired, but SUML.PAIRS.PAIRED_FILE is empty; set it to a CSV with"
+            f" the columns {pairs.PAIRED_COLUMNS}, or SUML.PAIRS.MODE mined"
+        )
+    if len(set(pairs.PAIRED_COLUMNS)) != 2 or len(pairs.PAIRED_COLUMNS) != 2:
+        return (
+            f"SUML.PAIRS.PAIRED_COLUMNS is {pairs.PAIRED_COLUMNS}; give two columns, of the ego id"
+            " and of the exo id"
+        )
+    if cfg.SUML.ALIGN.KIND == "factorised":
+        return (
+            "SUML.ALIGN.KIND factorised needs partners by verb and by noun, but SUML.PAIRS.MODE is"
+            " paired; set SUML.PAIRS.MODE mined, or another SUML.ALIGN.KIND"
+        )
+    return None
+
+
 def _factors(cfg: CfgNode) -> str | None:
     mining = cfg.SUML.PAIRS.MINING
     if cfg.SUML.ALIGN.KIND != "factorised" or mining == "factors":
@@ -336,6 +358,7 @@ _RULES: tuple[Rule, ...] = (
     _grad_cache,
     _queue,
     _exo_stream,
+    _paired,
     _factors,
     _average,
     _steps,

@@ -23,6 +23,7 @@ from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment
 from slowfast.utils.digests import array_digest, file_digest
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import input_path, local_path
+from slowfast.utils.reading import require_file
 from slowfast.utils.seeding import Stream, generator
 
 logger = logging.getLogger(__name__)
@@ -98,8 +99,15 @@ def shuffled(pairs: PairTable, rng: np.random.Generator) -> PairTable:
 
 
 def mining_settings(cfg: CfgNode) -> dict[str, str | int]:
-    """Config values that a pair table depends on; keys as in PairTable.settings."""
+    """Config values that a pair table depends on; keys as in PairTable.settings.
+
+    Raises: UserError if the list of given pairs cannot be read.
+    """
     mining, pairs = cfg.SUML.PAIRS.MINING, cfg.SUML.PAIRS
+    if pairs.MODE == "paired":
+        partners = local_path(pairs.PAIRED_FILE, "SUML.PAIRS.PAIRED_FILE")
+        require_file(partners, "a list of pairs", "set SUML.PAIRS.PAIRED_FILE")
+        return {"mining": "paired", "encoder": cfg.SUML.ENCODER, "partners": file_digest(partners)}
     settings: dict[str, str | int] = {
         "mining": mining,
         "top_k": cfg.SUML.PAIRS.TOP_K,

@@ -23,6 +23,7 @@ from slowfast.semantics.ivf_search import IvfSearch, sampled_recall
 from slowfast.semantics.label_tiers import TIER_HEADS, ExoLabels
 from slowfast.semantics.mining import MiningReport, make_table, mine_pairs, report
 from slowfast.semantics.pair_details import pair_details
+from slowfast.semantics.paired import paired_candidates
 from slowfast.semantics.published_pairs import import_pairs
 from slowfast.semantics.text_search import Narrations, Search
 from slowfast.utils.errors import UserError
@@ -59,14 +60,21 @@ def encode_narrations(texts: Sequence[str], cfg: CfgNode) -> np.ndarray:
 
 
 def mine_from_config(cfg: CfgNode) -> MiningReport:
-    """Encode the narrations of the training sets, mine their pairs, write SUML.PAIRS.FILE.
+    """Encode the narrations of the training sets, mine or read their pairs, write SUML.PAIRS.FILE.
 
     Needs annotations, not frames. Raises: UserError for bad input.
     """
     _written_table(cfg)
     settings = mining_settings(cfg)
     search = index_search(cfg) if "index" in settings else None
-    given = mining_input(cfg, labels_required=settings["mining"] != "text")
+    given = mining_input(cfg, labels_required=settings["mining"] not in ("text", "paired"))
+    if settings["mining"] == "paired":
+        pairs = cfg.SUML.PAIRS
+        path, columns = input_path(pairs.PAIRED_FILE), pairs.PAIRED_COLUMNS
+        indices = paired_candidates(path, columns, given.ego, given.exo)
+        lists = (given.ego_text, given.exo_text)
+        table = make_table(given.ego, given.exo, indices, *lists, settings, given.exo_labels)
+        return _write(table, given, cfg)
     table = mine_pairs(
         given.ego,
         given.exo,
