@@ -20,7 +20,8 @@ from slowfast.config.bounds import check_bounds
 from slowfast.config.clip_geometry import OWN
 from slowfast.config.defaults import BOUNDS
 from slowfast.config.derived import alpha_of
-from slowfast.config.heads import joint_name
+from slowfast.config.exo_sources import exo_sources
+from slowfast.config.heads import exo_heads, joint_name
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import is_remote
 
@@ -99,6 +100,16 @@ def _head_names(cfg: CfgNode) -> str | None:
                 f" {counts}; {fix}"
             )
     return None
+
+
+def _exo_sets(cfg: CfgNode) -> str | None:
+    """EXO.MORE and EXO.WEIGHTS, which are checked where they are read."""
+    names = [head.name for head in exo_heads(cfg)]
+    for source in exo_sources(cfg)[1:]:
+        if fix := _head_names_fix(source.cfg.EXO.HEAD_NAMES, source.cfg.EXO.NUM_CLASSES_LIST):
+            return f"EXO.MORE: HEAD_NAMES of {source.name} is {source.cfg.EXO.HEAD_NAMES}; {fix}"
+    twice = [name for name in names if names.count(name) > 1]
+    return f"two exo heads are called {twice[0]}; change the NAME in EXO.MORE" if twice else None
 
 
 def _head_names_fix(names: list[str], counts: list[int]) -> str | None:
@@ -348,6 +359,7 @@ _RULES: tuple[Rule, ...] = (
     _jitter,
     _class_counts,
     _head_names,
+    _exo_sets,
     _width,
     _temporal_blocks,
     _shared_backbone,

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from slowfast.config.exo_sources import exo_sources
 from slowfast.config.heads import ego_heads, exo_heads
 from slowfast.datasets.ego_exo import mining_settings
 from slowfast.datasets.from_cfg import checked_annotations
 from slowfast.datasets.names import class_names
+from slowfast.datasets.pairing.exo_mix import ExoMix
 from slowfast.datasets.pairing.label_map import ClassMap, ClassNamesMissing, build_label_map
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
 from slowfast.datasets.registry import build_source
-from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment
+from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment, UnionAnnotations
 from slowfast.semantics.encoder import encode_cached
 from slowfast.semantics.ivf_search import IvfSearch, sampled_recall
 from slowfast.semantics.label_tiers import TIER_HEADS, ExoLabels
@@ -186,6 +188,11 @@ def map_exo_labels(cfg: CfgNode, exo: Annotations, required: bool) -> ExoLabels 
     None if a view has no verbs and nouns, or no names for its classes.
     Raises: UserError if they are required and missing.
     """
+    if isinstance(exo, UnionAnnotations):
+        sets = zip(exo_sources(cfg), exo.parts, strict=True)
+        of_sets = [map_exo_labels(source.cfg, part, required) for source, part in sets]
+        known = [labels for labels in of_sets if labels is not None]
+        return ExoLabels.joined(known) if len(known) == len(of_sets) else None
     try:
         maps = _class_maps(cfg, exo)
     except ClassNamesMissing as error:
@@ -278,6 +285,8 @@ def _write(table: PairTable, given: MiningInput, cfg: CfgNode) -> MiningReport:
     if labelled:
         known = class_names(cfg, "ego", ego_heads(cfg))
         names = [known[head] for head in TIER_HEADS]
+    if cfg.EXO.MORE:
+        logger.info("%s", ExoMix(exo_sources(cfg), given.exo).counts(table.indices))
     for line in (*result.lines(), *pair_details(table, given.ego, given.exo, names)):
         logger.info("%s", line)
     logger.info("pair table %s", path)
