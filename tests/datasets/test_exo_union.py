@@ -15,6 +15,7 @@ from slowfast.config.validate import validate
 from slowfast.datasets import build_dataset
 from slowfast.datasets.ego_exo import EgoExoDataset
 from slowfast.datasets.types import PairedSample, SampleKey
+from slowfast.engine.checkpoints.weights import Weights
 from slowfast.losses.classification import multilabel, multilabel_of_own_set
 from slowfast.losses.negatives import same_classes
 from slowfast.models import build_model
@@ -124,6 +125,7 @@ def test_each_set_has_heads_with_names_of_its_own(two_sets: CfgNode) -> None:
     two_sets.merge_from_list(["MODEL.MODEL_NAME", "EgoExoSlowFast", "RESNET.WIDTH_PER_GROUP", 8])
     two_sets.NUM_GPUS = 0
     names = list(published_state_dict(build_model(two_sets)))
+    assert not [n for n in Weights.of_model(build_model(two_sets)).ego.heads if "wall" in n]
     two_sets.EXO.MORE = []
     of_one = list(published_state_dict(build_model(two_sets)))
     added = [name for name in names if name not in of_one]

@@ -17,7 +17,7 @@ from slowfast.utils.errors import UserError
 
 
 class ExoMix:
-    """Which set each exo segment is of, and how often each set is drawn.
+    """Set of each exo segment, and the frequency with which each set is drawn.
 
     source: (m,) int64, position of the set of each segment.
     """

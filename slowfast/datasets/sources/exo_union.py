@@ -1,6 +1,6 @@
 """The exo sets of EXO and EXO.MORE as one list: the data set `exo_union`.
 
-A segment has labels for the heads of its own set, and none for the others. Ids of segments and
+A segment has labels for the heads of its set, and none for the others. Ids of segments and
 videos of a further set begin with `NAME/`.
 """
 

@@ -13,6 +13,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 import slowfast
+from slowfast.config.exo_sources import exo_sources
 from slowfast.lab.ablation.plan import CHECKPOINT_OF
 from slowfast.models.registry import model_spec
 from slowfast.utils.digests import file_digest, text_digest
@@ -75,8 +76,9 @@ def data_files(cfg: CfgNode) -> list[Path]:
         files |= {local_path(path, "DATA.PATH_TO_DATA_DIR") for path in paths}
         files |= {*_markers(Path(folder))}
     if "exo" in views:
-        root = Path(cfg.EXO.PATH_TO_DATA_DIR)
-        files |= {*_annotations(root), *_markers(root)}
+        for source in exo_sources(cfg):
+            root = Path(source.cfg.EXO.PATH_TO_DATA_DIR)
+            files |= {*_annotations(root), *_markers(root)}
     if cfg.SUML.ENABLE:
         files |= {local_path(cfg.SUML.PAIRS.FILE, "SUML.PAIRS.FILE")}
     weights = (cfg.TRAIN.CHECKPOINT_FILE_PATH, cfg.EXO.CHECKPOINT_FILE_PATH)

@@ -9,7 +9,7 @@ from slowfast.config.exo_sources import exo_sources
 from slowfast.config.heads import ego_heads, exo_heads
 from slowfast.models.build import build_recognizer, initialise
 from slowfast.models.ego_exo import EgoExoModel
-from slowfast.models.published_names import EXO_HEAD
+from slowfast.models.published_names import EXO_HEAD, EXO_SET_HEAD
 from slowfast.models.recognizer import Recognizer
 from slowfast.models.registry import register_model
 from slowfast.models.zoo.slowfast import MultiTaskSlowFast, build_backbone, head_layers
@@ -21,7 +21,7 @@ def EgoExoSlowFast(cfg: CfgNode) -> EgoExoModel:
     counts = [head.num_classes for head in exo_heads(cfg)]
     layers = head_layers(EXO_HEAD, len(cfg.EXO.NUM_CLASSES_LIST))
     for source in exo_sources(cfg)[1:]:
-        layers += head_layers(f"head_exo_{source.name}", len(source.cfg.EXO.NUM_CLASSES_LIST))
+        layers += head_layers(EXO_SET_HEAD + source.name, len(source.cfg.EXO.NUM_CLASSES_LIST))
     ego = MultiTaskSlowFast(cfg)
     shared = ego.backbone if cfg.MODEL.SHARE_BACKBONE else None
     backbone = shared or build_backbone(cfg, "exo", frozen_stages=0)
