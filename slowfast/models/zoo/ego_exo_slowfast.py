@@ -24,7 +24,7 @@ def EgoExoSlowFast(cfg: CfgNode) -> EgoExoModel:
         layers += head_layers(EXO_SET_HEAD + source.name, len(source.cfg.EXO.NUM_CLASSES_LIST))
     ego = MultiTaskSlowFast(cfg)
     shared = ego.backbone if cfg.MODEL.SHARE_BACKBONE else None
-    backbone = shared or build_backbone(cfg, "exo", frozen_stages=0)
+    backbone = shared or build_backbone(cfg, "exo", "EXO")
     exo = build_recognizer(cfg, backbone, counts, layers, "sigmoid", is_built=shared is not None)
     return dual_model(cfg, ego, exo)
 
