@@ -304,6 +304,17 @@ _C.EXO.HEAD_NAMES = ["verb", "noun"]
 # Number of classes of each of EXO.HEAD_NAMES. LEMMA has 25 verbs and 64 nouns.
 _C.EXO.NUM_CLASSES_LIST = [25, 64]
 
+# Further exo sets, whose clips are mixed with those of EXO.DATASET (TRAIN.DATASET ego_exo). Each
+# is a mapping: NAME, which begins its segment ids and head names, the keys above that differ from
+# EXO's (PATH_PREFIX is empty unless it is given), and LABEL_MAP instead of SUML.PAIRS.LABEL_MAP.
+#   [{NAME: wall, DATASET: lemma, PATH_TO_DATA_DIR: data/wall, NUM_CLASSES_LIST: [12, 30]}]
+# Each set has separate heads. Pairs are mined over all sets together.
+_C.EXO.MORE = []
+# How often clips of each set are drawn: one weight for EXO, one for each of EXO.MORE. Among the
+# candidates of an ego segment each counts with the weight of its set. A clip without a pair is of
+# a set drawn by its weight. Empty draws all sets alike.
+_C.EXO.WEIGHTS = []
+
 # Frames of an exo clip in the fast pathway; a multiple of SLOWFAST.ALPHA.
 _C.EXO.NUM_FRAMES = number(32, at_least=1)
 # Step between two frames of an exo clip, in frames of the exo video.
@@ -429,6 +440,17 @@ _C.SUML.ALIGN.MARGIN = number(0.1, at_least=0)
 _C.SUML.PAIRS = Section()
 # Pair table, written by tools/mine_pairs.py.
 _C.SUML.PAIRS.FILE = path("data/pairs.npz")
+# Origin of the pairs.
+#   mined: unpaired data, whose pairs are found by MINING.
+#   paired: PAIRED_FILE gives them; MINING and TOP_K have no effect. SUML.ALIGN.THRESHOLD still
+#     selects the pairs that are aligned: -1 aligns all of them, also the random partner of a
+#     segment without one.
+_C.SUML.PAIRS.MODE = choice("mined", "paired")
+# CSV with the exo partners of ego segments, one pair a row (paired). Several rows of one ego
+# segment give several partners.
+_C.SUML.PAIRS.PAIRED_FILE = path("")
+# Columns of PAIRED_FILE: id of the ego segment, id of the exo segment.
+_C.SUML.PAIRS.PAIRED_COLUMNS = ["narration_id", "exo_id"]
 # How the exo candidates of an ego segment are found.
 #   text: by the cosine of the narrations.
 #   tiers: by the overlap of the labels (published).

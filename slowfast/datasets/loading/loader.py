@@ -330,8 +330,10 @@ def _batch_size(cfg: CfgNode, world_size: int) -> int:
 def _log_bad_frames(dataset: Any) -> None:
     """Log how many frames the epoch replaced, if the frame store counts them."""
     for view in clip_datasets(dataset):
-        if isinstance(bad_frames := getattr(view.frames, "bad_frames", None), BadFrames):
-            bad_frames.log_new()
+        # Several exo sets have a store each.
+        for store in getattr(view.frames, "stores", [view.frames]):
+            if isinstance(bad_frames := getattr(store, "bad_frames", None), BadFrames):
+                bad_frames.log_new()
 
 
 def _start_worker(worker: int) -> None:

@@ -13,6 +13,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 import slowfast
+from slowfast.config.exo_sources import exo_sources
 from slowfast.datasets.features.files import feature_files
 from slowfast.datasets.sources.epic_annotations import list_paths, present_form
 from slowfast.lab.ablation.plan import CHECKPOINT_OF
@@ -77,8 +78,9 @@ def data_files(cfg: CfgNode) -> list[Path]:
         files |= {present_form(local_path(path, "DATA.PATH_TO_DATA_DIR")) for path in paths}
         files |= {*_markers(Path(folder))}
     if "exo" in views:
-        root = Path(cfg.EXO.PATH_TO_DATA_DIR)
-        files |= {*_annotations(root), *_markers(root)}
+        for source in exo_sources(cfg):
+            root = Path(source.cfg.EXO.PATH_TO_DATA_DIR)
+            files |= {*_annotations(root), *_markers(root)}
     if cfg.TRAIN.ON_FEATURES:
         for view in map(str.upper, views):
             files |= {*feature_files(cfg.FEATURES[view], f"FEATURES.{view}")}
