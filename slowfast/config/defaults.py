@@ -75,6 +75,7 @@ _C.TRAIN.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 #   epickitchen: ego clips.
 #   lemma: exo clips.
 #   egoexolearn: clips of either view.
+#   egtea: ego clips; the heads are some of verb, noun and action.
 #   ego_exo: clips of EGO.DATASET, each joined with a clip of EXO.DATASET (SUM-L).
 _C.TRAIN.DATASET = "epickitchen"
 # Frame list of the training segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
