@@ -21,9 +21,9 @@ def empty(tmp_path: Path) -> Path:
 
 
 SUML = ["TRAIN.DATASET", "ego_exo", "MODEL.MODEL_NAME", "EgoExoSlowFast", "SUML.ENABLE", "True"]
-# Registered data sets by view, as an error lists them.
+# Registered data sets by view, in the order in which an error lists them.
 EGO_SETS, EXO_SETS = (
-    ", ".join(sorted(n for n in SOURCE_REGISTRY if view in SOURCE_REGISTRY.get(n).views))
+    ", ".join(n for n in SOURCE_REGISTRY if view in SOURCE_REGISTRY.get(n).views)
     for view in ("ego", "exo")
 )
 EXO = ["TRAIN.DATASET", "lemma", "MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_FUNC", "bce_logit"]
