@@ -74,6 +74,8 @@ _C.TRAIN.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 # Data set to train and validate on.
 #   epickitchen: ego clips.
 #   lemma: exo clips.
+#   egoexolearn: clips of either view.
+#   egtea: ego clips; the heads are some of verb, noun and action.
 #   ego_exo: clips of EGO.DATASET, each joined with a clip of EXO.DATASET (SUM-L).
 _C.TRAIN.DATASET = "epickitchen"
 # Train, validate and test on features that were extracted before (FEATURES.EGO, FEATURES.EXO) in
