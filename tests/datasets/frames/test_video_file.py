@@ -200,7 +200,9 @@ def test_views_of_a_video_file(make_dataset, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no video" * 100])
 def test_files_that_are_no_videos_are_named(tmp_path, content):
     (tmp_path / "P01_01.mp4").write_bytes(content)
-    with pytest.raises(UserError, match=r"P01_01\.mp4(, a video, is empty| as a video: ).*copy it again"):
+    with pytest.raises(
+        UserError, match=r"P01_01\.mp4(, a video, is empty| as a video: ).*copy it again"
+    ):
         VideoStore([str(tmp_path)], make_decoder("auto")).open(make_segment())
 
 
