@@ -104,29 +104,40 @@ class Csv(DataSource):
     @cached_property
     def _classes(self) -> ClassNames:
         key = f"{self._keys.section}.CLASS_NAMES"
-        if self._data.CLASS_NAMES:
-            path = join(self._data.PATH_TO_DATA_DIR, self._data.CLASS_NAMES)
+        data, exo = self.cfg.DATA, self.cfg.EXO
+        if name := exo.CLASS_NAMES if self.view == "exo" else data.CLASS_NAMES:
+            path = join(self._data.PATH_TO_DATA_DIR, name)
             return read_class_names(path, key, self._heads)
         written = Path(self.cfg.OUTPUT_DIR, f"classes_{self.view}.csv")
         if written.is_file():
             return read_class_names(written, f"{key}, or OUTPUT_DIR to a new folder", self._heads)
-        lists = {self._keys.lists[split]: split for split in ("train", "val")}
-        rows = [row for split in lists.values() for row in self._list(split).rows]
-        return names_in(rows, self._heads, " and ".join(lists))
+        # One list may serve both splits.
+        lists = {self._keys.lists[split]: self._list(split) for split in ("train", "val")}
+        paths = dict.fromkeys(str(listed.path) for listed in lists.values())
+        rows = [row for listed in lists.values() for row in listed.rows]
+        return names_in(rows, self._heads, " and ".join(paths))
 
     def _list(self, split: str) -> VideoList:
         key = self._keys.lists[split]
         if split not in self._lists:
-            section, _, name = key.rpartition(".")
             self._lists[split] = read_video_lists(
                 self._data.PATH_TO_DATA_DIR,
-                self.cfg[section][name],
+                self._list_names(split),
                 key,
                 self._heads,
                 f"{self._keys.heads}.HEAD_NAMES",
                 labelled=split != "test",
             )
         return self._lists[split]
+
+    def _list_names(self, split: str) -> str:
+        cfg = self.cfg
+        ego = {
+            "train": cfg.TRAIN.TRAIN_DATA_LIST,
+            "val": cfg.TRAIN.VAL_DATA_LIST,
+            "test": cfg.TEST.DATA_LIST,
+        }
+        return str(cfg.EXO.DATA_LIST if self.view == "exo" else ego[split])
 
     def _rows(self, listed: VideoList) -> list[Row]:
         split = self.split
