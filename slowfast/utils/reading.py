@@ -81,7 +81,9 @@ def _line(path: Path | str, what: str, error: Exception, fix: str) -> str:
     if isinstance(error, FileNotFoundError):
         return _sentence(f"{path}, {what}, does not exist", fix)
     if isinstance(error, OSError) and error.strerror:
-        return _sentence(f"cannot read {path} as {what}: {error.strerror}", fix)
+        # Of several files, the one that the system names.
+        named = path if error.filename is None else error.filename
+        return _sentence(f"cannot read {named} as {what}: {error.strerror}", fix)
     if found := found_in_place(path, fix):
         return f"{path}, {what}, {found}"
     # A MemoryError often has no text.
