@@ -76,13 +76,15 @@ _C.TRAIN.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 #   lemma: exo clips.
 #   egoexolearn: clips of either view.
 #   egtea: ego clips; the heads are some of verb, noun and action.
+#   csv: clips of your own, ego or exo as the model takes (docs/data.md).
 #   ego_exo: clips of EGO.DATASET, each joined with a clip of EXO.DATASET (SUM-L).
 _C.TRAIN.DATASET = "epickitchen"
 # Train, validate and test on features that were extracted before (FEATURES.EGO, FEATURES.EXO) in
 # place of frames. Needs MODEL.BACKBONE features:WIDTH. Heads, probes and projections train, with
 # all losses of SUML.
 _C.TRAIN.ON_FEATURES = False
-# Frame list of the training segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
+# Frame list of the training segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR. Of csv, the rows of
+# this split are taken where the list has a column `split`; so for the next two lists.
 _C.TRAIN.TRAIN_DATA_LIST = path("EPIC_100_train.csv")
 # Frame list of the validation segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
 _C.TRAIN.VAL_DATA_LIST = path("EPIC_100_validation.csv")
@@ -139,7 +141,7 @@ _C.TEST.ENABLE = True
 #   cross_view: retrieval between ego and exo clips.
 #   zero_shot: recognition by the class names as sentences.
 _C.TEST.TASK = choice("recognition", "features", "retrieval", "cross_view", "zero_shot")
-# Data set to test on: epickitchen, lemma, or, for the features of a dual model, ego_exo (both
+# Data set to test on: epickitchen, lemma, csv, or, for the features of a dual model, ego_exo (both
 # views).
 _C.TEST.DATASET = "epickitchen"
 # Frame list of the test segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
@@ -228,6 +230,12 @@ _C.DATA.FALLBACK_PATH_PREFIXES = path(
 _C.DATA.EPIC_100 = False
 # Number to add to an annotated frame number to get the number of its file. Files start at 1.
 _C.DATA.FRAME_INDEX_OFFSET = 0
+# Frames per second at which csv lists with times in seconds are sampled. Of folders and tars of
+# frames, it must be their rate. Lists with frame numbers count the frames of each video.
+_C.DATA.TARGET_FPS = number(30.0, above=0, at_most=1000)
+# Class names of csv lists, a CSV file (head, id, name) in DATA.PATH_TO_DATA_DIR. Empty takes the
+# names that the training in OUTPUT_DIR wrote down, else those in the training and validation list.
+_C.DATA.CLASS_NAMES = path("")
 
 # Frames of an ego clip in the fast pathway; a multiple of SLOWFAST.ALPHA.
 _C.DATA.NUM_FRAMES = number(32, at_least=1)
@@ -290,18 +298,27 @@ _C.EGO.DATASET = "epickitchen"
 _C.EXO = Section()
 # Data set of the exo half of ego_exo.
 _C.EXO.DATASET = "lemma"
-# Folder that contains annotations/full, annotations/splits and annotations/metadata.
+# Folder of the annotations. For lemma it contains annotations/full, annotations/splits and
+# annotations/metadata.
 _C.EXO.PATH_TO_DATA_DIR = path("data/lemma")
-# Folder that the image paths in the annotations start from. Empty means EXO.PATH_TO_DATA_DIR.
+# Folder that the paths of images and videos in the annotations start from. Empty means
+# EXO.PATH_TO_DATA_DIR.
 _C.EXO.PATH_PREFIX = path("")
+# List of the exo segments of csv, in EXO.PATH_TO_DATA_DIR; its column `split` says which are for
+# training. Without that column all are.
+_C.EXO.DATA_LIST = path("exo.csv")
+# Frames per second of exo lists of csv, as DATA.TARGET_FPS.
+_C.EXO.TARGET_FPS = number(30.0, above=0, at_most=1000)
+# Class names of exo lists of csv, as DATA.CLASS_NAMES, in EXO.PATH_TO_DATA_DIR.
+_C.EXO.CLASS_NAMES = path("")
 # Camera view whose frames are read: third person (tpv) or first person (fpv).
 _C.EXO.VIEW = choice("tpv", "fpv")
 # Camera view whose file of segments is read. The published code reads fpv for both.
 _C.EXO.SEGMENTS_VIEW = choice("tpv", "fpv")
 # Group of videos: the split files annotations/splits/<VIDEO_TYPE>_<split>.json are read.
 _C.EXO.VIDEO_TYPE = "all"
-# Names of the kinds of labels of an exo clip. Leave it and EXO.NUM_CLASSES_LIST empty if exo clips
-# have no labels.
+# Names of the kinds of labels of an exo clip; for csv, its label columns. Leave it and
+# EXO.NUM_CLASSES_LIST empty if exo clips have no labels.
 _C.EXO.HEAD_NAMES = ["verb", "noun"]
 # Number of classes of each of EXO.HEAD_NAMES. LEMMA has 25 verbs and 64 nouns.
 _C.EXO.NUM_CLASSES_LIST = [25, 64]
@@ -505,7 +522,8 @@ _C.MODEL.SHARE_BACKBONE = False
 _C.MODEL.PROBE = choice("linear", "attentive")
 # Number of classes of the one head of SlowFast.
 _C.MODEL.NUM_CLASSES = number(400, at_least=1)
-# Names of the heads in logs, results and predictions: lower-case letters, digits and underscores.
+# Names of the heads in logs, results and predictions; for csv, its label columns. Lower-case
+# letters, digits and underscores.
 # The joint answer of several heads is called action for verb and noun, all for any others.
 _C.MODEL.HEAD_NAMES = ["verb", "noun"]
 # Number of classes of each of MODEL.HEAD_NAMES. EPIC-KITCHENS-100 has 97 verbs and 300 nouns,
