@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from tests.commands import (
     launch_tool,
     run_tool,
 )
+
+# Signals that whoever started the tests ignores (nohup, a shell's `&`) would be ignored by the
+# commands that the tests start and signal.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _stored(variable: str, folder: str) -> Path:

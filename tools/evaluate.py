@@ -15,6 +15,7 @@ import argparse
 import logging
 from dataclasses import replace
 
+from slowfast.datasets.sources.epic_annotations import list_paths
 from slowfast.datasets.sources.labelled_list import read_labelled_list
 from slowfast.evaluation.head_values import check_metrics
 from slowfast.evaluation.predictions import for_epic, read_predictions, select
@@ -39,7 +40,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--predictions", type=input_option, required=True, help="file of a test run (.pkl)"
     )
     parser.add_argument(
-        "--annotations", type=input_option, required=True, help="labelled list, .csv, .pkl"
+        "--annotations",
+        type=input_option,
+        required=True,
+        help="labelled list, .csv or .pkl; several by commas",
     )
     parser.add_argument("--tail-verbs", type=input_option, help="CSV with the column verb")
     parser.add_argument("--tail-nouns", type=input_option, help="CSV with the column noun")
@@ -75,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     predictions = for_epic(read_predictions(args.predictions), str(args.predictions))
     check_metrics(predictions.heads)
     labelled = read_labelled_list(
-        args.annotations,
+        list_paths(".", str(args.annotations)),
         [head.num_classes for head in predictions.heads],
         tail_verbs=args.tail_verbs,
         tail_nouns=args.tail_nouns,

@@ -14,6 +14,7 @@ if __name__ == "__main__":
 import argparse
 from pathlib import Path
 
+from slowfast.datasets.sources.epic_annotations import list_paths
 from slowfast.datasets.sources.labelled_list import read_listed_segments
 from slowfast.evaluation.predictions import read_predictions, select
 from slowfast.evaluation.submission import (
@@ -56,7 +57,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--annotations", type=input_option, required=True, help="test list, .csv or .pkl"
+        "--annotations",
+        type=input_option,
+        required=True,
+        help="test list, .csv or .pkl; several by commas",
     )
     parser.add_argument("--predictions", type=input_option, help="file of a test run (.pkl)")
     parser.add_argument("--out", type=path_option, help="zip to write")
@@ -70,7 +74,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     segments, epic_100 = read_listed_segments(
-        args.annotations, (NUM_VERBS, NUM_NOUNS), labelled=False
+        list_paths(".", str(args.annotations)), (NUM_VERBS, NUM_NOUNS), labelled=False
     )
     if not epic_100:
         raise UserError(

@@ -34,13 +34,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     # Imported this late so that --help works without torch.
+    from slowfast.evaluation.report_links import REPORT_NAME
     from slowfast.report.page import page
     from slowfast.report.run import load_run
     from slowfast.utils.files import write_text
 
     runs = [load_run(path) for path in args.runs]
     first = args.runs[0]
-    default = first / "report.html" if first.is_dir() else first.with_name(f"{first.stem}.html")
+    default = first / REPORT_NAME if first.is_dir() else first.with_name(f"{first.stem}.html")
     out = args.out or default
     write_text(out, page(runs, explain=not args.no_explain))
     print(f"{out}: {out.stat().st_size / 2**20:.1f} MB; open it in a browser")

@@ -17,14 +17,16 @@ from pathlib import Path
 
 import yaml
 
+from slowfast.datasets.sources.epic_annotations import list_paths
 from slowfast.datasets.sources.labelled_list import read_labelled_list
 from slowfast.evaluation.paired import LabelledList
 from slowfast.evaluation.predictions import for_epic, read_predictions
+from slowfast.evaluation.report_links import report_links
 from slowfast.evaluation.summary import STYLES, Run, format_summary, load_run
 from slowfast.utils.cli import run_command
 from slowfast.utils.errors import UserError
 from slowfast.utils.expand import input_option, path_option
-from slowfast.utils.paths import InputPath, join, optional_path
+from slowfast.utils.paths import InputPath, optional_path
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -58,15 +60,9 @@ def main(argv: list[str] | None = None) -> None:
         print(f"no paired bootstrap: {error}", file=sys.stderr)
     print(text)
     if args.style == "markdown":
-        for line in report_links(args.runs):
+        folders = [path if path.is_dir() else path.parent for path in map(Path, args.runs)]
+        for line in report_links((folder.name, folder) for folder in folders):
             print(line)
-
-
-def report_links(paths: list[str]) -> list[str]:
-    """A line for the page of each run that has one (tools/report.py)."""
-    folders = [path if path.is_dir() else path.parent for path in map(Path, paths)]
-    pages = [folder / "report.html" for folder in folders]
-    return [f"[report of {page.parent.name}]({page})" for page in pages if page.is_file()]
 
 
 def labelled_list(runs: list[Run], given: InputPath | None) -> LabelledList | None:
@@ -74,24 +70,25 @@ def labelled_list(runs: list[Run], given: InputPath | None) -> LabelledList | No
     files = [run.predictions for run in runs if run.predictions is not None]
     if len(runs) < 2 or runs[0].predictions is None or len(files) < 2:
         return None
-    path = given or _list_of_run(runs[0].predictions.parent)
-    if path is None:
+    paths = list_paths(".", str(given)) if given else _lists_of_run(runs[0].predictions.parent)
+    if not paths:
         return None
     predictions = for_epic(read_predictions(runs[0].predictions), str(runs[0].predictions))
-    return read_labelled_list(path, [head.num_classes for head in predictions.heads])
+    return read_labelled_list(paths, [head.num_classes for head in predictions.heads])
 
 
-def _list_of_run(folder: Path) -> InputPath | None:
+def _lists_of_run(folder: Path) -> list[InputPath]:
     config = folder / "config.yaml"
     if not config.is_file():
-        return None
+        return []
     try:
         content = yaml.safe_load(config.read_text(encoding="utf-8"))
-        path = join(content["DATA"]["PATH_TO_DATA_DIR"], content["TEST"]["DATA_LIST"])
+        paths = list_paths(content["DATA"]["PATH_TO_DATA_DIR"], content["TEST"]["DATA_LIST"])
     except (yaml.YAMLError, KeyError, TypeError):
         # Not one of a run.
-        return None
-    return path if optional_path(path, "DATA.PATH_TO_DATA_DIR") else None
+        return []
+    files = [optional_path(path, "DATA.PATH_TO_DATA_DIR") for path in paths]
+    return paths if all(files) else []
 
 
 if __name__ == "__main__":

@@ -163,6 +163,15 @@ def schedule_warning(cfg: CfgNode) -> str | None:
             f"SOLVER.WARMUP_EPOCHS {solver.WARMUP_EPOCHS} is not shorter than SOLVER.MAX_EPOCH"
             f" {solver.MAX_EPOCH}, so the learning rate never reaches SOLVER.BASE_LR"
         )
+    if solver.LR_POLICY == "steps_with_relative_lrs" and cfg.TRAIN.ENABLE:
+        # A last step at the end is a custom of the field.
+        late = [step for step in solver.STEPS if step > solver.MAX_EPOCH]
+        if not late:
+            return None
+        return (
+            f"SOLVER.STEPS {solver.STEPS} names {late}, but the run ends at SOLVER.MAX_EPOCH"
+            f" {solver.MAX_EPOCH}, so their SOLVER.LRS are never used"
+        )
     return None
 
 
@@ -194,6 +203,11 @@ def _shared_backbone(cfg: CfgNode) -> str | None:
             f"EXO.CHECKPOINT_FILE_PATH is {cfg.EXO.CHECKPOINT_FILE_PATH}, but with"
             " MODEL.SHARE_BACKBONE True both halves start from TRAIN.CHECKPOINT_FILE_PATH; set it"
             " to ''"
+        )
+    if cfg.MODEL.SHARE_BACKBONE and cfg.EXO.FREEZE_STAGES:
+        return (
+            f"EXO.FREEZE_STAGES is {cfg.EXO.FREEZE_STAGES}, but with MODEL.SHARE_BACKBONE True"
+            " MODEL.FREEZE_STAGES freezes the backbone of both halves; set EXO.FREEZE_STAGES to 0"
         )
     return None
 

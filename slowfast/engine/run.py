@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 from fvcore.common.config import CfgNode
 
+from slowfast.engine.announce import announce_end
 from slowfast.engine.preflight.device_checks import check_device
 from slowfast.engine.processes.launch import ProcessInfo
 from slowfast.engine.processes.setup import lock_for_test, prepared
@@ -24,3 +25,4 @@ def run(cfg: CfgNode, process: ProcessInfo) -> None:
         if plan is not None:
             with lock_for_test(cfg) if cfg.TRAIN.ENABLE else nullcontext():
                 test(cfg, process.device, plan, trained)
+        announce_end(cfg)

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from fvcore.common.config import CfgNode
 
+from slowfast.engine.announce import announce_training
 from slowfast.engine.checkpoint import checkpoint_path
 from slowfast.engine.checkpoints.files import BEST
 from slowfast.engine.monitor.collected import CollectedScores
+from slowfast.engine.monitor.confusion import confusion_pictures, draws_confusion
 from slowfast.engine.monitor.epoch_progress import EpochProgress
 from slowfast.engine.monitor.meters import StepClock
 from slowfast.engine.processes.signals import Interrupted, StopRequests
@@ -47,6 +49,7 @@ def train(
     A signal ends the training after the current step: all ranks write one checkpoint and exit.
     """
     run = prepare_training(cfg, device, stop, check_lock)
+    announce_training(run)
     with ExitStack() as ending, stop.deferred():
         for end in (run.train_loader.close, run.val_loader.close, lambda: run.scalars.close()):
             ending.callback(end)
@@ -76,6 +79,8 @@ def _run_epoch(run: Training) -> None:
     improved = _validate(run) if validating else False
     # Not before the validation: a run that is stopped in it logs the epoch again.
     run.scalars.add("train_epoch", stats, run.steps_at_end)
+    if run.pairs is not None:
+        run.pairs.write(run.scalars, run.steps_at_end)
     run.progress = EpochProgress(epoch + 1, run.heads)
     paths = [checkpoint_path(cfg.OUTPUT_DIR, epoch + 1)] if saving else []
     if improved:
@@ -95,6 +100,8 @@ def _train_epoch(run: Training) -> dict[str, Any]:
             clock.data_arrived()
             epoch_clock.data_arrived()
             iteration = progress.iteration
+            if run.pairs is not None:
+                run.pairs.watch(batch, iteration)
             set_lr(run.update.optimizer, lr_at_epoch(cfg, progress.epoch + iteration / steps))
             output, finite = run.update(run.to_device(batch), progress.epoch, iteration)
             scalars = {"loss": output.total, **output.losses, **output.counts}
@@ -102,20 +109,13 @@ def _train_epoch(run: Training) -> dict[str, Any]:
             progress.scores.add(output.logits, output.labels, finite)
             progress.watch.add(progress.epoch, iteration, output, finite)
             progress.iteration += 1
-            text = ""
             if progress.iteration % cfg.LOG_PERIOD == 0 or progress.iteration == steps:
-                stats = _log_period(run, clock)
-                losses = ", ".join(
-                    f"{name} {stats[name]:.2f}"
-                    for name in ("loss", *output.losses)
-                    if name in stats
-                )
-                text = f"{losses}; data wait {stats['data_wait']:.0%}"
+                _log_period(run, clock, list(output.losses))
                 clock.restart()
             else:
                 clock.step_done()
             epoch_clock.step_done()
-            line.advance(text=text)
+            line.advance()
             if _inside_checkpoint(run):
                 save(run, checkpoint_now(run))
             run.stop.check()
@@ -127,7 +127,7 @@ def _inside_checkpoint(run: Training) -> bool:
     return period > 0 and iteration % period == 0 and iteration < run.steps
 
 
-def _log_period(run: Training, clock: StepClock) -> dict[str, Any]:
+def _log_period(run: Training, clock: StepClock, losses: list[str]) -> None:
     cfg, progress = run.cfg, run.progress
     # Reading the sums waits for the device, so it comes before the clock.
     means = progress.window.means()
@@ -148,11 +148,10 @@ def _log_period(run: Training, clock: StepClock) -> dict[str, Any]:
     }
     if distributed.is_main():
         notice_removed_output(run)
-    log_json_stats(logger, stats)
+    log_json_stats(logger, stats, shown=progress.scores.latest_top1(), losses=losses)
     run.scalars.add("train", stats, done)
     progress.close_window()
     run.nonfinite.report(bad_steps)
-    return stats
 
 
 def _log_epoch(run: Training, clock: StepClock) -> dict[str, Any]:
@@ -181,6 +180,10 @@ def _validate(run: Training) -> bool:
     stats = {"_type": "val_epoch", "epoch": run.epoch_of_all, **numbers}
     log_json_stats(logger, stats)
     run.scalars.add("val", numbers, run.steps_at_end)
+    if draws_confusion(run.cfg):
+        pictures = confusion_pictures(collected.confusions(), run.class_names)
+        for head, picture in pictures:
+            run.scalars.add_picture(f"val_confusion/{head}", picture, run.steps_at_end)
     name = run.best_metric.name
     # Without a labelled segment there are no values.
     value = numbers.get(name, math.nan)

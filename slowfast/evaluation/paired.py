@@ -12,14 +12,13 @@ from slowfast.evaluation.epic import EpicProtocol
 from slowfast.evaluation.metrics import Statistic
 from slowfast.evaluation.predictions import for_epic, read_predictions, select
 from slowfast.evaluation.results import recognition_statistics
-from slowfast.utils.paths import InputPath
 
 
 @dataclass(frozen=True)
 class LabelledList:
     """The segments that runs were tested on. labels: per head (verb, noun), one class id each."""
 
-    path: InputPath
+    name: str
     ids: Sequence[str]
     labels: Sequence[Sequence[int]]
     protocol: EpicProtocol = field(default_factory=EpicProtocol)
@@ -31,7 +30,7 @@ def prediction_statistics(path: Path, labelled: LabelledList) -> dict[str, Stati
     Raises: UserError if the file does not fit the list.
     """
     predictions = for_epic(read_predictions(path), str(path))
-    predictions = select(predictions, labelled.ids, f"{path} against {labelled.path}")
+    predictions = select(predictions, labelled.ids, f"{path} against {labelled.name}")
     scores = list(predictions.scores.values())
     return recognition_statistics(predictions.heads, scores, labelled.labels, labelled.protocol)
 

@@ -56,11 +56,36 @@ def require_file(path: Path, what: str, fix: str = "") -> Path:
     return path
 
 
+def found_in_place(path: Path | str, fix: str = "") -> str:
+    """What a download often leaves in place of a file, as the end of a sentence; else empty.
+
+    fix: for an empty file.
+    """
+    try:
+        if not Path(path).is_file():
+            return ""
+        with Path(path).open("rb") as file:
+            start = file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    except OSError:
+        return ""
+    if not start:
+        return _sentence("is empty", fix)
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "is a web page, not the file itself: download the raw file"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of git-lfs: run `git lfs pull`"
+    return ""
+
+
 def _line(path: Path | str, what: str, error: Exception, fix: str) -> str:
     if isinstance(error, FileNotFoundError):
         return _sentence(f"{path}, {what}, does not exist", fix)
     if isinstance(error, OSError) and error.strerror:
-        return _sentence(f"cannot read {path} as {what}: {error.strerror}", fix)
+        # Of several files, the one that the system names.
+        named = path if error.filename is None else error.filename
+        return _sentence(f"cannot read {named} as {what}: {error.strerror}", fix)
+    if found := found_in_place(path, fix):
+        return f"{path}, {what}, {found}"
     # A MemoryError often has no text.
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return _sentence(f"cannot read {path} as {what}: {reason}", fix)

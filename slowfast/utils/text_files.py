@@ -12,7 +12,7 @@ import yaml
 
 from slowfast.utils.errors import UserError
 from slowfast.utils.limits import YAML_NODES, Budget
-from slowfast.utils.reading import reading, require_file
+from slowfast.utils.reading import found_in_place, reading, require_file
 
 # UTF-8 with or without a byte-order mark, which spreadsheets write.
 _ENCODING = "utf-8-sig"
@@ -28,16 +28,15 @@ def check_csv(path: Path, what: str, fix: str) -> None:
     with reading(path, what, fix), path.open("rb") as file:
         start = file.read(4096).removeprefix(b"\xef\xbb\xbf")
     first, _, _ = start.partition(b"\n")
-    lowered = start.lstrip()[:200].lower()
-    found = ""
-    if not start.strip():
-        found = "is empty"
-    elif lowered.startswith((b"<!doctype", b"<html", b"<?xml")):
-        found = "is a web page, not the file itself: download the raw file"
-    elif start.startswith(b"version https://git-lfs"):
-        found = "is a pointer of git-lfs: run `git lfs pull`"
-    elif start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")):
+    found = found_in_place(path, fix)
+    if found:
+        pass
+    elif start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"<?xml")):
         found = "is a spreadsheet or an archive: unpack it, or save it as CSV with commas"
+    elif start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        found = "is text in UTF-16: save it as CSV in UTF-8"
+    elif first.lower().startswith(b"sep="):
+        found = "begins with the line sep= of a spreadsheet: take that line out"
     elif b"," not in first:
         for separator, name in ((b";", "semicolons"), (b"\t", "tabs")):
             if first.count(separator) > 1:
@@ -79,7 +78,10 @@ def read_yaml(path: Path, what: str, fix: str) -> Any:
     """The content of a YAML file. Raises: UserError for a file that cannot be read."""
     require_file(path, what, fix)
     with reading(path, what, fix):
-        return parse_yaml(path.read_text(encoding=_ENCODING))
+        content = parse_yaml(path.read_text(encoding=_ENCODING))
+    if isinstance(content, str) and (found := found_in_place(path, fix)):
+        raise UserError(f"{path}, {what}, {found}")
+    return content
 
 
 def parse_yaml(text: str) -> Any:

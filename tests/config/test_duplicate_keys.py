@@ -47,3 +47,16 @@ def test_a_warm_up_as_long_as_the_run_is_reported(tmp_path: Path) -> None:
     ((level, text),) = load_config(path).COMPUTED_NOTES
     assert level == "WARNING"
     assert "WARMUP_EPOCHS 5.0 is not shorter than SOLVER.MAX_EPOCH 5" in text
+
+
+def test_steps_beyond_the_run_are_reported(tmp_path: Path) -> None:
+    """A last step at the end is a custom of the field."""
+    path = tmp_path / "cfg.yaml"
+    path.write_text(
+        "SOLVER:\n  LR_POLICY: steps_with_relative_lrs\n  MAX_EPOCH: 5\n"
+        "  STEPS: [0, 3, 5]\n  LRS: [1, 0.1, 0.01]\n"
+    )
+    assert "COMPUTED_NOTES" not in load_config(path)
+    ((level, text),) = load_config(path, ["SOLVER.MAX_EPOCH", 4]).COMPUTED_NOTES
+    assert level == "WARNING"
+    assert "names [5], but the run ends at SOLVER.MAX_EPOCH 4" in text

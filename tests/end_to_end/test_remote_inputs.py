@@ -246,7 +246,7 @@ def test_predictions_and_their_list(server: FileServer, tmp_path: Path) -> None:
     assert len(read_predictions(predictions)) == 2
     annotations = server.add("/epic/list.csv", LIST)
     server.add("/epic/EPIC_100_tail_verbs.csv", b"verb\n3\n")
-    labelled = read_labelled_list(annotations, (97, 300))
+    labelled = read_labelled_list([annotations], (97, 300))
     assert labelled.ids == ids
     command = ("evaluate.py", "--predictions", predictions, "--annotations")
     ended = run_tool(*command, annotations, "--out", "e.json", cwd=tmp_path)

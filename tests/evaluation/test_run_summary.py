@@ -109,7 +109,7 @@ def _predicted(folder: Path, name: str, hits: np.ndarray, verbs: np.ndarray) -> 
 def labelled(tmp_path: Path) -> LabelledList:
     verbs = np.random.default_rng(1).integers(0, 4, NUM_PAIRED)
     ids = [f"P01_01_{i}" for i in range(NUM_PAIRED)]
-    return LabelledList(tmp_path, ids, [verbs.tolist(), [0] * NUM_PAIRED])
+    return LabelledList(str(tmp_path), ids, [verbs.tolist(), [0] * NUM_PAIRED])
 
 
 def test_a_small_difference_on_the_same_segments_is_no_noise(

@@ -152,7 +152,9 @@ def test_inflation(golden: Path, stored: dict) -> None:
 
 def test_sub_batch_norm_names(stored: dict) -> None:
     case = stored["sub_bn"]
-    assert sorted(published_names(dict.fromkeys(case["model_keys"]))) == sorted(case["saved_keys"])
+    assert sorted(published_names("", dict.fromkeys(case["model_keys"]))[0]) == sorted(
+        case["saved_keys"]
+    )
 
 
 def test_a_checkpoint_without_epoch_starts_at_the_first(stored: dict, tmp_path: Path) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from slowfast.config.load import load_config
+from slowfast.datasets.pairing.pairs import PairTable
+from slowfast.engine.checkpoints.formats import read_checkpoint
 from slowfast.utils.errors import UserError
 from slowfast.utils.logging import setup_logging
 from slowfast.utils.reading import reading, require_file
+from slowfast.utils.safe_pickle.load import load_dataframe
 
 
 @pytest.mark.parametrize(
@@ -73,3 +78,29 @@ def test_traceback_is_in_the_log_file(tmp_path: Path, capsys: pytest.CaptureFixt
     logging.getLogger("slowfast").handlers.clear()
     assert "Traceback" in (tmp_path / "log.txt").read_text()
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\n<!DOCTYPE html>\n<html></html>", "is a web page, not the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        (b"", "is empty"),
+    ],
+)
+@pytest.mark.parametrize("name", ["w.pyth", "w.pkl", "w.safetensors", "t.pkl", "c.yaml", "p.npz"])
+def test_what_a_download_left_instead_is_named(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    if name == "c.yaml" and not content:
+        pytest.skip("an empty YAML file is a config without keys")
+    path = tmp_path / name
+    path.write_bytes(content)
+    readers: dict[str, Callable[[Path], object]] = {
+        "w.pkl": lambda file: read_checkpoint(file, "caffe2"),
+        "t.pkl": load_dataframe,
+        "c.yaml": load_config,
+        "p.npz": PairTable.load,
+    }
+    with pytest.raises(UserError, match=said):
+        readers.get(name, read_checkpoint)(path)

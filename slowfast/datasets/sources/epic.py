@@ -11,7 +11,7 @@ from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.pairing.label_map import ClassNamesMissing, ClassTable, read_class_table
 from slowfast.datasets.registry import DataSource, register_source
-from slowfast.datasets.sources.epic_annotations import read_lists
+from slowfast.datasets.sources.epic_annotations import list_paths, read_segments_of
 from slowfast.datasets.types import Annotations
 from slowfast.utils.paths import InputPath, join, optional_path
 
@@ -32,15 +32,16 @@ class EpicKitchens(DataSource):
             "val": cfg.TRAIN.VAL_DATA_LIST,
             "test": cfg.TEST.DATA_LIST,
         }
-        segments = read_lists(
-            cfg.DATA.PATH_TO_DATA_DIR,
-            lists[self.split],
+        paths = list_paths(cfg.DATA.PATH_TO_DATA_DIR, lists[self.split])
+        segments = read_segments_of(
+            paths,
             epic_100=cfg.DATA.EPIC_100,
             num_classes=[head.num_classes for head in ego_heads(cfg)],
             labelled=self.split != "test",
         )
-        path = join(cfg.DATA.PATH_TO_DATA_DIR, lists[self.split])
-        logger.info("%s: %d segments from %s", self.split, len(segments), path)
+        logger.info(
+            "%s: %d segments from %s", self.split, len(segments), ", ".join(map(str, paths))
+        )
         return Annotations(segments)
 
     def frames(self, annotations: Annotations) -> VideoStore:

@@ -18,7 +18,7 @@ from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_text, writing
 from slowfast.utils.limits import FRAMES, ID_CHARACTERS
-from slowfast.utils.paths import InputPath, join, local_path
+from slowfast.utils.paths import InputPath, is_remote, join, local_path
 from slowfast.utils.reading import reading
 from slowfast.utils.safe_pickle.load import load_dataframe
 from slowfast.utils.text_files import check_csv
@@ -32,6 +32,9 @@ ID_COLUMN_100 = "narration_id"
 ID_COLUMN_55 = "uid"
 LABEL_COLUMNS = ("verb_class", "noun_class")
 _LIST_KEY = "DATA.PATH_TO_DATA_DIR or the list's key"
+_PUBLISHED = "take it as EPIC-KITCHENS publishes it"
+# Cells of a test list without a label, in lower case: the words that pandas and spreadsheets write.
+_ABSENT = frozenset(("", "-1", "-1.0", "nan", "-nan", "none", "null", "na", "n/a", "#n/a", "<na>"))
 _PLACE_COLUMNS = ("participant_id", "video_id", "start_frame", "stop_frame")
 
 # The validation videos of EPIC-KITCHENS-55, one of each of 14 participants (the split by video
@@ -59,7 +62,7 @@ def read_segments(
     """
     path = local_path(path, _LIST_KEY)
     table = read_table(path)
-    with reading(path, "a frame list", "take it as EPIC-KITCHENS publishes it"):
+    with reading(path, "a frame list", _PUBLISHED):
         return _segments(path, table, epic_100, num_classes, labelled)
 
 
@@ -96,30 +99,40 @@ def _segments(
     ]
 
 
-def read_lists(
-    folder: InputPath, names: str, *, epic_100: bool, num_classes: Sequence[int], labelled: bool
+def read_segments_of(
+    paths: Sequence[InputPath], *, epic_100: bool, num_classes: Sequence[int], labelled: bool
 ) -> list[Segment]:
-    """The segments of several lists, one after the other.
-
-    names: the lists below `folder`, separated by commas; other arguments as `read_segments`.
+    """The segments of several lists, one after the other; arguments as `read_segments`.
 
     Raises: UserError as `read_segments`, and for an id that two lists have.
     """
     segments: list[Segment] = []
-    seen: dict[str, str] = {}
-    for name in (part.strip() for part in names.split(",")):
-        found = read_segments(
-            join(folder, name), epic_100=epic_100, num_classes=num_classes, labelled=labelled
-        )
+    seen: dict[str, InputPath] = {}
+    for path in paths:
+        found = read_segments(path, epic_100=epic_100, num_classes=num_classes, labelled=labelled)
         for segment in found:
             if segment.segment_id in seen:
                 raise UserError(
-                    f"{join(folder, name)} has the segment {segment.segment_id}, which "
+                    f"{path} has the segment {segment.segment_id}, which "
                     f"{seen[segment.segment_id]} has too; name lists that do not overlap"
                 )
-            seen[segment.segment_id] = name
+            seen[segment.segment_id] = path
         segments += found
     return segments
+
+
+def list_paths(folder: InputPath, names: str) -> list[InputPath]:
+    """The lists that one key names, separated by commas unless one file has the whole name.
+
+    Raises: UserError for a comma with no name before or after it.
+    """
+    whole = join(folder, names)
+    if "," not in names or is_remote(names) or (isinstance(whole, Path) and whole.is_file()):
+        return [whole]
+    parts = [part.strip() for part in names.split(",")]
+    if not all(parts):
+        raise UserError(f"{names!r} names an empty list; take out the comma too many")
+    return [join(folder, part) for part in parts]
 
 
 def read_table(path: InputPath) -> pd.DataFrame:
@@ -129,7 +142,7 @@ def read_table(path: InputPath) -> pd.DataFrame:
     """
     import pandas as pd
 
-    path = _present_form(local_path(path, _LIST_KEY))
+    path = present_form(local_path(path, _LIST_KEY))
     with reading(path, "a frame list"):
         exists = path.is_file()
     if not exists:
@@ -137,14 +150,14 @@ def read_table(path: InputPath) -> pd.DataFrame:
             f"frame list {path} does not exist; link the annotations there or set "
             "DATA.PATH_TO_DATA_DIR and the list's key"
         )
-    if path.suffix == ".pkl":
+    kind = path.suffix.lower()
+    if kind == ".pkl":
         table = load_dataframe(path)
-    elif path.suffix == ".csv":
-        check_csv(path, "a frame list", "take it as EPIC-KITCHENS publishes it")
-        with reading(path, "a frame list in CSV", "take it as EPIC-KITCHENS publishes it"):
+    elif kind == ".csv":
+        check_csv(path, "a frame list", _PUBLISHED)
+        with reading(path, "a frame list in CSV", _PUBLISHED):
             table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        # A comma at the end of every line makes a nameless column.
-        table = table.loc[:, [not str(name).startswith("Unnamed: ") for name in table.columns]]
+        table = _without_nameless(path, table)
     else:
         raise UserError(f"frame list {path} is neither .csv nor .pkl; convert it to .csv")
     if len(table) == 0:
@@ -152,7 +165,26 @@ def read_table(path: InputPath) -> pd.DataFrame:
     return table
 
 
-def _present_form(path: Path) -> Path:
+def _without_nameless(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The table without the columns that a comma at the end of every line makes.
+
+    Raises: UserError for cells beyond the columns of the header.
+    """
+    import pandas as pd
+
+    if not isinstance(table.index, pd.RangeIndex) and len(table):
+        # The header has no such comma: pandas takes the first cells for the name of the row.
+        extra = table.index.nlevels
+        cells = table.reset_index()
+        if (cells.iloc[:, -extra:] != "").to_numpy().any():
+            raise UserError(
+                f"frame list {path} has rows with more cells than columns; {_PUBLISHED}"
+            )
+        table = cells.iloc[:, :-extra].set_axis(table.columns, axis=1)
+    return table.loc[:, [not str(name).startswith("Unnamed: ") for name in table.columns]]
+
+
+def present_form(path: Path) -> Path:
     """The list, or its other form, .pkl or .csv, if only that one is there."""
     other = path.with_suffix({".csv": ".pkl", ".pkl": ".csv"}.get(path.suffix, path.suffix))
     with reading(path, "a frame list"):
@@ -206,12 +238,12 @@ def _check_columns(
         if column in table.columns:
             continue
         if column == id_column:
-            mend = f"DATA.EPIC_100 is {epic_100}: set it to match the list, or fix the list"
+            fix = f"DATA.EPIC_100 is {epic_100}: set it to match the list, or fix the list"
         elif column in LABEL_COLUMNS:
-            mend = "a list without labels can only be tested; use an action-label list"
+            fix = "a list without labels can only be tested; use an action-label list"
         else:
-            mend = "take the list as EPIC-KITCHENS publishes it"
-        raise UserError(f"frame list {path} has no column {column}; {mend}")
+            fix = "take the list as EPIC-KITCHENS publishes it"
+        raise UserError(f"frame list {path} has no column {column}; {fix}")
 
 
 def _texts(path: Path, table: pd.DataFrame, column: str) -> list[str]:
@@ -255,6 +287,7 @@ def _labels(
     per_head: list[list[tuple[int, ...]]] = []
     for column, count in zip(LABEL_COLUMNS, num_classes, strict=True):
         if column not in table.columns:
+            logger.info("%s has no column %s: its rows count as unlabelled", path, column)
             per_head.append([()] * len(ids))
             continue
         cells = table[column]
@@ -282,6 +315,5 @@ def _labels(
 
 
 def _is_absent(cells: pd.Series) -> np.ndarray:
-    """Where a cell is blank, -1 or NaN: (n,) bool."""
-    texts = [str(cell).strip() for cell in cells]
-    return np.array([text in ("", "-1", "-1.0", "nan", "None", "<NA>") for text in texts])
+    """Where a cell is blank, -1 or a word for no value: (n,) bool."""
+    return np.array([str(cell).strip().lower() in _ABSENT for cell in cells])

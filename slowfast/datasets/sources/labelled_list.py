@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slowfast.datasets.sources.epic_annotations import ID_COLUMN_100, read_segments, read_table
+from slowfast.datasets.sources.epic_annotations import (
+    ID_COLUMN_100,
+    read_segments_of,
+    read_table,
+)
 from slowfast.datasets.types import Segment
 from slowfast.evaluation.epic import EpicProtocol, read_many_shot, read_subsets
 from slowfast.evaluation.paired import LabelledList
@@ -13,7 +17,7 @@ from slowfast.utils.paths import InputPath, local_path, parent
 
 
 def read_labelled_list(
-    path: InputPath,
+    paths: Sequence[InputPath],
     num_classes: Sequence[int],
     *,
     tail_verbs: InputPath | None = None,
@@ -21,15 +25,15 @@ def read_labelled_list(
     unseen: InputPath | None = None,
     training: InputPath | None = None,
 ) -> LabelledList:
-    """The list `path` (EPIC-KITCHENS-100 or -55, by its columns) and the tables in its folder.
+    """The lists `paths` (EPIC-KITCHENS-100 or -55, by their columns) and the tables next to them.
 
     num_classes: verbs and nouns of the scores. Tables without a path are found by their public
     names. Raises: UserError that names the option `--annotations`.
     """
-    segments, epic_100 = read_listed_segments(path, num_classes, labelled=True)
-    folder = parent(path)
+    segments, epic_100 = read_listed_segments(paths, num_classes, labelled=True)
+    folder = parent(paths[0])
     return LabelledList(
-        path=path,
+        name=", ".join(map(str, paths)),
         ids=[s.segment_id for s in segments],
         labels=[[s.labels[head][0] for s in segments] for head in (0, 1)],
         protocol=EpicProtocol(
@@ -46,18 +50,18 @@ def read_labelled_list(
 
 
 def read_listed_segments(
-    path: InputPath, num_classes: Sequence[int], labelled: bool
+    paths: Sequence[InputPath], num_classes: Sequence[int], labelled: bool
 ) -> tuple[list[Segment], bool]:
-    """The segments of a list, and whether it is EPIC-KITCHENS-100's.
+    """The segments of lists, and whether these are EPIC-KITCHENS-100's.
 
     Raises: UserError that names the option `--annotations` instead of config keys.
     """
-    path = local_path(path, "--annotations")
+    files = [local_path(path, "--annotations") for path in paths]
     try:
-        table = read_table(path)
+        table = read_table(files[0])
         epic_100 = ID_COLUMN_100 in (*table.columns, table.index.name)
-        segments = read_segments(
-            path, epic_100=epic_100, num_classes=num_classes, labelled=labelled
+        segments = read_segments_of(
+            files, epic_100=epic_100, num_classes=num_classes, labelled=labelled
         )
     except UserError as error:
         # The text after the semicolon names config keys, which these commands do not have.

@@ -32,26 +32,32 @@ class Described:
         return len(self.texts)
 
 
-def describe_clips(path: InputPath, segments: Sequence[Segment], num_nouns: int) -> Described:
-    """The clips of the list at `path`, whose segments these are, in their order.
+def describe_clips(
+    paths: Sequence[InputPath], segments: Sequence[Segment], num_nouns: int
+) -> Described:
+    """The clips of the lists at `paths`, whose segments these are, in their order.
 
     A list without all_noun_classes has one noun per clip.
     Raises: UserError if a segment has no label, or a noun is not a class.
     """
     unlabelled = [s.segment_id for s in segments if not all(s.labels)]
     if unlabelled:
+        lists = ", ".join(map(str, paths))
         raise UserError(
-            f"{path}: {len(unlabelled)} segments such as {unlabelled[0]} have no labels; take a "
+            f"{lists}: {len(unlabelled)} segments such as {unlabelled[0]} have no labels; take a "
             "labelled list (TEST.DATA_LIST)"
         )
     nouns = [list(s.labels[1]) for s in segments]
-    table = read_table(path)
-    if "all_noun_classes" in table.columns:
-        named = dict(zip(_ids(table), table["all_noun_classes"], strict=True))
-        where = f"{path}: all_noun_classes of"
-        nouns = [
-            _classes(named[s.segment_id], num_nouns, f"{where} {s.segment_id}") for s in segments
-        ]
+    place = {s.segment_id: row for row, s in enumerate(segments)}
+    for path in paths:
+        table = read_table(path)
+        if "all_noun_classes" not in table.columns:
+            continue
+        for name, cell in zip(_ids(table), table["all_noun_classes"], strict=True):
+            # Segments without a video may have been left out.
+            if name in place:
+                where = f"{path}: all_noun_classes of {name}"
+                nouns[place[name]] = _classes(cell, num_nouns, where)
     return Described([s.narration for s in segments], [s.labels[0][0] for s in segments], nouns)
 
 

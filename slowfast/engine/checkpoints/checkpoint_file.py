@@ -19,7 +19,12 @@ from slowfast.models.published_names import published_state_dict
 from slowfast.utils.errors import UserError
 
 # Where training loops keep the weights, in the order in which they are looked for.
-_WEIGHT_KEYS = ("model_state", "state_dict", "model_state_dict", "model", "net", "ema")
+_WEIGHT_KEYS = (
+    *("model_state", "state_dict", "model_state_dict", "model", "module", "net"),
+    *("ema", "ema_state_dict", "state_dict_ema", "model_ema"),
+)
+# Such a key may hold another one, as {"ema": {"state_dict": ...}}.
+_WEIGHT_DEPTH = 3
 _MOST_EPOCHS = 10**6
 # Keys with a fixed meaning; a run adds what else it needs to resume.
 _FIXED_KEYS = ("epoch", "optimizer_state", "cfg", *_WEIGHT_KEYS)
@@ -66,9 +71,9 @@ class CheckpointFile:
 
         Raises: UserError where it holds no weights.
         """
-        tensors = _tensors(source, content)
+        tensors = tensors_in(source, content)
         check_plain(source, tensors)
-        weights = Weights.named(source, published_names(tensors))
+        weights = Weights.named(source, *published_names(source, tensors))
         if _weights_key(content) is None:
             return cls(weights)
         return cls(weights, {k: v for k, v in content.items() if k not in _WEIGHT_KEYS})
@@ -120,7 +125,7 @@ class CheckpointFile:
         if average is None:
             return None
         source = f"{self.weights.source}, averaged weights"
-        tensors = _tensors(source, average)
+        tensors = tensors_in(source, average)
         check_plain(source, tensors)
         return Weights.named(source, tensors)
 
@@ -138,10 +143,13 @@ def _weights_key(content: Any) -> str | None:
     return next((key for key in _WEIGHT_KEYS if isinstance(content.get(key), Mapping)), None)
 
 
-def _tensors(source: str, content: Any) -> dict[str, Tensor]:
+def tensors_in(source: str, content: Any) -> dict[str, Tensor]:
     """The tensors of the state dict in a checkpoint, or of the checkpoint itself."""
-    key = _weights_key(content)
-    state = content if key is None else content[key]
+    state = content
+    for _ in range(_WEIGHT_DEPTH):
+        if (key := _weights_key(state)) is None:
+            break
+        state = state[key]
     if isinstance(state, Mapping):
         tensors = {
             name: value

@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slowfast.engine.checkpoints.checkpoint_file import CheckpointFile
+from slowfast.engine.checkpoints.checkpoint_file import CheckpointFile, tensors_in
 from slowfast.engine.checkpoints.files import damage, is_archive
+from slowfast.engine.checkpoints.foreign import foreign_classes, without_foreign
 from slowfast.engine.checkpoints.weight_names import from_caffe2
 from slowfast.engine.checkpoints.weights import Weights
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import InputPath, local_path
-from slowfast.utils.reading import reading
+from slowfast.utils.reading import found_in_place, reading, require_file
 from slowfast.utils.safe_pickle.load import load_plain
 from slowfast.utils.safe_pickle.records import Record
 from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Values
@@ -33,6 +34,8 @@ from slowfast.utils.text_files import read_json
 logger = logging.getLogger(__name__)
 
 _SAFE_TORCH = (2, 10)
+# Parts of a sharded checkpoint are next to its index, in formats that have no index of their own.
+_SHARD = re.compile(r"[^./\\][^/\\]*\.(safetensors|bin|pt|pth|pyth)")
 _TORCH_VALUES = (Tensor, torch.Size, torch.dtype, torch.device)
 
 
@@ -70,27 +73,39 @@ def _is_safetensors(path: Path) -> bool:
 def _read_sharded(path: Path) -> CheckpointFile:
     """The weights of all files that an index (`model.safetensors.index.json`) names."""
     content = read_json(path, "the index of a sharded checkpoint", "download it again")
-    names = content.get("weight_map", {}) if isinstance(content, dict) else {}
-    files = sorted({str(name) for name in names.values()})
-    if not files or any("/" in name or name.startswith(".") for name in files):
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    files = sorted({str(name) for name in places.values()}) if isinstance(places, dict) else []
+    if not places or not files or not all(_SHARD.fullmatch(name) for name in files):
         raise UserError(f"{path} names no files of weights (weight_map); download it again")
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Any] = {}
     for name in files:
-        tensors |= read_checkpoint(path.parent / name).weights.tensors
+        shard = require_file(path.parent / name, f"a part of {path.name}", "download it too")
+        with reading(shard, "a part of a checkpoint", "download it again"):
+            if _is_safetensors(shard):
+                tensors |= _safetensors_content(shard)[0]
+            else:
+                tensors |= tensors_in(str(shard), _read_torch(shard))
+    if missing := [name for name in places if name not in tensors]:
+        raise UserError(f"{path} promises {missing[0]}, which {places[missing[0]]} does not have")
     return CheckpointFile.from_content(str(path), tensors)
 
 
 def _read_safetensors(path: Path) -> CheckpointFile:
     """The weights, and from the metadata the config and the names of classes of an export."""
-    from safetensors import safe_open
-
     with reading(path, "a safetensors file", "copy or download it again"):
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        content, metadata = _safetensors_content(path)
         names = json.loads(metadata.get("class_names", "{}"))
     weights = CheckpointFile.from_content(str(path), content).weights
     return CheckpointFile(weights, {"cfg": metadata.get("cfg", ""), "class_names": names})
+
+
+def _safetensors_content(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(weights by name, metadata)."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        names = file.keys()
+        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
 
 
 def _read_caffe2(path: Path) -> dict[str, Tensor]:
@@ -121,8 +136,14 @@ def _read_torch(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(list(_inert_numpy())), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error tells what matters
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            others = foreign_classes(path) if is_archive(path) else []
+            with torch.serialization.safe_globals(others):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+        if others:
+            content = without_foreign(path, content)
         return Values(NUMPY_MAKERS, leaves=_TORCH_VALUES)(content)
+    except UserError:
+        raise
     except Exception as error:  # a damaged or hostile file raises nearly anything
         raise _unreadable(path, error) from error
 
@@ -144,6 +165,8 @@ def _inert_numpy() -> tuple[tuple[type, str], ...]:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
+    if found := found_in_place(path, "copy or download it again"):
+        return UserError(f"{path}, a checkpoint, {found}")
     forbidden = re.search(r"GLOBAL (\S+)", str(error))
     if forbidden:
         return UserError(

@@ -74,7 +74,7 @@ def inflate_weight(weight: Tensor, frames: int) -> Tensor:
 
 
 def _match(file: Weights, model: Weights, inflate: bool) -> Match:
-    match = Match(LoadReport(file.source))
+    match = Match(LoadReport(file.source, unwrapped=file.unwrapped))
     report = match.report
     for name, target in model.tensors.items():
         value = file.tensors.get(name)

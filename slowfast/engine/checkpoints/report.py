@@ -53,7 +53,8 @@ class LoadReport:
     """Result for every name of a file and of a model; all are published names.
 
     missing: in the model only; they keep their values. unexpected: in the file only; ignored.
-    mismatched: in both, with other shapes; not loaded.
+    mismatched: in both, with other shapes; not loaded. unwrapped: how many names of the file had
+    the prefix of a wrapper, such as `module.`.
     """
 
     source: str
@@ -61,15 +62,17 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     mismatched: dict[str, Shapes] = field(default_factory=dict)
+    unwrapped: int = 0
 
     def summary(self) -> str:
         """One line: how many of each, with examples."""
-        return (
+        text = (
             f"{self.source}: {len(self.loaded)} weights loaded; "
             f"{counted(self.missing)} missing, which keep their initial values; "
             f"{counted(self.unexpected)} that the model does not need; "
             f"{counted(self.mismatched)} of another shape"
         )
+        return f"{text}; {self.unwrapped} saved inside a wrapper" if self.unwrapped else text
 
 
 def misfit(report: LoadReport, file: Weights, model: Weights, options: LoadOptions) -> str:

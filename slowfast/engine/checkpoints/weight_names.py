@@ -7,36 +7,60 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
+import torch
+from torch import Tensor
+
+from slowfast.utils.errors import UserError
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_WRAPPER = re.compile(r"^(?:(?:module|_orig_mod|model)\.)+")
-
+# At the beginning of a name: DistributedDataParallel, Lightning, and trainers with averages.
+_WRAPPER = re.compile(r"^(?:(?:module|model|net)\.)+")
+_AVERAGE = re.compile(r"^(?:(?:module|model)\.)*(?:ema|ema_model|model_ema)\.")
+# Anywhere: torch.compile, fully sharded models, recomputed activations.
+_INNER_WRAPPER = re.compile(
+    r"(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
 _SUB_BATCH_NORM = re.compile(r"(bn)\.bn\.(running_mean|running_var|num_batches_tracked)$")
 
 
-def published_names(state: Mapping[str, T]) -> dict[str, T]:
-    """The same values without wrappers and sub-batch-norm names; torchvision's ResNet renamed.
+def published_names(source: str, state: Mapping[str, T]) -> tuple[dict[str, T], int]:
+    """(the values without wrappers and sub-batch-norm names, number of names with a wrapper).
 
-    Wrappers are `module.` (DistributedDataParallel), `_orig_mod.` (torch.compile) and `model.`
-    (Lightning), in any number and order.
+    torchvision's ResNet is renamed. Of weights and their moving average under one name each
+    (`model.`, `ema_model.`), the weights are taken.
+
+    Raises: UserError for other names that become the same and have different values.
     """
     out: dict[str, T] = {}
-    unwrapped = 0
-    for name, value in state.items():
+    origin: dict[str, str] = {}
+    unwrapped = averages = 0
+    # Averages last, as they give way.
+    for name in sorted(state, key=lambda name: _AVERAGE.match(name) is not None):
         if ".split_bn." in name:
             continue
-        bare = _WRAPPER.sub("", name)
+        inner = _INNER_WRAPPER.sub("", name)
+        bare = _WRAPPER.sub("", _AVERAGE.sub("", inner))
         unwrapped += bare != name
-        out[_SUB_BATCH_NORM.sub(r"\1.\2", bare)] = value
-    if unwrapped:
-        logger.info(
-            "%d of %d weights were saved inside a wrapper (module., _orig_mod., model.)",
-            unwrapped,
-            len(state),
-        )
-    return _from_torchvision(out) if "layer1.0.conv1.weight" in out else out
+        bare = _SUB_BATCH_NORM.sub(r"\1.\2", bare)
+        if bare not in out:
+            out[bare], origin[bare] = state[name], name
+        elif _AVERAGE.match(inner):
+            averages += 1
+        elif not _is_same(out[bare], state[name]):
+            raise UserError(
+                f"{source} has the weight {bare} twice, as {origin[bare]} and {name}; keep one"
+            )
+    if averages:
+        logger.info("%s: left out %d moving averages of its weights", source, averages)
+    return _from_torchvision(out) if "layer1.0.conv1.weight" in out else out, unwrapped
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Whether a module that has two names was saved twice."""
+    return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
 
 
 # ---------------------------------------------------------------------------------------------

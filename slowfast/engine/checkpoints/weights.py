@@ -62,16 +62,18 @@ class Weights:
     """Tensors by published name, of a file or a model, and the part that each belongs to.
 
     source: where they come from, for messages. parts: for the same names as `tensors`.
+    unwrapped: how many names of the file had the prefix of a wrapper (`module.`), which is gone.
     """
 
     source: str
     tensors: Mapping[str, Tensor]
     parts: Mapping[str, Part]
+    unwrapped: int = 0
 
     @classmethod
-    def named(cls, source: str, tensors: Mapping[str, Tensor]) -> Weights:
+    def named(cls, source: str, tensors: Mapping[str, Tensor], unwrapped: int = 0) -> Weights:
         """Sort tensors into parts by their published names."""
-        return cls(source, tensors, {name: part_of(name) for name in tensors})
+        return cls(source, tensors, {name: part_of(name) for name in tensors}, unwrapped)
 
     @classmethod
     def of_model(cls, model: nn.Module) -> Weights:
@@ -151,7 +153,7 @@ class Weights:
             if new is not None:
                 new_name = new.module + name.removeprefix(old.module)
                 tensors[new_name], parts[new_name] = self.tensors[name], new
-        return Weights(self.source, tensors, parts)
+        return Weights(self.source, tensors, parts, self.unwrapped)
 
 
 def _into_exo_half(part: Part) -> Part | None:

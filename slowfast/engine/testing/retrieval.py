@@ -11,6 +11,7 @@ import numpy as np
 from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
+from slowfast.datasets.sources.epic_annotations import list_paths
 from slowfast.datasets.sources.sentences import (
     SENTENCES_FILE,
     Described,
@@ -44,7 +45,7 @@ def read_retrieval_lists(
     Raises: UserError for lists that do not fit, or an encoder that is not there.
     """
     folder, num_nouns = cfg.DATA.PATH_TO_DATA_DIR, cfg.MODEL.NUM_CLASSES_LIST[1]
-    clips = describe_clips(join(folder, cfg.TEST.DATA_LIST), segments, num_nouns)
+    clips = describe_clips(list_paths(folder, cfg.TEST.DATA_LIST), segments, num_nouns)
     if cfg.TEST.RETRIEVAL.SENTENCES:
         key = "TEST.RETRIEVAL.SENTENCES"
         path: Path | None = local_path(join(folder, cfg.TEST.RETRIEVAL.SENTENCES), key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,10 +13,11 @@ import torch
 from fvcore.common.config import CfgNode
 
 import slowfast
+from slowfast.datasets.sources.epic_annotations import list_paths, present_form
 from slowfast.lab.ablation.plan import CHECKPOINT_OF
 from slowfast.models.registry import model_spec
 from slowfast.utils.digests import file_digest, text_digest
-from slowfast.utils.paths import join, local_path
+from slowfast.utils.paths import local_path
 
 PARTS = ("code", "config", "data")
 # No run imports it; the sample that a part of it makes is data.
@@ -32,19 +33,18 @@ Fingerprint = dict[str, str]
 
 
 def fingerprint(
-    cfg: CfgNode, seed: int, code: str, start: Fingerprint | None = None
+    cfg: CfgNode, seed: int, code: str, starts: Sequence[Fingerprint] = ()
 ) -> Fingerprint:
     """Hashes of a run by PARTS.
 
     cfg: of its arm; its folder does not matter.
-    start: the run that it starts from.
+    starts: those of the runs that it starts from.
     """
     config = cfg.clone()
     config.defrost()
     config.OUTPUT_DIR, config.RNG_SEED = "", seed
     data = [*(f"{path} {file_digest(path)}" for path in data_files(cfg))]
-    if start is not None:
-        data += [f"starts from {start}"]
+    data += [f"starts from {start}" for start in starts]
     return {"code": code, "config": _digest([config.dump()]), "data": _digest(data)}
 
 
@@ -71,8 +71,8 @@ def data_files(cfg: CfgNode) -> list[Path]:
         folder = cfg.DATA.PATH_TO_DATA_DIR
         lists = {cfg.TRAIN.TRAIN_DATA_LIST, cfg.TRAIN.VAL_DATA_LIST}
         lists |= {cfg.TEST.DATA_LIST} if cfg.TEST.ENABLE else set()
-        paths = [join(folder, name) for name in lists if name]
-        files |= {local_path(path, "DATA.PATH_TO_DATA_DIR") for path in paths}
+        paths = [path for names in lists if names for path in list_paths(folder, names)]
+        files |= {present_form(local_path(path, "DATA.PATH_TO_DATA_DIR")) for path in paths}
         files |= {*_markers(Path(folder))}
     if "exo" in views:
         root = Path(cfg.EXO.PATH_TO_DATA_DIR)

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from slowfast.datasets.sources.epic_annotations import read_table
 from slowfast.lab.ablation.plan import PartList, Plan
 from slowfast.utils.digests import value_digest
 from slowfast.utils.errors import UserError
@@ -16,6 +16,9 @@ from slowfast.utils.paths import input_path
 from slowfast.utils.reading import reading, require_file
 
 logger = logging.getLogger(__name__)
+
+_LIST = "a frame list"
+_OTHER_NAME = "give the list of the plan another name, or move the file away"
 
 
 def write_lists(plan: Plan) -> None:
@@ -35,8 +38,8 @@ def write_lists(plan: Plan) -> None:
             if target.resolve() == source.resolve():
                 raise UserError(f"lists.{part.name} would overwrite its own source {source}")
             text = part_text(source, part)
-            if not target.exists() or target.read_text(encoding="utf-8") != text:
-                _check_own(target)
+            if (found := _text_of(target)) != text:
+                _check_own(target, found)
                 write_text(target, text)
                 write_text(_mark(target), value_digest(text) + "\n")
                 logger.info("wrote %s: %d segments of %s", target, text.count("\n") - 1, part.of)
@@ -47,24 +50,31 @@ def _mark(target: Path) -> Path:
     return target.with_name(f".{target.name}.made")
 
 
-def _check_own(target: Path) -> None:
-    """Raises: UserError for a file that this program has not written, or that was changed since."""
-    if not target.exists():
-        return
-    mark = _mark(target)
-    written = mark.read_text(encoding="utf-8").strip() if mark.is_file() else ""
-    if written != value_digest(target.read_text(encoding="utf-8")):
-        raise UserError(
-            f"{target} exists and was not written by this program; give the list of the plan "
-            "another name, or move the file away"
-        )
+def _text_of(path: Path) -> str | None:
+    """The content of a file that the program may have written; None without one."""
+    with reading(path, _LIST):
+        if not path.exists():
+            return None
+    require_file(path, _LIST, _OTHER_NAME)
+    with reading(path, _LIST, _OTHER_NAME):
+        return path.read_text(encoding="utf-8")
+
+
+def _check_own(target: Path, found: str | None) -> None:
+    """Raises: UserError for a file that this program has not written, or that was changed since.
+
+    found: the content of `target`; None without it.
+    """
+    if found is not None and (_text_of(_mark(target)) or "").strip() != value_digest(found):
+        raise UserError(f"{target} exists and was not written by this program; {_OTHER_NAME}")
 
 
 def part_text(source: Path, part: PartList) -> str:
-    """The rows of the CSV list `source` of every video taken, videos numbered as they occur."""
-    require_file(source, "a frame list", "link it into DATA.PATH_TO_DATA_DIR")
-    with reading(source, "a frame list in CSV", "copy it again"):
-        rows = pd.read_csv(source, dtype=str, keep_default_na=False)
+    """The rows of the list `source` of every video taken, as CSV; videos numbered as they occur."""
+    rows = read_table(source)
+    if rows.index.name is not None:
+        # A pickled list of EPIC-KITCHENS has its ids there.
+        rows = rows.reset_index()
     if "video_id" not in rows:
         raise UserError(f"frame list {source} has no column video_id")
     numbers, videos = rows.video_id.factorize()

@@ -20,7 +20,7 @@ from slowfast.utils.paths import InputPath, join
 from slowfast.utils.text_files import read_yaml
 
 _KEYS = ("about", "base", "lists", "seeds", "compare_to", "also_compare", "common", "arms")
-_ARM_KEYS = ("about", "set")
+_ARM_KEYS = ("about", "seed", "set")
 _LIST_KEYS = ("of", "every", "take")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 # Stands for the last checkpoint that another arm's run of the same seed wrote.
@@ -32,15 +32,17 @@ class Arm:
     """One setting of the ablation.
 
     overrides: `KEY, VALUE, ...` over the base config, those of all arms first.
-    after: the arm whose checkpoint the overrides name; "" for none.
-    cfg: the merged config, without seed and folder; it keeps the checkpoint's place-holder.
+    after: the arms whose checkpoints the overrides name.
+    cfg: the merged config, without seed and folder; it keeps the place-holders of checkpoints.
+    seed: the one seed it is trained with, for arms of every seed to start from; None: every seed.
     """
 
     name: str
     about: str
     overrides: tuple[str, ...]
-    after: str
+    after: tuple[str, ...]
     cfg: CfgNode
+    seed: int | None = None
 
     @property
     def scored(self) -> bool:
@@ -144,27 +146,38 @@ def _arm(name: str, content: Any, base: InputPath, common: tuple[str, ...]) -> A
             raise UserError(
                 f"{where}: {key} is set for every run; remove it (seeds: sets the seed)"
             )
-    sources = {found for value in overrides[1::2] for found in CHECKPOINT_OF.findall(value)}
-    if len(sources) > 1:
-        raise UserError(f"{where} starts from several arms ({', '.join(sorted(sources))}); use one")
+    after = {found for value in overrides[1::2] for found in CHECKPOINT_OF.findall(value)}
+    seed = _seeds([item["seed"]], f"{where}.seed")[0] if "seed" in item else None
     try:
         cfg = load_config(base, overrides)
         validate_run(cfg)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    return Arm(name, _text(f"{where}.about", item["about"]), overrides, "".join(sources), cfg)
+    about = _text(f"{where}.about", item["about"])
+    return Arm(name, about, overrides, tuple(sorted(after)), cfg, seed)
 
 
 def _check_arms(plan: Plan) -> None:
     names = [arm.name for arm in plan.arms]
     for index, arm in enumerate(plan.arms):
-        if arm.after and arm.after not in names[:index]:
+        for start in arm.after:
+            if start not in names[:index]:
+                raise UserError(
+                    f"arms.{arm.name} starts from {start!r}, which is not one of the arms above "
+                    f"it ({', '.join(names[:index]) or 'none'})"
+                )
+            if not plan.arm(start).cfg.TRAIN.ENABLE:
+                raise UserError(f"arms.{arm.name} starts from {start}, which does not train")
+            if arm.seed is not None and plan.arm(start).seed is None:
+                raise UserError(
+                    f"arms.{arm.name} has one seed, but starts from {start}, which has several; "
+                    f"give {start} a seed too"
+                )
+        if arm.seed is not None and arm.scored:
             raise UserError(
-                f"arms.{arm.name} starts from {arm.after!r}, which is not one of the arms above "
-                f"it ({', '.join(names[:index]) or 'none'})"
+                f"arms.{arm.name} has one seed, so it cannot be compared over seeds; set "
+                "TEST.ENABLE False, or remove its seed"
             )
-        if arm.after and not plan.arm(arm.after).cfg.TRAIN.ENABLE:
-            raise UserError(f"arms.{arm.name} starts from {arm.after}, which does not train")
     scored = [arm.name for arm in plan.scored]
     for key, name in [("compare_to", plan.compare_to)] + [
         ("also_compare", name) for pair in plan.also_compare for name in pair
@@ -228,15 +241,17 @@ def _part_list(name: Any, content: Any) -> PartList:
     source = _text(f"{where}.of", item["of"])
     if Path(str(name)).name != str(name) or "\\" in str(name):
         raise UserError(f"{where}: a list is named by a file name, without folders")
+    if "," in str(name) or not str(name).isprintable():
+        raise UserError(f"{where!r}: a list is named without commas and control characters")
     if Path(str(name)).suffix != ".csv" or Path(source).suffix != ".csv" or str(name) == source:
         raise UserError(f"{where}: name a new .csv list, and of: another one")
     return PartList(str(name), source, every, tuple(take))
 
 
-def _seeds(value: Any) -> tuple[int, ...]:
+def _seeds(value: Any, where: str = "seeds") -> tuple[int, ...]:
     good = isinstance(value, list) and value and all(type(s) is int and s >= 0 for s in value)
     if not good or len(set(value)) < len(value):
-        raise UserError(f"seeds is {value!r}; give different whole numbers such as [1, 2, 3]")
+        raise UserError(f"{where} is {value!r}; give different whole numbers such as [1, 2, 3]")
     return tuple(value)
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from slowfast.evaluation.report_links import report_links
 from slowfast.evaluation.tables import MISSING
 from slowfast.lab.ablation.fingerprint import PARTS
 from slowfast.lab.ablation.outcomes import Outcomes
@@ -97,7 +98,7 @@ def write_report(
 ) -> list[Path]:
     """Write table.md, table.tex, table.csv and table.json; returns their paths."""
     texts = {
-        "table.md": markdown(comparison, runs),
+        "table.md": markdown(comparison, runs, seen_from=out),
         "table.tex": latex(comparison),
         "table.csv": csv_rows(comparison),
     }
@@ -166,8 +167,11 @@ def _tables(comparison: Comparison, style: _Style) -> tuple[pd.DataFrame, pd.Dat
     return pd.DataFrame(arms), pd.DataFrame(further)
 
 
-def markdown(comparison: Comparison, runs: Sequence[Run]) -> str:
-    """One table per subset, one of the further comparisons, and what was run."""
+def markdown(comparison: Comparison, runs: Sequence[Run], seen_from: Path = Path()) -> str:
+    """One table per subset, one of the further comparisons, and what was run.
+
+    seen_from: folder of the text, for links to the reports of the runs that have one.
+    """
     plan = comparison.plan
     arms, further = _tables(comparison, _MARKDOWN)
     parts = [f"# {plan.path.stem}: {plan.about}".rstrip(": "), _legend(comparison)]
@@ -178,6 +182,8 @@ def markdown(comparison: Comparison, runs: Sequence[Run]) -> str:
         parts += ["## Further comparisons", _to_markdown(further)]
     heads = " and ".join(_heads(comparison.kinds))
     parts.append(f"Highest mean of {heads} over all segments: {comparison.best}.")
+    if links := report_links(((run.name, run.folder) for run in runs), seen_from):
+        parts.append("Reports: " + ", ".join(links) + ".")
     parts.append("; ".join(f"{part} {' '.join(found)}" for part, found in _made_with(runs).items()))
     return "\n\n".join(parts) + "\n"
 

@@ -151,12 +151,12 @@ class Runner:
         for run in list(waiting):
             if len(self._children) == self._machine.jobs:
                 return
-            source = (run.arm.after, run.seed)
-            if run.arm.after and source in self._failed:
+            failed = [start.arm.name for start in run.starts if _key(start) in self._failed]
+            if failed:
                 waiting.remove(run)
                 self._failed.add(_key(run))
-                self._display.say(f"{run.name}: not run, as {run.arm.after} failed")
-            elif not run.arm.after or source in self._finished:
+                self._display.say(f"{run.name}: not run, as {failed[0]} failed")
+            elif all(_key(start) in self._finished for start in run.starts):
                 waiting.remove(run)
                 self._start(run)
 

@@ -25,6 +25,7 @@ class Run:
     """One arm with one seed.
 
     overrides: complete words `KEY, VALUE, ...` over the base config.
+    starts: the runs whose checkpoints it starts from.
     """
 
     arm: Arm
@@ -32,6 +33,7 @@ class Run:
     folder: Path
     overrides: tuple[str, ...]
     made_with: Fingerprint
+    starts: tuple[Run, ...] = ()
 
     @property
     def name(self) -> str:
@@ -51,28 +53,31 @@ class Record:
 
 
 def plan_runs(plan: Plan, out: Path, code: str) -> list[Run]:
-    """Every arm with every seed, seed by seed, so that all arms grow together."""
+    """Every arm with every seed, or its one seed, seed by seed, so that all arms grow together."""
     runs: dict[tuple[str, int], Run] = {}
     for seed in plan.seeds:
         for arm in plan.arms:
-            folder = out / arm.name / f"seed_{seed}"
-            start = runs[arm.after, seed] if arm.after else None
-            words = [_resolved(word, start) for word in arm.overrides]
-            runs[arm.name, seed] = Run(
-                arm,
-                seed,
-                folder,
-                (*words, "RNG_SEED", str(seed), "OUTPUT_DIR", str(folder)),
-                fingerprint(arm.cfg, seed, code, start.made_with if start else None),
-            )
+            key = _key(arm, seed)
+            if key not in runs:
+                starts = tuple(runs[_key(plan.arm(name), seed)] for name in arm.after)
+                runs[key] = _run(arm, key[1], out, code, starts)
     return list(runs.values())
 
 
-def _resolved(word: str, start: Run | None) -> str:
-    if start is None:
-        return word
-    newest = checkpoint_path(start.folder, start.arm.cfg.SOLVER.MAX_EPOCH)
-    return CHECKPOINT_OF.sub(lambda _: str(newest), word)
+def _key(arm: Arm, seed: int) -> tuple[str, int]:
+    return arm.name, seed if arm.seed is None else arm.seed
+
+
+def _run(arm: Arm, seed: int, out: Path, code: str, starts: tuple[Run, ...]) -> Run:
+    newest = {
+        start.arm.name: str(checkpoint_path(start.folder, start.arm.cfg.SOLVER.MAX_EPOCH))
+        for start in starts
+    }
+    words = [CHECKPOINT_OF.sub(lambda found: newest[found[1]], word) for word in arm.overrides]
+    folder = out / arm.name / f"seed_{seed}"
+    overrides = (*words, "RNG_SEED", str(seed), "OUTPUT_DIR", str(folder))
+    made_with = fingerprint(arm.cfg, seed, code, [start.made_with for start in starts])
+    return Run(arm, seed, folder, overrides, made_with, starts)
 
 
 def read_record(folder: Path) -> Record | None:

@@ -21,7 +21,7 @@ def EgoExoSlowFast(cfg: CfgNode) -> EgoExoModel:
     layers = head_layers(EXO_HEAD, len(counts))
     ego = MultiTaskSlowFast(cfg)
     shared = ego.backbone if cfg.MODEL.SHARE_BACKBONE else None
-    backbone = shared or build_backbone(cfg, "exo", frozen_stages=0)
+    backbone = shared or build_backbone(cfg, "exo", "EXO")
     exo = build_recognizer(cfg, backbone, counts, layers, "sigmoid", is_built=shared is not None)
     return dual_model(cfg, ego, exo)
 

@@ -45,8 +45,8 @@ def ExoSlowFast(cfg: CfgNode) -> Recognizer:
     return build_recognizer(cfg, build_backbone(cfg, "exo"), counts, layers, "sigmoid")
 
 
-def build_backbone(cfg: CfgNode, view: str, frozen_stages: int | None = None) -> Backbone:
-    """The backbone of a view; frozen_stages None: MODEL.FREEZE_STAGES.
+def build_backbone(cfg: CfgNode, view: str, freeze_section: str = "MODEL") -> Backbone:
+    """The backbone of a view, with FREEZE_STAGES of a section of the config frozen.
 
     Raises: UserError for an unknown name, a library that is not installed, clips that do not fit
         it, and for more frozen stages than it has.
@@ -58,7 +58,7 @@ def build_backbone(cfg: CfgNode, view: str, frozen_stages: int | None = None) ->
         family, model = split_name(name)
         clips = ClipGeometry(section.NUM_FRAMES, section.SAMPLING_RATE, cfg.DATA.TRAIN_CROP_SIZE)
         backbone = BACKBONE_REGISTRY.get(family)(model, clips)
-    backbone.freeze_stages(cfg.MODEL.FREEZE_STAGES if frozen_stages is None else frozen_stages)
+    backbone.freeze_stages(cfg[freeze_section].FREEZE_STAGES, f"{freeze_section}.FREEZE_STAGES")
     return backbone
 
 

@@ -51,7 +51,7 @@ def test_all_nouns_of_a_clip(
     tmp_path: Path, name: str, nouns: list | None, expected: list[list[int]]
 ) -> None:
     path = _list(tmp_path, nouns, name)
-    clips = describe_clips(path, _segments(path)[::-1], 4)
+    clips = describe_clips([path], _segments(path)[::-1], 4)
     assert clips.nouns == expected[::-1]
     assert clips.verbs == [0, 1, 0]
     assert clips.texts == ["take cup", "put cup", "take cup"]
@@ -60,7 +60,7 @@ def test_all_nouns_of_a_clip(
 def test_every_narration_once_with_the_classes_of_its_first_clip(tmp_path: Path) -> None:
     path = _list(tmp_path, ["[2]", "[2, 3]", "[2, 0]"])
     segments = _segments(path)
-    sentences = describe_sentences(None, segments, describe_clips(path, segments, 4))
+    sentences = describe_sentences(None, segments, describe_clips([path], segments, 4))
     assert sentences.texts == ["take cup", "put cup"]
     assert sentences.nouns == [[2], [2, 3]]
 
@@ -68,7 +68,7 @@ def test_every_narration_once_with_the_classes_of_its_first_clip(tmp_path: Path)
 def test_sentences_of_a_file_say_what_their_clip_says(tmp_path: Path) -> None:
     path = _list(tmp_path, ["[2]", "[2, 3]", "[2, 0]"])
     segments = _segments(path)
-    clips = describe_clips(path, segments, 4)
+    clips = describe_clips([path], segments, 4)
     file = tmp_path / "sentences.csv"
     file.write_text("narration_id,narration\nc,grab the cup\nb,put cup\n")
     sentences = describe_sentences(file, segments, clips)
@@ -85,13 +85,13 @@ def test_bad_noun_lists(tmp_path: Path) -> None:
     for cell in ("[4]", "cup", "[]"):
         path = _list(tmp_path, ["[2]", cell, "[2]"])
         with pytest.raises(UserError, match="all_noun_classes of b"):
-            describe_clips(path, _segments(path), 4)
+            describe_clips([path], _segments(path), 4)
 
 
 def test_the_real_lists(real: Path) -> None:
     path = real / "EPIC_100_validation.csv"
     segments = read_segments(path, epic_100=True, num_classes=(97, 300), labelled=True)
-    clips = describe_clips(path, segments, 300)
+    clips = describe_clips([path], segments, 300)
     sentences = describe_sentences(real / SENTENCES_FILE, segments, clips)
     assert (len(clips), len(sentences)) == (9668, 3842)
     assert sum(len(nouns) > 1 for nouns in clips.nouns) == 1602

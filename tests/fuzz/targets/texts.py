@@ -35,7 +35,7 @@ def read_list(path: Path) -> object:
 
 @target("retrieval_list", ".csv", lambda _: [FRAME_LIST])
 def read_retrieval(path: Path) -> object:
-    clips = describe_clips(path, read_list(path), 300)  # type: ignore[arg-type]
+    clips = describe_clips([path], read_list(path), 300)  # type: ignore[arg-type]
     return describe_sentences(path, read_list(path), clips)  # type: ignore[arg-type]
 
 

@@ -58,9 +58,10 @@ def test_config_and_data(plan_file, annotations):
 def test_what_a_run_starts_from_is_part_of_its_data(plan_file):
     arm = read_plan(plan_file()).arm("better")
     start = {"code": "c", "config": "1", "data": "2"}
-    before = fingerprint(arm.cfg, 1, "c", start)
-    assert fingerprint(arm.cfg, 1, "c", start) == before
-    assert fingerprint(arm.cfg, 1, "c", start | {"config": "3"})["data"] != before["data"]
+    before = fingerprint(arm.cfg, 1, "c", [start])
+    assert fingerprint(arm.cfg, 1, "c", [start]) == before
+    assert fingerprint(arm.cfg, 1, "c", [start | {"config": "3"}])["data"] != before["data"]
+    assert fingerprint(arm.cfg, 1, "c", [start, start])["data"] != before["data"]
 
 
 LISTS = {"EPIC_100_train.csv", "EPIC_100_validation.csv"}
@@ -96,6 +97,21 @@ def test_data_files_of_one_view_are_its_own_whatever_the_set_is_called(config, n
     start = ["TRAIN.CHECKPOINT_FILE_PATH", "{checkpoint:exo}"]
     started = load_config(SUML_TINY.parent / f"{config}.yaml", [*roots, *start])
     assert {path.name for path in data_files(started)} == names
+
+
+def test_data_files_of_several_lists_and_of_their_other_form(tmp_path, roots):
+    """A change of a list that a run reads changes its hash."""
+    lists = tmp_path / "ego/lists"
+    lists.mkdir()
+    for name in ("a.csv", "b.pkl", "EPIC_100_validation.csv"):
+        (lists / name).write_text("x")
+    overrides = [*roots, "TRAIN.TRAIN_DATA_LIST", "a.csv,b.csv"]
+    cfg = load_config(SUML_TINY.parent / "Ego_tiny.yaml", overrides)
+    names = {path.name for path in data_files(cfg)}
+    assert names == {"a.csv", "b.pkl", "EPIC_100_validation.csv", "sample.json"}
+    before = fingerprint(cfg, 1, "c")
+    (lists / "b.pkl").write_text("changed")
+    assert fingerprint(cfg, 1, "c")["data"] != before["data"]
 
 
 def test_data_files_by_url(roots, tmp_path, monkeypatch):

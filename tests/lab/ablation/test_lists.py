@@ -1,5 +1,8 @@
 """Lists of a part of another list's videos."""
 
+import os
+
+import pandas as pd
 import pytest
 
 from slowfast.lab.ablation.lists import part_text, write_lists
@@ -67,6 +70,37 @@ def test_an_official_list_is_not_overwritten(plan_file, content, annotations):
         write_lists(read_plan(plan_file()))
 
 
+def test_what_is_in_place_of_a_list(plan_file, content, annotations):
+    content["lists"] = {"part.csv": {"of": "EPIC_100_train.csv", "every": 2, "take": [0]}}
+    target = annotations / "part.csv"
+    os.mkfifo(target)
+    with pytest.raises(UserError, match=r"part.csv is a named pipe"):
+        write_lists(read_plan(plan_file()))
+    target.unlink()
+    target.mkdir()
+    with pytest.raises(UserError, match=r"part.csv is a folder"):
+        write_lists(read_plan(plan_file()))
+    target.rmdir()
+    target.write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"cannot read .*part.csv as a frame list"):
+        write_lists(read_plan(plan_file()))
+
+
+@pytest.mark.parametrize("name", ["a\0.csv", "a,b.csv", "a\n.csv"])
+def test_names_of_lists_can_be_written_in_a_key(plan_file, content, name):
+    content["lists"] = {name: {"of": "EPIC_100_train.csv", "every": 2, "take": [0]}}
+    with pytest.raises(UserError, match="without commas and control characters"):
+        read_plan(plan_file())
+
+
+def test_part_of_a_pickled_list(source, tmp_path):
+    """Of the form that the paper's README names; the ids are the index of the table."""
+    expected = part_text(source, PartList("x.csv", "all.csv", 2, (0,)))
+    pd.read_csv(source).set_index("narration_id").to_pickle(tmp_path / "all.pkl")
+    source.unlink()
+    assert part_text(source, PartList("x.csv", "all.csv", 2, (0,))) == expected
+
+
 def test_a_list_is_not_written_to_a_url(plan_file, content):
     content["lists"] = {"part.csv": {"of": "EPIC_100_train.csv", "every": 1, "take": [0]}}
     content["common"] = {**content["common"], "DATA.PATH_TO_DATA_DIR": "https://h/annotations"}
@@ -77,7 +111,7 @@ def test_a_list_is_not_written_to_a_url(plan_file, content):
 def test_lists_that_cannot_be_made(source, tmp_path):
     with pytest.raises(UserError, match="would be empty"):
         part_text(source, PartList("x.csv", "all.csv", 9, (8,)))
-    with pytest.raises(UserError, match=r"none\.csv, a frame list, does not exist"):
+    with pytest.raises(UserError, match=r"none\.csv does not exist"):
         part_text(tmp_path / "none.csv", PartList("x.csv", "none.csv", 2, (0,)))
     source.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="no column video_id"):

@@ -30,7 +30,7 @@ def test_a_plan_as_it_is_read(plan_file):
     assert [arm.name for arm in plan.scored] == ["plain", "better"]
     assert plan.comparisons == (("better", "plain"),)
     better = plan.arm("better")
-    assert better.after == "start"
+    assert better.after == ("start",)
     assert better.cfg.SOLVER.BASE_LR == 2
     # Those of all arms come first, so that an arm's own win.
     assert better.overrides[0] == "DATA.PATH_TO_DATA_DIR"
@@ -95,6 +95,18 @@ def test_files_that_are_no_plan(tmp_path):
     assert "has no" in refusal(path)
 
 
+def test_an_arm_with_one_seed(plan_file, content):
+    content["arms"]["start"]["seed"] = 7
+    assert read_plan(plan_file()).arm("start").seed == 7
+    content["arms"]["start"]["seed"] = "x"
+    assert "arms.start.seed is ['x']" in refusal(plan_file())
+    del content["arms"]["start"]["seed"]
+    content["arms"]["better"]["seed"] = 7
+    assert "arms.better has one seed, but starts from start" in refusal(plan_file())
+    content["arms"]["start"]["seed"] = 7
+    assert "arms.better has one seed, so it cannot be compared" in refusal(plan_file())
+
+
 @pytest.mark.parametrize("name", [p.name for p in (CONFIGS / "ablation").glob("*.yaml")])
 def test_shipped_plans(name):
     plan = read_plan(CONFIGS / "ablation" / name)
@@ -111,20 +123,63 @@ def test_the_experiment_differs_by_what_it_says():
     assert own["c"] == {"SUML.ALIGN.KIND": "none"}
     assert own["b"].keys() - own["c"].keys() == {"SUML.WEIGHTS.EXO_CLS", "SUML.WEIGHTS.EXO_TEXT"}
     assert plan.arm("e").cfg.SUML.PAIRS.SHUFFLE
-    assert plan.arm("f").after == "exo"
+    assert plan.arm("f").after == ("exo",)
 
 
-def test_both_plans_have_the_same_arms_under_the_same_names():
-    plan, beyond = (read_plan(CONFIGS / "ablation" / f"{n}.yaml") for n in ("sample", "beyond"))
-    for name in ("exo", "b", "d", "f"):
-        assert beyond.arm(name).cfg == plan.arm(name).cfg
-    assert set(beyond.seeds) <= set(plan.seeds)
+@pytest.mark.parametrize(
+    ("first", "second", "shared"),
+    [
+        ("sample", "beyond", {"exo", "b", "d", "f"}),
+        ("finetune", "finetune_more", {"exo", "ego", "p", "q", "r", "s"}),
+        ("finetune", "finetune_options", {"exo", "ego", "q", "r", "s"}),
+    ],
+)
+def test_arms_of_one_name_are_one_run(first, second, shared):
+    """So that a plan with the --out of another takes over its runs."""
+    plan, other = (read_plan(CONFIGS / "ablation" / f"{name}.yaml") for name in (first, second))
+    assert {arm.name for arm in plan.arms} & {arm.name for arm in other.arms} == shared
+    for name in shared:
+        assert other.arm(name).cfg == plan.arm(name).cfg
+        assert other.arm(name).seed == plan.arm(name).seed
+    assert set(other.seeds) <= set(plan.seeds)
 
 
-@pytest.mark.parametrize("choice", ["text", "align"])
-def test_a_weight_is_chosen_off_the_test_list(choice):
-    plan = read_plan(CONFIGS / "ablation" / f"sample_{choice}_weight.yaml")
-    experiment = read_plan(CONFIGS / "ablation" / "sample.yaml")
+@pytest.mark.parametrize("name", ["finetune", "finetune_more", "finetune_options", "scratch"])
+def test_compared_arms_differ_by_what_they_say(name):
+    """The same ego steps and the same weights; a shuffled control differs by its pairs alone."""
+    plan = read_plan(CONFIGS / "ablation" / f"{name}.yaml")
+    cfgs = {arm.name: arm.cfg for arm in plan.scored if arm.name != "ego"}
+    steps = {
+        (c.TRAIN.TRAIN_DATA_LIST, c.TRAIN.BATCH_SIZE, c.SOLVER.MAX_EPOCH) for c in cfgs.values()
+    }
+    assert len(steps) == 1
+    if name != "scratch":
+        starts = {cfg.TRAIN.CHECKPOINT_FILE_PATH for cfg in cfgs.values()}
+        assert starts == {"{checkpoint:ego}"}
+    aligned = [
+        c.SUML.WEIGHTS for c in cfgs.values() if c.SUML.ENABLE and c.SUML.ALIGN.KIND != "none"
+    ]
+    assert all(weights == aligned[0] for weights in aligned)
+    controls = {"s": "r", "x": "w"} | {f"{arm}_shuffled": arm for arm in cfgs}
+    for control in controls.keys() & cfgs.keys():
+        cfg = cfgs[controls[control]].clone()
+        cfg.defrost()
+        cfg.SUML.PAIRS.SHUFFLE, cfg.SUML.ALIGN.THRESHOLD = True, -1.0
+        assert cfgs[control] == cfg
+
+
+@pytest.mark.parametrize(
+    ("choice", "name"),
+    [
+        ("sample_text_weight", "sample"),
+        ("sample_align_weight", "sample"),
+        ("finetune_length", "finetune"),
+        ("finetune_weight", "finetune"),
+    ],
+)
+def test_a_setting_is_chosen_off_the_test_list(choice, name):
+    plan = read_plan(CONFIGS / "ablation" / f"{choice}.yaml")
+    experiment = read_plan(CONFIGS / "ablation" / f"{name}.yaml")
     part = {item.name: item for item in plan.lists}
     for arm in plan.arms:
         tested, trained = part[arm.cfg.TEST.DATA_LIST], part[arm.cfg.TRAIN.TRAIN_DATA_LIST]

@@ -11,7 +11,8 @@ import pytest
 
 from slowfast.lab.ablation.outcomes import ArmOutcome, Outcomes
 from slowfast.lab.ablation.plan import read_plan
-from slowfast.lab.ablation.report import as_json, compare, csv_rows, latex, markdown
+from slowfast.lab.ablation.report import as_json, compare, csv_rows, latex, markdown, write_report
+from slowfast.lab.ablation.runs import plan_runs
 from slowfast.lab.ablation.statistics import Difference, paired_difference
 from slowfast.utils.files import write_json
 
@@ -165,3 +166,19 @@ def test_the_best_arm_has_the_highest_verb_and_noun(plan, outcomes):
     comparison = compare(plan, outcomes, resamples=50)
     assert comparison.best == "better"
     assert "over all segments: better." in markdown(comparison, [])
+
+
+def test_the_table_links_to_the_reports_of_its_runs(plan, outcomes, tmp_path):
+    comparison = compare(plan, outcomes, resamples=50)
+    out = tmp_path / "an ablation"
+    runs = plan_runs(plan, out, "code")
+    assert "Reports" not in markdown(comparison, runs)
+    for run in (runs[1], runs[2]):
+        run.folder.mkdir(parents=True)
+        (run.folder / "report.html").touch()
+    write_report(out, comparison, outcomes, runs)
+    line = next(x for x in (out / "table.md").read_text().splitlines() if "Reports" in x)
+    names = [f"{run.arm.name}/seed_{run.seed}/report.html" for run in (runs[1], runs[2])]
+    assert [link.split(")")[0] for link in line.split("](")[1:]] == names
+    # A table that is printed names them as seen from the working directory.
+    assert f"(<{runs[1].folder}/report.html>)" in markdown(comparison, runs)

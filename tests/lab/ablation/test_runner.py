@@ -11,6 +11,7 @@ import pytest
 from slowfast.lab.ablation.ablate import ablate
 from slowfast.lab.ablation.plan import read_plan
 from slowfast.lab.ablation.runner import Machine, locked
+from slowfast.lab.ablation.runs import plan_runs
 from slowfast.utils.errors import UserError
 
 
@@ -88,6 +89,24 @@ def test_an_arm_starts_from_the_checkpoint_of_its_seed(run, out, content):
     assert "the learning rate is 2.0" in (console / "console.txt").read_text()
     started = {name: float((out / name / "calls").read_text()) for name in ALL}
     assert started["start/seed_2"] < started["better/seed_2"]
+
+
+def test_an_arm_starts_from_two_arms_of_which_one_has_one_seed(run, out, content):
+    """As ego weights of its own seed, and exo weights that all seeds share."""
+    shared = {"about": "trains once", "seed": 7}
+    shared["set"] = {"TEST.ENABLE": False, "SOLVER.BASE_LR": 1}
+    content["arms"] = {"shared": shared, **content["arms"]}
+    content["arms"]["better"]["set"]["EXO.CHECKPOINT_FILE_PATH"] = "{checkpoint:shared}"
+    result, _ = run()
+    assert not result.failed
+    assert calls(out) == dict.fromkeys((*ALL, "shared/seed_7"), 1)
+    console = (out / "better" / "seed_2" / "calls").read_text()
+    assert float((out / "shared/seed_7/calls").read_text()) < float(console)
+    made = {run.name: run for run in plan_runs(read_plan(out.parent / "toy.yaml"), out, "c")}
+    words = made["better seed 2"].overrides
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    assert "shared/seed_7/" in given["EXO.CHECKPOINT_FILE_PATH"]
+    assert "start/seed_2/" in given["TRAIN.CHECKPOINT_FILE_PATH"]
 
 
 def test_a_failed_run_is_reported_and_others_continue(run, out, content):

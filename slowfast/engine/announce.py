@@ -1,0 +1,128 @@
+"""What a run says at its start, ten lines about the training, and at its end: what to do next."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from pathlib import Path
+
+from fvcore.common.config import CfgNode
+
+from slowfast.datasets.ego_exo import EgoExoDataset
+from slowfast.engine.training import Training
+from slowfast.evaluation.metric_names import BestMetric
+from slowfast.utils import distributed
+
+logger = logging.getLogger(__name__)
+
+
+def announce_training(run: Training) -> None:
+    """Log what is about to be trained, on what, for how long, and where it goes."""
+    rows = {
+        "data": _data(run),
+        "pairs": _pairs(run),
+        "model": _model(run),
+        "start": _start(run),
+        "devices": _devices(run),
+        "batch": _batch(run),
+        "schedule": _schedule(run),
+        "validation": _validation(run.cfg, run.best_metric),
+        "checkpoints": f"every {_count(run.cfg.TRAIN.CHECKPOINT_PERIOD, 'epoch')}",
+        "results": _results(run.cfg),
+    }
+    logger.info("training\n%s", _table(rows))
+
+
+def announce_end(cfg: CfgNode) -> None:
+    """Log the commands that are usually next after a training or a test."""
+    folder = Path(cfg.OUTPUT_DIR)
+    named, run = shlex.quote(str(folder / "config.yaml")), shlex.quote(str(folder))
+    rows = {}
+    if not cfg.TEST.ENABLE:
+        test = "TRAIN.ENABLE False TEST.ENABLE True"
+        rows["test it"] = f"python tools/run_net.py --cfg {named} {test}"
+    rows["look at it"] = f"python tools/report.py {run}"
+    rows["compare runs"] = f"python tools/summarize.py {run} OTHER"
+    rows["label a video"] = f"python tools/predict.py VIDEO --cfg {named}"
+    rows["hand it on"] = f"python tools/export.py {run}/checkpoints/NAME.pyth"
+    logger.info("next\n%s", _table(rows))
+
+
+def _table(rows: dict[str, str]) -> str:
+    width = max(map(len, rows))
+    return "\n".join(f"  {name:<{width}}  {text}" for name, text in rows.items() if text)
+
+
+def _data(run: Training) -> str:
+    train, val = run.train_loader.dataset, run.val_loader.dataset
+    names = run.cfg.TRAIN.DATASET
+    if isinstance(train, EgoExoDataset):
+        names = f"{run.cfg.EGO.DATASET} with {len(train.exo)} exo clips of {run.cfg.EXO.DATASET}"
+    return f"{len(train)} segments of {names}; {len(val)} for validation"
+
+
+def _pairs(run: Training) -> str:
+    dataset = run.train_loader.dataset
+    if not isinstance(dataset, EgoExoDataset):
+        return ""
+    kind = "shuffled, for a control" if run.cfg.SUML.PAIRS.SHUFFLE else run.cfg.SUML.PAIRS.MINING
+    paired = sum(dataset.pairs.has_candidate(index) for index in range(len(dataset)))
+    return f"{paired} segments have exo partners ({kind}), {run.cfg.SUML.PAIRS.FILE}"
+
+
+def _model(run: Training) -> str:
+    model = run.cfg.MODEL
+    parameters = list(run.update.model.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad) / 1e6
+    every = sum(p.numel() for p in parameters) / 1e6
+    heads = ", ".join(f"{head.name} {head.num_classes}" for head in run.heads)
+    return (
+        f"{model.MODEL_NAME} on {model.BACKBONE}, {every:.1f} M parameters, {trained:.1f} M "
+        f"trained; classes: {heads}"
+    )
+
+
+def _start(run: Training) -> str:
+    cfg = run.cfg
+    if run.steps_done:
+        return f"resumed at epoch {run.epoch_of_all}, step {run.progress.iteration}/{run.steps}"
+    named = {
+        "ego": cfg.TRAIN.CHECKPOINT_FILE_PATH,
+        "exo": cfg.EXO.CHECKPOINT_FILE_PATH,
+    }
+    found = [f"{half} from {path}" for half, path in named.items() if path]
+    return ", ".join(found) or "random weights"
+
+
+def _devices(run: Training) -> str:
+    processes = _count(distributed.world_size(), "process", "processes")
+    workers = run.cfg.DATA_LOADER.NUM_WORKERS
+    data = f"with {_count(workers, 'worker')} for data" if workers else "without workers for data"
+    return f"{processes} {data} on {run.device.type}, {run.cfg.TRAIN.PRECISION}"
+
+
+def _batch(run: Training) -> str:
+    size, world = run.cfg.TRAIN.BATCH_SIZE, distributed.world_size()
+    parts = f" in {run.cfg.SOLVER.ACCUMULATE} parts" if run.cfg.SOLVER.ACCUMULATE > 1 else ""
+    return f"{_count(size, 'clip')}, {size // world} in each process{parts}"
+
+
+def _schedule(run: Training) -> str:
+    solver = run.cfg.SOLVER
+    warmup = f", {solver.WARMUP_EPOCHS:g} of them warm-up" if solver.WARMUP_EPOCHS else ""
+    length = f"{_count(solver.MAX_EPOCH, 'epoch')} of {_count(run.steps, 'step')}{warmup}"
+    rate = f"learning rate {solver.BASE_LR:g} ({solver.LR_POLICY})"
+    return f"{length}; {solver.OPTIMIZING_METHOD}, {rate}"
+
+
+def _validation(cfg: CfgNode, best: BestMetric) -> str:
+    return f"every {_count(cfg.TRAIN.EVAL_PERIOD, 'epoch')}; the best checkpoint by {best.name}"
+
+
+def _results(cfg: CfgNode) -> str:
+    board = ", tensorboard/" if cfg.TENSORBOARD.ENABLE else ""
+    return f"{cfg.OUTPUT_DIR}: log.txt, metrics.jsonl, config.yaml, checkpoints/{board}"
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
