@@ -44,8 +44,7 @@ class ExoUnion(DataSource):
             before, after = sum(counts[:number]), sum(counts[number + 1 :])
             for segment in part.segments:
                 self._check(segment, name, counts[number])
-                labels = ((),) * before + tuple(segment.labels) + ((),) * after
-                segments.append(_named(segment, name, labels))
+                segments.append(_named(_with_heads(segment, before, after), name))
         class_names = tuple(names for part in parts for names in part.class_names)
         if not all(part.class_names for part in parts):
             class_names = ()
@@ -102,12 +101,22 @@ def _prefixed(name: str, identifier: str) -> str:
     return f"{name}/{identifier}" if name else identifier
 
 
-def _named(segment: Segment, name: str, labels: tuple[tuple[int, ...], ...]) -> Segment:
+def _with_heads(segment: Segment, before: int, after: int) -> Segment:
+    """The segment with empty labels for the heads of other sets before and after its heads."""
+    others, more = ((),) * before, ((),) * after
+    times = segment.occurrences
+    return replace(
+        segment,
+        labels=(*others, *segment.labels, *more),
+        occurrences=(*others, *times, *more) if times else (),
+    )
+
+
+def _named(segment: Segment, name: str) -> Segment:
     return replace(
         segment,
         segment_id=_prefixed(name, segment.segment_id),
         video_id=_prefixed(name, segment.video_id),
-        labels=labels,
     )
 
 
