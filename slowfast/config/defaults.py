@@ -76,6 +76,7 @@ _C.TRAIN.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 #   lemma: exo clips.
 #   egoexolearn: clips of either view.
 #   egtea: ego clips; the heads are some of verb, noun and action.
+#   charades_ego: clips of either view; the head is action.
 #   csv: clips of your own, ego or exo as the model takes (docs/data.md).
 #   ego_exo: clips of EGO.DATASET, each joined with a clip of EXO.DATASET (SUM-L).
 _C.TRAIN.DATASET = "epickitchen"
@@ -468,7 +469,8 @@ _C.SUML.PAIRS.MODE = choice("mined", "paired")
 # CSV with the exo partners of ego segments, one pair a row (paired). Several rows of one ego
 # segment give several partners.
 _C.SUML.PAIRS.PAIRED_FILE = path("")
-# Columns of PAIRED_FILE: id of the ego segment, id of the exo segment.
+# Columns of PAIRED_FILE: id of the ego segment, id of the exo segment. Where an id is made of a
+# column and more, write the column in braces: ["{id}EGO", "id"].
 _C.SUML.PAIRS.PAIRED_COLUMNS = ["narration_id", "exo_id"]
 # How the exo candidates of an ego segment are found.
 #   text: by the cosine of the narrations.
