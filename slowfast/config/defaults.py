@@ -537,7 +537,8 @@ _C.MODEL.LOSS_FUNC = choice("cross_entropy", "bce_logit")
 _C.MODEL.DROPOUT_RATE = number(0.5, at_least=0, below=1)
 # Standard deviation of the initial weights of linear layers.
 _C.MODEL.FC_INIT_STD = number(0.01, at_least=0)
-# Activation of the scores in eval mode. ExoSlowFast always uses sigmoid.
+# Activation of the scores in eval mode. Multi-label heads (LOSS_FUNC bce_logit, all exo heads) use
+# sigmoid, whatever this is.
 _C.MODEL.HEAD_ACT = choice("softmax", "sigmoid")
 # Pooling of the features.
 #   global: one average over time and space.
