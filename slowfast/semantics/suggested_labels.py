@@ -68,8 +68,12 @@ def suggest(
 ) -> list[Suggestion]:
     """The ego class of every exo class, in order: that of `classes`, else the nearest.
 
-    Every synonym of the exo class is compared with every word of the ego classes.
+    Every synonym of the exo class is compared with the names of the ego classes. Their further
+    words are not: the lists of EPIC-KITCHENS hold thousands, many of them far from the class.
     """
+    keys = {number: key for number, key in enumerate(ego.keys) if key}
+    # A table may have words without saying which of them is the name.
+    keys = keys or {number: word for word, number in [*ego.ids.items()][::-1]}
     words = [
         (number, word)
         for number, (name, known) in enumerate(zip(names, classes, strict=True))
@@ -79,10 +83,10 @@ def suggest(
     nearest: dict[int, tuple[float, int]] = {}
     if words:
         texts = [readable(word) for _, word in words]
-        vectors = encode_narrations([*texts, *map(readable, ego.ids)], cfg)
-        # (words of exo classes, words of ego classes).
+        vectors = encode_narrations([*texts, *map(readable, keys.values())], cfg)
+        # (words of exo classes, ego classes).
         similarity = vectors[: len(words)] @ vectors[len(words) :].T
-        ids = list(ego.ids.values())
+        ids = list(keys)
         for (number, _), row in zip(words, similarity, strict=True):
             best = (float(row.max()), ids[int(row.argmax())])
             nearest[number] = max(nearest.get(number, best), best, key=lambda found: found[0])

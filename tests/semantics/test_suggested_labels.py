@@ -28,14 +28,18 @@ def plane(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suggested_labels, "encode_narrations", encode)
 
 
-def test_nearest_word_of_any_class(plane: None, cfg: CfgNode) -> None:  # noqa: F811
-    """The synonyms of the exo class against the words of the ego classes."""
-    ego = ClassTable({"get": 0, "board:chopping": 2, "7": 1}, 3, ("get", "7", "board:chopping"))
+def test_nearest_name(plane: None, cfg: CfgNode) -> None:  # noqa: F811
+    """The synonyms of the exo class against the names of the ego classes, not their words."""
+    ids = {"get": 0, "grasp": 1, "board:chopping": 2, "7": 1}
+    ego = ClassTable(ids, 3, ("get", "7", "board:chopping"))
     names = ["heat_(board_for_cutting,_grasp)", "get", "7"]
     found = suggest(names, ego, (None, 0, None), cfg)
     assert [(one.exo, one.ego) for one in found] == [(names[0], 0), ("get", 0), ("7", 1)]
     assert found[0].similarity == pytest.approx(np.cos(np.deg2rad(5)))
     assert found[1].similarity is None
+    nameless = ClassTable({"get": 0, "grasp": 0}, 1)
+    (one,) = suggest(["heat"], nameless, (None,), cfg)
+    assert one.similarity == pytest.approx(np.cos(np.deg2rad(200)))
 
 
 def test_readable() -> None:
