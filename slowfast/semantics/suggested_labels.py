@@ -11,7 +11,7 @@ from typing import NamedTuple
 from fvcore.common.config import CfgNode
 
 from slowfast.config.exo_sources import exo_sources
-from slowfast.datasets.pairing.label_map import ClassMap, ClassTable, synonyms
+from slowfast.datasets.pairing.label_map import ClassMap, ClassTable, readable, synonyms
 from slowfast.semantics.build import encode_narrations, exo_train_annotations
 from slowfast.semantics.exo_labels import vocabularies
 from slowfast.semantics.label_tiers import TIER_HEADS
@@ -96,11 +96,6 @@ def suggest(
         else Suggestion(name, known, None)
         for number, (name, known) in enumerate(zip(names, classes, strict=True))
     ]
-
-
-def readable(word: str) -> str:
-    """A word of a class table as text: `board:cutting` is cutting board, `turn-on` is turn on."""
-    return " ".join(reversed(word.split(":"))).replace("-", " ").replace("_", " ")
 
 
 def _row(head: str, one: Suggestion, ego: ClassTable, threshold: float) -> tuple[str, ...]:

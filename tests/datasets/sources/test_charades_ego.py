@@ -16,7 +16,7 @@ from tests.datasets.frames.tiny_videos import make_video
 HEADER = "id,subject,script,objects,descriptions,actions,length\n"
 ROWS = {
     "1st": 'AAAAAEGO,S1,"Opens a door, leaves.",door,She opens.;She goes.,c001 0.5 1.0;c000 0 2;'
-    "c001 1.5 1,2.5\nBBBBBEGO,S2,,,,,2\n",
+    "c001 1.5 1,2.5\nBBBBBEGO,S2,Waits.,,,,2\n",
     "3rd": "BBBBB,S2,,,A man waits.;He sits.,,2\nAAAAA,S1,,,,c001 0 1,3.0\n",
 }
 
