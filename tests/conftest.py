@@ -18,8 +18,10 @@ from tests.commands import (
     run_tool,
 )
 
-# Started by nohup, tests would pass its ignored SIGHUP on to the commands that they signal.
+# Signals that whoever started the tests ignores (nohup, a shell's `&`) would be ignored by the
+# commands that the tests start and signal.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _stored(variable: str, folder: str) -> Path:

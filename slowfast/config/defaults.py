@@ -630,8 +630,19 @@ _C.DISTRIBUTED = Section()
 _C.DISTRIBUTED.TIMEOUT = number(1800, at_least=1)
 
 _C.TENSORBOARD = Section()
-# Write scalars to OUTPUT_DIR/tensorboard, those of a training by its optimizer steps.
+# Write scalars and hyperparameters to OUTPUT_DIR/tensorboard, those of a training by its optimizer
+# steps. The other keys of this section need it.
 _C.TENSORBOARD.ENABLE = False
+# Number of training pairs to draw in every epoch: the ego clip over its exo clip, as the model sees
+# them, with both narrations. 0 disables it. A pair takes about 0.2 s.
+_C.TENSORBOARD.PAIRS = number(0, at_least=0)
+_C.TENSORBOARD.CONFUSION_MATRIX = Section()
+# Draw a confusion matrix of every single-label head after a validation and a test, of the 50 most
+# frequent classes. It takes about a second.
+_C.TENSORBOARD.CONFUSION_MATRIX.ENABLE = False
+_C.TENSORBOARD.HISTOGRAM = Section()
+# Write a histogram of the similarity of the narrations of an epoch's training pairs.
+_C.TENSORBOARD.HISTOGRAM.ENABLE = False
 
 
 # The declarations as a yacs tree, the bounds by dotted key, and the keys that are paths.

@@ -122,6 +122,16 @@ def leaves(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + key, value
 
 
+def changed(cfg: CfgNode) -> dict[str, tuple[Any, Any]]:
+    """The keys that differ from the defaults, each with its default and its value."""
+    defaults = dict(leaves(get_cfg()))
+    return {
+        key: (defaults[key], value)
+        for key, value in leaves(cfg)
+        if key in defaults and value != defaults[key]
+    }
+
+
 def node(cfg: CfgNode, section: str) -> CfgNode:
     """The node of a dotted section name; "" is the root."""
     for part in section.split(".") if section else ():

@@ -163,9 +163,11 @@ def schedule_warning(cfg: CfgNode) -> str | None:
             f"SOLVER.WARMUP_EPOCHS {solver.WARMUP_EPOCHS} is not shorter than SOLVER.MAX_EPOCH"
             f" {solver.MAX_EPOCH}, so the learning rate never reaches SOLVER.BASE_LR"
         )
-    # A last step at the end is a custom of the field.
-    late = [step for step in solver.STEPS if step > solver.MAX_EPOCH]
-    if solver.LR_POLICY == "steps_with_relative_lrs" and late:
+    if solver.LR_POLICY == "steps_with_relative_lrs" and cfg.TRAIN.ENABLE:
+        # A last step at the end is a custom of the field.
+        late = [step for step in solver.STEPS if step > solver.MAX_EPOCH]
+        if not late:
+            return None
         return (
             f"SOLVER.STEPS {solver.STEPS} names {late}, but the run ends at SOLVER.MAX_EPOCH"
             f" {solver.MAX_EPOCH}, so their SOLVER.LRS are never used"

@@ -28,7 +28,7 @@ def announce_training(run: Training) -> None:
         "schedule": _schedule(run),
         "validation": _validation(run.cfg, run.best_metric),
         "checkpoints": f"every {_count(run.cfg.TRAIN.CHECKPOINT_PERIOD, 'epoch')}",
-        "results": f"{run.cfg.OUTPUT_DIR}: log.txt, metrics.jsonl, config.yaml, checkpoints/",
+        "results": _results(run.cfg),
     }
     logger.info("training\n%s", _table(rows))
 
@@ -117,6 +117,11 @@ def _schedule(run: Training) -> str:
 
 def _validation(cfg: CfgNode, best: BestMetric) -> str:
     return f"every {_count(cfg.TRAIN.EVAL_PERIOD, 'epoch')}; the best checkpoint by {best.name}"
+
+
+def _results(cfg: CfgNode) -> str:
+    board = ", tensorboard/" if cfg.TENSORBOARD.ENABLE else ""
+    return f"{cfg.OUTPUT_DIR}: log.txt, metrics.jsonl, config.yaml, checkpoints/{board}"
 
 
 def _count(number: int, one: str, many: str = "") -> str:

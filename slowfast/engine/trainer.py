@@ -16,6 +16,7 @@ from slowfast.engine.announce import announce_training
 from slowfast.engine.checkpoint import checkpoint_path
 from slowfast.engine.checkpoints.files import BEST
 from slowfast.engine.monitor.collected import CollectedScores
+from slowfast.engine.monitor.confusion import confusion_pictures, draws_confusion
 from slowfast.engine.monitor.epoch_progress import EpochProgress
 from slowfast.engine.monitor.meters import StepClock
 from slowfast.engine.processes.signals import Interrupted, StopRequests
@@ -78,6 +79,8 @@ def _run_epoch(run: Training) -> None:
     improved = _validate(run) if validating else False
     # Not before the validation: a run that is stopped in it logs the epoch again.
     run.scalars.add("train_epoch", stats, run.steps_at_end)
+    if run.pairs is not None:
+        run.pairs.write(run.scalars, run.steps_at_end)
     run.progress = EpochProgress(epoch + 1, run.heads)
     paths = [checkpoint_path(cfg.OUTPUT_DIR, epoch + 1)] if saving else []
     if improved:
@@ -97,6 +100,8 @@ def _train_epoch(run: Training) -> dict[str, Any]:
             clock.data_arrived()
             epoch_clock.data_arrived()
             iteration = progress.iteration
+            if run.pairs is not None:
+                run.pairs.watch(batch, iteration)
             set_lr(run.update.optimizer, lr_at_epoch(cfg, progress.epoch + iteration / steps))
             output, finite = run.update(run.to_device(batch), progress.epoch, iteration)
             scalars = {"loss": output.total, **output.losses, **output.counts}
@@ -175,6 +180,10 @@ def _validate(run: Training) -> bool:
     stats = {"_type": "val_epoch", "epoch": run.epoch_of_all, **numbers}
     log_json_stats(logger, stats)
     run.scalars.add("val", numbers, run.steps_at_end)
+    if draws_confusion(run.cfg):
+        pictures = confusion_pictures(collected.confusions(), run.class_names)
+        for head, picture in pictures:
+            run.scalars.add_picture(f"val_confusion/{head}", picture, run.steps_at_end)
     name = run.best_metric.name
     # Without a labelled segment there are no values.
     value = numbers.get(name, math.nan)

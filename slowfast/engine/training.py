@@ -18,6 +18,8 @@ from slowfast.engine.checkpoint import load_initial_weights, resumed_checkpoint
 from slowfast.engine.checkpoints.same_data import data_digests
 from slowfast.engine.checkpoints.writer import CheckpointWriter
 from slowfast.engine.monitor.epoch_progress import EpochProgress
+from slowfast.engine.monitor.hyperparameters import final_metrics, hyperparameters
+from slowfast.engine.monitor.pair_monitor import PairMonitor, build_pair_monitor
 from slowfast.engine.monitor.tensorboard import ScalarWriter
 from slowfast.engine.processes.setup import write_config
 from slowfast.engine.processes.signals import StopRequests
@@ -32,6 +34,7 @@ from slowfast.models.registry import model_spec
 from slowfast.tasks.build import build_training
 from slowfast.tasks.terms.registry import unused_weights
 from slowfast.utils import distributed
+from slowfast.utils.logging import IN_SUMMARY
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +46,7 @@ class Training:
     heads: of the view that is validated. progress: of the current epoch. steps: of one epoch.
     best_metric: selects the best checkpoint. best: its best value so far, and the epoch of it.
     nonfinite: says which steps did not count. data: digests of the inputs, for a resumed run.
-    class_names: per head, for users of a checkpoint.
+    class_names: per head, for users of a checkpoint. pairs: for TensorBoard, if it asks for them.
     """
 
     cfg: CfgNode
@@ -63,6 +66,7 @@ class Training:
     best_metric: BestMetric
     class_names: dict[str, tuple[str, ...]]
     best: dict[str, float] = field(default_factory=dict)
+    pairs: PairMonitor | None = None
 
     @property
     def steps(self) -> int:
@@ -128,10 +132,12 @@ def prepare_training(
         best_metric=best_metric(heads, cfg.TRAIN.BEST_METRIC),
         class_names=class_names(cfg, spec.view, heads),
         best=state.best,
+        pairs=build_pair_monitor(cfg, train_set),
     )
     run.nonfinite.skipped = state.nonfinite_skipped
     write_config(cfg)
     _log_size(run)
+    run.scalars.add_hparams(hyperparameters(cfg), final_metrics(cfg, heads))
     return run
 
 
@@ -157,6 +163,7 @@ def _log_batch_size(cfg: CfgNode) -> None:
         world,
         cfg.TRAIN.BATCH_SIZE // world,
         cfg.TRAIN.BATCH_SIZE // distributed.machine_count(),
+        extra={IN_SUMMARY: True},
     )
 
 
@@ -169,4 +176,5 @@ def _log_size(run: Training) -> None:
         sum(p.numel() for p in parameters if p.requires_grad) / 1e6,
         len(run.train_loader.dataset),
         run.steps,
+        extra={IN_SUMMARY: True},
     )

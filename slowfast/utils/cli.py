@@ -1,5 +1,6 @@
 """Wrapper of a command's `main`: a user's mistake gives one line and exit status 2."""
 
+import errno
 import os
 import sys
 import time
@@ -16,6 +17,13 @@ from slowfast.utils.streams import reader_left, tolerant_streams
 # reports it first and the launcher stops the others, so it is printed once. If only one rank makes
 # it, its report is just late.
 OTHERS_WAIT_SEC = 3.0
+# Errors about a place that a user has to put right: of another user, read-only, full, too long.
+_OF_THE_SYSTEM = frozenset(
+    (
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+        *(errno.ELOOP, errno.ENAMETOOLONG),
+    )
+)
 # Exit status of a command whose printed result could not be written.
 _RESULT_LOST = 1
 
@@ -53,6 +61,10 @@ def _status_of(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
-    except Exception:
+    except Exception as error:
         log_to_file(traceback.format_exc())
-        raise
+        if not isinstance(error, OSError) or error.errno not in _OF_THE_SYSTEM:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {place}{error.strerror}; check its owner and its disk\n")
+        return 2

@@ -18,11 +18,15 @@ import simplejson
 
 from slowfast.utils.reading import require_file
 from slowfast.utils.stats_line import stats_line
+from slowfast.utils.stats_table import StatsTable, period_row, terminal_columns
 from slowfast.utils.streams import report_lost_output
 
 LOG_NAME = "log.txt"
 METRICS_NAME = "metrics.jsonl"
 JSON_PREFIX = "json_stats: "
+# Attribute of a record (`extra`) that a terminal leaves out, because the lines about a training
+# there say the same.
+IN_SUMMARY = "in_summary"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FORMAT = "[%(asctime)s %(levelname)s %(name)s] %(message)s"
 
@@ -39,20 +43,34 @@ class _ForPeople(_Printable):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
-        self._short = {f"{Path.home()}/": "~/", f"{Path.cwd()}/": ""}
+        self._table = StatsTable()
+        self._short: dict[str, str] = {}
+        # A user without a home, or a folder that was removed.
+        with suppress(OSError, RuntimeError):
+            self._short[f"{Path.cwd()}/"] = ""
+            self._short[f"{Path.home()}/"] = "~/"
 
     def format(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
+        if hasattr(record, IN_SUMMARY):
+            return ""
         if stats := getattr(record, "stats", None):
-            text = stats_line({**stats, **record.__dict__["shown"]}, record.__dict__["losses"])
+            if stats.get("_type") == "train_iter":
+                return self._period({**stats, **record.__dict__["shown"]}, record)
+            text = stats_line({**stats, **record.__dict__["shown"]})
             if not text:
                 return ""
         if record.levelno > logging.INFO:
             text = f"{record.levelname.lower()}: {text}"
         for long, short in self._short.items():
-            text = text.replace(long, short)
+            # Not in the middle of a longer path.
+            text = re.sub(rf"(?<![\w./~-]){re.escape(long)}", short, text)
         shown = logging.makeLogRecord({**record.__dict__, "msg": text, "args": ()})
         return super().format(shown)
+
+    def _period(self, stats: Mapping[str, Any], record: logging.LogRecord) -> str:
+        row = period_row(stats, record.__dict__["losses"])
+        return "\n".join(self._table.lines(row, terminal_columns()))
 
 
 class _Terminal(logging.Handler):
@@ -73,6 +91,13 @@ class _LogFile(logging.FileHandler):
     """Log file whose faults are reported once; its lines are lost while its disk is full."""
 
     _has_failed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:
+            # Python opens a delayed file outside the protection of `handleError`.
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]

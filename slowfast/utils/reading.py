@@ -56,8 +56,11 @@ def require_file(path: Path, what: str, fix: str = "") -> Path:
     return path
 
 
-def found_instead(path: Path | str) -> str:
-    """What a download often leaves in place of a file, as the end of a sentence; else empty."""
+def found_in_place(path: Path | str, fix: str = "") -> str:
+    """What a download often leaves in place of a file, as the end of a sentence; else empty.
+
+    fix: for an empty file.
+    """
     try:
         if not Path(path).is_file():
             return ""
@@ -66,7 +69,7 @@ def found_instead(path: Path | str) -> str:
     except OSError:
         return ""
     if not start:
-        return "is empty: download or copy it again"
+        return _sentence("is empty", fix)
     if start.startswith((b"<!doctype html", b"<html")):
         return "is a web page, not the file itself: download the raw file"
     if start.startswith(b"version https://git-lfs"):
@@ -78,8 +81,10 @@ def _line(path: Path | str, what: str, error: Exception, fix: str) -> str:
     if isinstance(error, FileNotFoundError):
         return _sentence(f"{path}, {what}, does not exist", fix)
     if isinstance(error, OSError) and error.strerror:
-        return _sentence(f"cannot read {path} as {what}: {error.strerror}", fix)
-    if found := found_instead(path):
+        # Of several files, the one that the system names.
+        named = path if error.filename is None else error.filename
+        return _sentence(f"cannot read {named} as {what}: {error.strerror}", fix)
+    if found := found_in_place(path, fix):
         return f"{path}, {what}, {found}"
     # A MemoryError often has no text.
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,39 +1,30 @@
-"""The numbers of a period, an epoch or a validation, as one line for people."""
+"""The numbers of an epoch or a validation, as one line for people."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 _ACCURACY = "_top1"
 
 
-def stats_line(stats: Mapping[str, Any], losses: Sequence[str] = ()) -> str:
-    """The line of `json_stats` of a training or validation; empty for those of a test.
+def stats_line(stats: Mapping[str, Any]) -> str:
+    """The line of `json_stats` of an epoch or a validation; empty for those of a test.
 
-    A test prints its table instead. Accuracies are top-1 in percent. losses: names of the terms.
+    A test prints its table instead. Accuracies are top-1 in percent.
     """
     kind = stats.get("_type")
-    if kind == "train_iter":
-        parts = [f"epoch {stats['epoch']}  step {stats['iter']}"]
-    elif kind == "train_epoch":
+    if kind == "train_epoch":
         parts = [f"epoch {stats['epoch']}  trained in {clock(stats['sec'])}"]
     elif kind == "val_epoch":
         parts = [f"epoch {stats['epoch']}  validation"]
     else:
         return ""
     if "loss" in stats:
-        terms = ", ".join(f"{name} {stats[name]:.3g}" for name in losses if name in stats)
-        parts.append(f"loss {stats['loss']:.3g}{terms and f' ({terms})'}")
+        parts.append(f"loss {stats['loss']:.3g}")
     if top1 := [name for name in stats if name.endswith(_ACCURACY)]:
         values = (f"{name.removesuffix(_ACCURACY)} {stats[name]:.1f}" for name in top1)
         parts.append(f"top-1 {', '.join(values)}")
-    if kind == "train_iter":
-        parts += [
-            f"lr {stats['lr']:.2g}",
-            f"{stats['sec_per_step']:.2f} s/step, data wait {stats['data_wait']:.0%}",
-            f"{clock(stats['eta_sec'])} left",
-        ]
     return "  ".join(parts)
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from slowfast.utils.errors import UserError
 from slowfast.utils.limits import YAML_NODES, Budget
-from slowfast.utils.reading import found_instead, reading, require_file
+from slowfast.utils.reading import found_in_place, reading, require_file
 
 # UTF-8 with or without a byte-order mark, which spreadsheets write.
 _ENCODING = "utf-8-sig"
@@ -28,7 +28,7 @@ def check_csv(path: Path, what: str, fix: str) -> None:
     with reading(path, what, fix), path.open("rb") as file:
         start = file.read(4096).removeprefix(b"\xef\xbb\xbf")
     first, _, _ = start.partition(b"\n")
-    found = found_instead(path)
+    found = found_in_place(path, fix)
     if found:
         pass
     elif start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"<?xml")):
@@ -79,7 +79,7 @@ def read_yaml(path: Path, what: str, fix: str) -> Any:
     require_file(path, what, fix)
     with reading(path, what, fix):
         content = parse_yaml(path.read_text(encoding=_ENCODING))
-    if isinstance(content, str) and (found := found_instead(path)):
+    if isinstance(content, str) and (found := found_in_place(path, fix)):
         raise UserError(f"{path}, {what}, {found}")
     return content
 

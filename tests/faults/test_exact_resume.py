@@ -90,7 +90,8 @@ def test_stopped_with_options_that_have_a_state(sample_home, monkeypatch):
 
 def test_stopped_in_a_validation(sample_home, whole_run, monkeypatch):
     monkeypatch.chdir(sample_home)
-    cfg = training_cfg("runs/stopped_validating", "TENSORBOARD.ENABLE", True)
+    pictures = ("TENSORBOARD.PAIRS", 1, "TENSORBOARD.CONFUSION_MATRIX.ENABLE", True)
+    cfg = training_cfg("runs/stopped_validating", "TENSORBOARD.ENABLE", True, *pictures)
     evaluate = EgoExoAlignmentTask.evaluate
 
     def signalled(self, model, batch):
@@ -110,17 +111,22 @@ def test_stopped_in_a_validation(sample_home, whole_run, monkeypatch):
     assert steps["train/loss"] == [3, 4, 7, 8]
     for tag in ("train_epoch/loss", "val/verb_top1"):
         assert steps[tag] == [STEPS, 2 * STEPS]
+    drawn = scalar_steps(Path("runs/stopped_validating"), "images")
+    assert drawn["val_confusion/verb"] == [STEPS, 2 * STEPS]
+    # Those of the first epoch were drawn by the run that was stopped before it wrote them.
+    assert drawn["pairs/0"] == [2 * STEPS]
 
 
 class Lost(Exception):
     """Ends a process without any message, as far as its checkpoints go."""
 
 
-def scalar_steps(output: Path) -> dict[str, list[int]]:
-    """Steps of every scalar, as TensorBoard shows them."""
-    events = EventAccumulator(str(output / "tensorboard"), size_guidance={"scalars": 0})
+def scalar_steps(output: Path, kind: str = "scalars") -> dict[str, list[int]]:
+    """Steps of every scalar (or of the `images`), as TensorBoard shows them."""
+    events = EventAccumulator(str(output / "tensorboard"), size_guidance={kind: 0})
     events.Reload()
-    return {tag: [e.step for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    read = events.Images if kind == "images" else events.Scalars
+    return {tag: [e.step for e in read(tag)] for tag in events.Tags()[kind]}
 
 
 @pytest.mark.parametrize(("period", "steps_done"), [(0, 0), (2, 2)])

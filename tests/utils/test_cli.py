@@ -54,6 +54,13 @@ def test_our_fault_is_a_traceback():
         cli.run_command(lambda: 1 // 0)
 
 
+def test_a_place_that_cannot_be_used_is_one_line(tmp_path, capsys):
+    assert ended((tmp_path / ("x" * 300)).read_bytes) == 2
+    assert capsys.readouterr().err.endswith(": File name too long; check its owner and its disk\n")
+    with pytest.raises(FileNotFoundError):
+        cli.run_command((tmp_path / "none").read_bytes)
+
+
 def test_later_processes_wait_for_the_first_one(monkeypatch):
     waited = []
     monkeypatch.setattr(cli.time, "sleep", waited.append)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slowfast.utils.errors import UserError
-from slowfast.utils.logging import JSON_PREFIX, log_json_stats, setup_logging
+from slowfast.utils.logging import IN_SUMMARY, JSON_PREFIX, log_json_stats, setup_logging
 
 
 def test_json_lines_can_be_read_back(tmp_path):
@@ -59,15 +59,19 @@ def test_numbers_on_a_terminal_are_for_people(tmp_path, monkeypatch):
     log_json_stats(logger, stats, shown={"noun_top1": 25.0})
     log_json_stats(logger, {"_type": "test_final", "verb_top1": 50.0})
     logger.warning("wrote %s/a.pkl and %s/b.pkl", tmp_path, Path.home())
+    logger.info("read /data%s/c.pkl", Path.home())
+    logger.info("16 clips", extra={IN_SUMMARY: True})
     shown = sys.stderr.getvalue()
     setup_logging()
     assert [line[9:] for line in shown.splitlines()] == [
         "epoch 1/2  validation  top-1 verb 33.3, noun 25.0",
         "warning: wrote a.pkl and ~/b.pkl",
+        f"read /data{Path.home()}/c.pkl",
     ]
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     kept = {"_type": "val_epoch", "epoch": "1/2", "verb_top1": 33.3333, "other": None}
     assert [json.loads(line) for line in lines] == [kept, {"_type": "test_final", "verb_top1": 50}]
+    assert "16 clips" in (tmp_path / "log.txt").read_text()
     logged = [x.split(JSON_PREFIX)[1] for x in (tmp_path / "log.txt").read_text().splitlines()[:2]]
     assert logged == lines
 

@@ -1,32 +1,8 @@
-"""The line for people that a terminal shows in place of the JSON."""
+"""The line of an epoch that a terminal shows in place of the JSON."""
 
 import pytest
 
 from slowfast.utils.stats_line import clock, stats_line
-
-PERIOD = {
-    "_type": "train_iter",
-    "epoch": "3/18",
-    "iter": "10/25",
-    "lr": 0.00174077,
-    "loss": 4.15389,
-    "verb": 2.10146,
-    "noun": 2.05243,
-    "pairs_kept": 0.94,
-    "grad_norm": 5.3,
-    "sec_per_step": 0.370192,
-    "data_wait": 0.137,
-    "eta_sec": 3741,
-    "memory_gib": 0.44,
-    "verb_top1": 17.5,
-}
-
-
-def test_a_period() -> None:
-    assert stats_line(PERIOD, ["verb", "noun", "align"]) == (
-        "epoch 3/18  step 10/25  loss 4.15 (verb 2.1, noun 2.05)  top-1 verb 17.5  lr 0.0017  "
-        "0.37 s/step, data wait 14%  1:02:21 left"
-    )
 
 
 def test_epochs() -> None:

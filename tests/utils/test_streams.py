@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from slowfast.utils import cli
-from slowfast.utils.logging import setup_logging
+from slowfast.utils.logging import log_json_stats, setup_logging
 from tests.commands import ROOT
 
 
@@ -91,6 +92,18 @@ def test_a_full_disk_under_the_log_is_one_warning(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("log.txt cannot be written (No space left on device)") == 1
     assert [f"step {number}" in error for number in range(3)] == [True] * 3
+
+
+def test_metrics_whose_folder_is_gone_are_one_warning(tmp_path, capsys):
+    """The file is opened at its first record."""
+    setup_logging(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    for number in range(2):
+        log_json_stats(logging.getLogger("slowfast.x"), {"step": number})
+    setup_logging()
+    error = capsys.readouterr().err
+    assert error.count("metrics.jsonl cannot be written") == 1
+    assert error.count('"step"') == 2
 
 
 def test_closed_descriptors_are_not_taken_by_files(tmp_path):

@@ -30,14 +30,14 @@ def load_index(kind: str, path: Path) -> dict[str, np.ndarray] | None:
     kind: of index, with a version that changes with its content, for example "tar1".
     """
     stored = _stored(kind, path)
-    if not stored.is_file():
-        return None
     try:
+        if not stored.is_file():
+            return None
         with reading(stored, "an index"), np.load(stored, allow_pickle=False) as content:
             if content["stamp"].tolist() != _stamp(path):
                 return None
             return {name: content[name] for name in content.files}
-    except UserError:
+    except (OSError, UserError):
         return None
 
 

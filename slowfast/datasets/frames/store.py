@@ -184,7 +184,8 @@ class VideoStore:
         """Layout and path of the segment's video."""
         video = segment.video_id
         if video not in self._places:
-            self._places[video] = self._find(segment)
+            with reading(self._roots[0], "frames", "check its links and permissions"):
+                self._places[video] = self._find(segment)
         return self._places[video]
 
     def _find(self, segment: Segment) -> tuple[str, Place]:
@@ -224,9 +225,7 @@ class VideoStore:
                     if (trimmed.folder / f"{segment.segment_id}{suffix}").is_file():
                         return f"{trimmed.folder.parent}/.../SEGMENT{suffix}", trimmed
         places = [root / template.format(**names) for root in self._roots for template in folders]
-        with reading(places[0], "a folder of frames", "check its links and permissions"):
-            instead = found_instead(places)
-        if instead:
+        if instead := found_instead(places):
             raise UserError(
                 f"video {segment.video_id} (segment {segment.segment_id}) has no frames: {instead}"
             )

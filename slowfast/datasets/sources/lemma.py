@@ -19,6 +19,7 @@ from slowfast.datasets.sources.lemma_annotations import read_lemma
 from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import is_remote, join
+from slowfast.utils.reading import reading
 
 logger = logging.getLogger(__name__)
 
@@ -98,12 +99,17 @@ class LemmaFrames:
             start = segment.start_frame
             enough = segment.stop_frame + 1 if self.bad_frames.nearest else start + 1
             files = self._files(segment)
-            if not any(Path(files[number]).is_file() for number in range(start, enough)):
-                missing[segment.video_id] = UserError(
-                    f"video {segment.video_id} (segment {segment.segment_id}) has no frame "
-                    f"{files[start]}; "
-                    "link the images there, or set EXO.PATH_PREFIX"
-                )
+            name = f"video {segment.video_id} (segment {segment.segment_id})"
+            try:
+                with reading(files[start], f"a frame of {name}", "check its permissions"):
+                    found = any(Path(files[number]).is_file() for number in range(start, enough))
+                if not found:
+                    raise UserError(
+                        f"{name} has no frame {files[start]}; link the images there, or set "
+                        "EXO.PATH_PREFIX"
+                    )
+            except UserError as error:
+                missing[segment.video_id] = error
         report_missing(missing, len(by_video))
         logger.info("frames of %d video(s) below %s", len(by_video), self._root)
 

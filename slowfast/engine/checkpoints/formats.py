@@ -25,7 +25,7 @@ from slowfast.engine.checkpoints.weight_names import from_caffe2
 from slowfast.engine.checkpoints.weights import Weights
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import InputPath, local_path
-from slowfast.utils.reading import found_instead, reading, require_file
+from slowfast.utils.reading import found_in_place, reading, require_file
 from slowfast.utils.safe_pickle.load import load_plain
 from slowfast.utils.safe_pickle.records import Record
 from slowfast.utils.safe_pickle.values import NUMPY_MAKERS, Values
@@ -165,7 +165,7 @@ def _inert_numpy() -> tuple[tuple[type, str], ...]:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    if found := found_instead(path):
+    if found := found_in_place(path, "copy or download it again"):
         return UserError(f"{path}, a checkpoint, {found}")
     forbidden = re.search(r"GLOBAL (\S+)", str(error))
     if forbidden:

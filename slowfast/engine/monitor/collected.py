@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from slowfast.config.heads import HeadSpec
+from slowfast.evaluation.confusion import confusion_counts
 from slowfast.evaluation.head_values import head_values
 from slowfast.evaluation.scores import metric_scores
 from slowfast.utils import distributed
@@ -88,6 +91,26 @@ class CollectedScores:
             hits = scores[labelled].argmax(dim=1) == labels[labelled]
             values[f"{head.name}_top1"] = 100 * float(hits.float().mean())
         return values
+
+    def confusions(self) -> dict[str, NDArray[np.int64]]:
+        """Per single-label head the confusion matrix (K, K) of the clips of all ranks.
+
+        A row per true class. Called on every rank; {} on all but rank 0.
+        """
+        self.to_host()
+        widths = [head.num_classes for head in self._heads]
+        own: dict[str, NDArray[np.int64]] = {}
+        for rows in self._kept:
+            parts = zip(self._heads, rows.scores.split(widths, dim=1), rows.labels, strict=True)
+            for head, scores, labels in parts:
+                if not head.multi_label:
+                    counts = confusion_counts(scores.numpy(), labels.numpy())
+                    own[head.name] = own.get(head.name, 0) + counts
+        summed: dict[str, NDArray[np.int64]] = {}
+        for part in distributed.gather_to_main(own):
+            for name, counts in part.items():
+                summed[name] = summed.get(name, 0) + counts
+        return summed
 
     def values(self) -> dict[str, float]:
         """The metrics of the clips of all ranks, in percent, the same on every rank.

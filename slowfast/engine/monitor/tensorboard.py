@@ -1,15 +1,17 @@
-"""TensorBoard scalars of rank 0, or nothing."""
+"""TensorBoard scalars, pictures and hyperparameters of rank 0, or nothing."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fvcore.common.config import CfgNode
+from numpy.typing import NDArray
 
 from slowfast.utils import distributed
 
@@ -43,6 +45,34 @@ class ScalarWriter:
             for name, value in values.items():
                 if isinstance(value, (int, float)):
                     self._writer.add_scalar(f"{prefix}/{name}", value, step)
+            self._writer.flush()
+
+    def add_picture(self, tag: str, picture: NDArray[np.uint8], step: int) -> None:
+        """picture: (H, W, 3) RGB."""
+        if self._writer is not None:
+            with self._without_disk_faults():
+                self._writer.add_image(tag, picture, step, dataformats="HWC")
+
+    def add_histogram(self, tag: str, values: NDArray, step: int) -> None:
+        if self._writer is not None:
+            with self._without_disk_faults():
+                self._writer.add_histogram(tag, values, step)
+
+    def add_hparams(self, values: Mapping[str, object], metrics: Iterable[str]) -> None:
+        """Hyperparameters of the run. metrics: tags of scalars, whose last values go with them."""
+        if self._writer is None:
+            return
+        from torch.utils.tensorboard.summary import hparams
+
+        plain = {
+            key: value if isinstance(value, (bool, int, float, str)) else str(value)
+            for key, value in values.items()
+        }
+        # Not `SummaryWriter.add_hparams`, which starts another run and repeats the metrics there.
+        experiment, session, _ = hparams(plain, dict.fromkeys(metrics, 0.0))
+        with self._without_disk_faults():
+            for summary in (experiment, session):
+                self._writer.file_writer.add_summary(summary)
             self._writer.flush()
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from fvcore.common.config import CfgNode
 from slowfast.datasets.build import VideoDataset, build_dataset
 from slowfast.datasets.registry import JOINED_REGISTRY
 from slowfast.engine.checkpoint import load_test_weights
+from slowfast.engine.monitor.tensorboard import ScalarWriter
 from slowfast.engine.testing.cross_view import cross_view_results, read_cross_view_labels
 from slowfast.engine.testing.features import (
     FeatureSet,
@@ -122,6 +123,9 @@ def test_features(
     path = write_json(Path(cfg.OUTPUT_DIR) / f"results_{cfg.TEST.TASK}.json", results)
     flat = {name: value for name, value in results.items() if isinstance(value, (int, float))}
     log_json_stats(logger, {"_type": f"test_{cfg.TEST.TASK}", **flat})
+    scalars = ScalarWriter(cfg)
+    scalars.add(f"test_{cfg.TEST.TASK}", flat, 0)
+    scalars.close()
     logger.info("results in %s\n%s", path, format_task(results))
 
 

@@ -12,15 +12,19 @@ import numpy as np
 from fvcore.common.config import CfgNode
 
 from slowfast.config.heads import HeadSpec
+from slowfast.datasets.names import class_names
 from slowfast.datasets.partial import LeftOut
 from slowfast.datasets.types import Segment
+from slowfast.engine.monitor.confusion import confusion_pictures, draws_confusion
 from slowfast.engine.monitor.tensorboard import ScalarWriter
 from slowfast.engine.testing.view_scoring import SegmentScores
+from slowfast.evaluation.confusion import confusion_counts
 from slowfast.evaluation.epic import EpicProtocol, Subsets, read_many_shot, read_subsets
 from slowfast.evaluation.predictions import Predictions, write_predictions
 from slowfast.evaluation.results import recognition_results
 from slowfast.evaluation.scores import log_scores, metric_scores
 from slowfast.evaluation.tables import format_table
+from slowfast.models.registry import model_spec
 from slowfast.utils.files import require_free_name, write_json
 from slowfast.utils.logging import log_json_stats
 
@@ -64,7 +68,11 @@ def write_outcome(
     if left_out is not None:
         results["left_out"] = left_out.counts(heads)
     path = write_json(folder / RESULTS_NAME, results)
-    _log_values(cfg, results)
+    scalars = ScalarWriter(cfg)
+    _log_values(scalars, results)
+    if draws_confusion(cfg):
+        _draw_confusion(scalars, cfg, heads, scores, labels)
+    scalars.close()
     logger.info("results in %s\n%s", path, format_table(results))
 
 
@@ -78,7 +86,7 @@ def epic_protocol(cfg: CfgNode, segments: Sequence[Segment]) -> EpicProtocol:
     )
 
 
-def _log_values(cfg: CfgNode, results: Mapping[str, Any]) -> None:
+def _log_values(scalars: ScalarWriter, results: Mapping[str, Any]) -> None:
     """The main values and ours, as a line of the log and in TensorBoard."""
     values = {
         name: value
@@ -86,9 +94,24 @@ def _log_values(cfg: CfgNode, results: Mapping[str, Any]) -> None:
         if isinstance(value, (int, float))
     }
     log_json_stats(logger, {"_type": "test_final", **values})
-    scalars = ScalarWriter(cfg)
     scalars.add("test", values, 0)
-    scalars.close()
+
+
+def _draw_confusion(
+    scalars: ScalarWriter,
+    cfg: CfgNode,
+    heads: Sequence[HeadSpec],
+    scores: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+) -> None:
+    counts = {
+        head.name: confusion_counts(s, y)
+        for head, s, y in zip(heads, scores, labels, strict=True)
+        if not head.multi_label
+    }
+    names = class_names(cfg, model_spec(cfg).view, heads)
+    for head, picture in confusion_pictures(counts, names):
+        scalars.add_picture(f"test_confusion/{head}", picture, 0)
 
 
 def _predictions(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from slowfast.config.heads import HeadSpec, joint_name
 from slowfast.evaluation.answers import combination_ids
+from slowfast.evaluation.confusion import confusion_counts
 from slowfast.evaluation.ranking import label_ranks, top_class
 from slowfast.evaluation.scores import log_softmax
 from slowfast.models.registry import model_spec
@@ -53,11 +54,7 @@ def confusion(run: ReportRun) -> list[dict[str, Any]]:
         return []
     heads = []
     for head in _single(tested):
-        labels = tested.labels[head.name]
-        rows = labels >= 0
-        predicted = top_class(tested.scores[head.name][rows])
-        matrix = np.zeros((head.num_classes, head.num_classes), dtype=np.int64)
-        np.add.at(matrix, (labels[rows], predicted), 1)
+        matrix = confusion_counts(tested.scores[head.name], tested.labels[head.name])
         # Classes that neither occur nor are predicted would only be empty lines.
         used = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))
         heads.append(

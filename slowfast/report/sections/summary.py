@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slowfast.config import get_cfg
-from slowfast.config.load import leaves
+from slowfast.config.load import changed
 from slowfast.report.run import ReportRun
 
 
@@ -51,9 +50,4 @@ def _duration(seconds: float) -> str:
 def _changed(run: ReportRun) -> list[list[str]]:
     if run.cfg is None:
         return []
-    defaults = dict(leaves(get_cfg()))
-    return [
-        [key, str(defaults.get(key, "")), str(value)]
-        for key, value in leaves(run.cfg)
-        if key in defaults and value != defaults[key]
-    ]
+    return [[key, str(default), str(value)] for key, (default, value) in changed(run.cfg).items()]

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from slowfast.utils.errors import UserError
 from slowfast.utils.limits import Budget, allowed_bytes
-from slowfast.utils.reading import found_instead, reading, require_file
+from slowfast.utils.reading import found_in_place, reading, require_file
 from slowfast.utils.safe_pickle.stand_ins import STAND_INS, check_key
 
 # (module, name) -> kind of the record; None if the name is refused.
@@ -179,7 +179,7 @@ def parse_bytes(data: bytes, kind_of: KindOf, path: Path, what: str, fix: str) -
 
 def unusable(path: Path, error: Exception, what: str, fix: str) -> UserError:
     """The error for malformed content."""
-    if found := found_instead(path):
+    if found := found_in_place(path, fix):
         return UserError(f"{path}, a {what}, {found}")
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return UserError(f"{path} is not a {what}, or it is damaged or truncated ({reason}); {fix}")

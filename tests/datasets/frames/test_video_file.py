@@ -1,6 +1,9 @@
 """Frames sought in a video file are those that decoding the whole file gives."""
 
 import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,12 +14,14 @@ import pytest
 from slowfast.datasets.frames import video_file
 from slowfast.datasets.frames.bad_frames import BadFrames
 from slowfast.datasets.frames.image_files import make_decoder
+from slowfast.datasets.frames.index_cache import load_index
 from slowfast.datasets.frames.missing import missing_collected
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.frames.video_file import VideoFile, index_video
 from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.sources.epic import annotated_fps
+from slowfast.datasets.sources.lemma import LemmaFrames
 from slowfast.utils.errors import UserError
 from tests.datasets.frames.tiny_videos import HEIGHT, WIDTH, make_segment, make_video, picture
 
@@ -169,7 +174,7 @@ def test_whole_files_are_indexed_at_the_start(tmp_path, monkeypatch):
     (tmp_path / "P01_02.mp4").write_text("<html>404</html>")
     bad = replace(make_segment(), segment_id="P01_02_0", video_id="P01_02")
     store = VideoStore([str(tmp_path)], make_decoder("auto"), number_fps=annotated_fps)
-    with pytest.raises(UserError, match=r"P01_02\.mp4 as a video"):
+    with pytest.raises(UserError, match=r"P01_02\.mp4, a video, is a web page"):
         store.check([make_segment(), bad])
     with missing_collected() as missing:
         store.check([make_segment(), bad])
@@ -200,7 +205,8 @@ def test_views_of_a_video_file(make_dataset, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no video" * 100])
 def test_files_that_are_no_videos_are_named(tmp_path, content):
     (tmp_path / "P01_01.mp4").write_bytes(content)
-    with pytest.raises(UserError, match=r"cannot read .*P01_01\.mp4 as a video: .*copy it again"):
+    said = r"P01_01\.mp4(, a video, is empty| as a video: ).*copy it again"
+    with pytest.raises(UserError, match=said):
         VideoStore([str(tmp_path)], make_decoder("auto")).open(make_segment())
 
 
@@ -278,3 +284,37 @@ def test_a_read_that_fails_is_repeated_where_it_stopped(tmp_path, monkeypatch):
     for frame, position in zip(again, (1, 29), strict=True):
         assert np.array_equal(frame, whole[position])
     assert pauses == [0.1]
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """Context in which a folder belongs to another user; root may read any."""
+    folder.chmod(0)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+def test_folders_and_caches_of_another_user(tmp_path, monkeypatch):
+    """A folder of frames is an error in one line; a cache of indices is done without."""
+    monkeypatch.setenv("SUML_CACHE", str(tmp_path / "cache"))
+    write_video(tmp_path / "videos" / "P01_01.mp4", count=5)
+    store = VideoStore([str(tmp_path / "videos")], make_decoder("auto"))
+    with (
+        closed(tmp_path / "videos"),
+        pytest.raises(UserError, match="frames: Permission denied"),
+    ):
+        store.check([make_segment(1, 5)])
+    frames = LemmaFrames({"P01_01": np.array([b"x/1.jpg"])}, str(tmp_path), make_decoder("auto"))
+    (tmp_path / "x").mkdir()
+    with closed(tmp_path / "x"), pytest.raises(UserError, match=r"a frame of video P01_01.*denied"):
+        frames.check([make_segment(0, 0)])
+    (tmp_path / "cache").mkdir()
+    with closed(tmp_path / "cache"):
+        assert load_index("video1", tmp_path / "videos" / "P01_01.mp4") is None

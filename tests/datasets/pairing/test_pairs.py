@@ -167,7 +167,7 @@ def test_a_file_that_is_no_table(tmp_path: Path, spoil: Callable[[Path], None]) 
     path = tmp_path / "pairs.npz"
     make_table().save(path)
     spoil(path)
-    with pytest.raises(UserError, match=r"npz (is not|as) a pair table.*; run tools/mine_pairs.py"):
+    with pytest.raises(UserError, match=r"npz( is not| as|,) a pair table.*; run tools/mine"):
         PairTable.load(path)
 
 
@@ -222,7 +222,7 @@ def test_a_hostile_file_runs_nothing(tmp_path: Path) -> None:
         lambda: np.savez(path, header=np.array(json.dumps({"version": 1})), indices=payload),
     ):
         write()
-        with pytest.raises(UserError, match=r"(is not|as) a pair table.*run tools/mine_pairs.py"):
+        with pytest.raises(UserError, match=r"( is not| as|,) a pair table.*run tools/mine"):
             PairTable.load(path)
         assert not mark.exists()
 

@@ -176,3 +176,24 @@ def test_top1_of_the_latest_clips_alone() -> None:
         collected.add(scores, [torch.tensor([0, 2]), torch.tensor([-1, -1])])
         collected.to_host()
     assert collected.latest_top1() == {"verb_top1": 50.0}
+
+
+def confusions_of(numbers: range) -> dict[str, Any]:
+    """Of a rank with its share of the clips of these steps."""
+    share = CLIPS // distributed.world_size()
+    rows = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
+    return collected(numbers, rows).confusions()
+
+
+def test_confusion_matrices_are_of_all_ranks() -> None:
+    first, second = run_in_processes(2, confusions_of, range(STEPS))
+    assert second == {}
+    logits, labels = zip(*(step(number) for number in range(STEPS)), strict=True)
+    for position, head in enumerate(HEADS):
+        counts = np.zeros((head.num_classes, head.num_classes), np.int64)
+        for x, y in zip(logits, labels, strict=True):
+            for scores, label in zip(x[position], y[position].tolist(), strict=True):
+                if label >= 0:
+                    counts[label, int(scores.argmax())] += 1
+        np.testing.assert_array_equal(first[head.name], counts)
+    assert CollectedScores(MANY, logits=True).confusions() == {}
