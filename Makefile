@@ -33,8 +33,7 @@ demo: install
 # Resumes where it was interrupted.
 ablation: install
 	$(BIN)/python tools/make_sample.py --preset ablation --out data/ablation train_segments=768 segments_per_video=24
-	$(BIN)/python tools/ablate.py configs/ablation/sample.yaml --jobs $(JOBS)
-	$(BIN)/python tools/ablate.py configs/ablation/beyond.yaml --jobs $(JOBS)
+	$(BIN)/python tools/ablate.py configs/ablation/finetune.yaml --jobs $(JOBS)
 
 test: dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile

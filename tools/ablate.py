@@ -60,7 +60,8 @@ def main() -> int:
             display,
             Machine(
                 args.jobs,
-                threads=len(os.sched_getaffinity(0)),
+                # torch follows OMP_NUM_THREADS, which a user sets to leave cores to others.
+                threads=min(len(os.sched_getaffinity(0)), torch.get_num_threads()),
                 gpus=torch.cuda.device_count() if torch.cuda.is_available() else 0,
             ),
             fresh=args.fresh,

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measure the data engine and the model.
 
-`tools/benchmark.py loader|videos|views|pairs|narrations|step|eval|scale [--cfg FILE] [KEY VALUE]`
+`tools/benchmark.py WHAT [--cfg FILE] [KEY VALUE]`, WHAT: loader, videos, views, pairs, narrations,
+features, step, eval, scale.
 
 Times the published steps, ours and the limit by turns, checks that the numbers agree in the same
 run, and writes JSON. Without --cfg the frames are synthetic, like EPIC's: 456x256 pixels, 18 KB.
@@ -24,6 +25,7 @@ from slowfast.config import get_cfg, load_config
 from slowfast.datasets.build import build_dataset
 from slowfast.datasets.loading.loader import build_loader
 from slowfast.lab.benchmark.evaluation import evaluation_benchmark
+from slowfast.lab.benchmark.features import features_benchmark, features_cfg
 from slowfast.lab.benchmark.frames import Video, configured_video, made_video
 from slowfast.lab.benchmark.loader import loader_benchmark
 from slowfast.lab.benchmark.narrations import configured_texts, made_texts, narrations_benchmark
@@ -44,7 +46,7 @@ from slowfast.semantics.ivf_search import IvfSearch
 from slowfast.utils.cli import run_command
 from slowfast.utils.expand import path_option
 
-_DATA = ("loader", "videos", "views", "pairs", "narrations")
+_DATA = ("loader", "videos", "views", "pairs", "narrations", "features")
 _MODEL = ("step", "eval", "scale")
 
 
@@ -60,13 +62,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--lengths", type=int, nargs="+", default=LENGTHS, help="views: frames of the segments"
     )
-    parser.add_argument("--ego", type=int, default=67217, help="pairs: ego segments")
-    parser.add_argument("--exo", type=int, default=10000, help="pairs: exo segments")
+    parser.add_argument("--ego", type=int, default=67217, help="pairs, features: ego segments")
+    parser.add_argument("--exo", type=int, help="exo segments (pairs: 10000, features: 40000)")
+    parser.add_argument("--width", type=int, default=1024, help="features: channels")
+    parser.add_argument("--per-segment", type=int, default=4, help="features: views of a segment")
     parser.add_argument(
         "--distinct", type=float, default=DISTINCT, help="pairs: share of distinct narrations"
     )
     parser.add_argument(
-        "--threads", type=int, default=1, help="pairs: 1: processor time; more: wall time"
+        "--threads", type=int, default=1, help="features; pairs: 1: processor time; more: wall time"
     )
     parser.add_argument(
         "--ivf-probes", type=int, nargs="+", default=[], help="pairs: time an index, too"
@@ -124,6 +128,10 @@ def measure(args: argparse.Namespace, folder: Path) -> Report:
         return measure_model(args)
     if args.what == "videos":
         return videos_benchmark(folder, args.segments, args.rounds)
+    if args.what == "features":
+        made = features_cfg(get_cfg(), args.width, args.opts)
+        counts = args.ego, args.exo or 40000
+        return features_benchmark(made, folder, counts, args.per_segment, args.threads)
     cfg = load_config(args.cfg, args.opts) if args.cfg else get_cfg()
     if not args.cfg:
         cfg.merge_from_list(args.opts)
@@ -139,7 +147,9 @@ def measure(args: argparse.Namespace, folder: Path) -> Report:
         return views_benchmark(video("test", args.lengths), args.rounds)
     if args.what == "pairs":
         return pairs_benchmark(
-            configured_data(cfg) if args.cfg else made_data(args.ego, args.exo, args.distinct),
+            configured_data(cfg)
+            if args.cfg
+            else made_data(args.ego, args.exo or 10000, args.distinct),
             args.rounds,
             top_k=cfg.SUML.PAIRS.TOP_K if args.cfg else TOP_K,
             threads=args.threads,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from fvcore.common.config import CfgNode
 
+from slowfast.utils.errors import UserError
 from slowfast.utils.registry import Registry
 
 # The backbone of this package; all others belong to a family, `FAMILY:NAME`.
 OWN = "slowfast"
+# The family of features that were extracted before.
+FEATURES = "features"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,17 @@ def split_name(backbone: str) -> tuple[str, str]:
     """(family, name) of MODEL.BACKBONE `FAMILY:NAME`."""
     family, _, name = backbone.partition(":")
     return family, name
+
+
+def feature_width(backbone: str) -> int:
+    """Channels of the features of MODEL.BACKBONE `features:WIDTH`. Raises: UserError."""
+    family, width = split_name(backbone)
+    if family != FEATURES or not re.fullmatch("[1-9][0-9]{0,6}", width):
+        raise UserError(
+            f"MODEL.BACKBONE or EXO.BACKBONE is {backbone}, not features:WIDTH; set it to the"
+            " channels of the features, for example features:1024"
+        )
+    return int(width)
 
 
 def geometry_of(backbone: str) -> ClipGeometry | None:

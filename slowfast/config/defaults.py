@@ -77,6 +77,10 @@ _C.TRAIN.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 #   lemma: exo clips.
 #   ego_exo: clips of EGO.DATASET, each joined with a clip of EXO.DATASET (SUM-L).
 _C.TRAIN.DATASET = "epickitchen"
+# Train, validate and test on pre-extracted features (FEATURES.EGO, FEATURES.EXO) instead of frames.
+# Needs MODEL.BACKBONE features:WIDTH. Heads, probes and projections are trained, with all losses of
+# SUML.
+_C.TRAIN.ON_FEATURES = False
 # Frame list of the training segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
 _C.TRAIN.TRAIN_DATA_LIST = path("EPIC_100_train.csv")
 # Frame list of the validation segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
@@ -303,6 +307,17 @@ _C.EXO.HEAD_NAMES = ["verb", "noun"]
 # Number of classes of each of EXO.HEAD_NAMES. LEMMA has 25 verbs and 64 nouns.
 _C.EXO.NUM_CLASSES_LIST = [25, 64]
 
+# Further exo sets, whose clips are mixed with those of EXO.DATASET (TRAIN.DATASET ego_exo). Each
+# is a mapping of NAME, the prefix of its segment ids and head names, the keys above that differ
+# from EXO's (PATH_PREFIX defaults to empty), and LABEL_MAP instead of SUML.PAIRS.LABEL_MAP.
+#   [{NAME: wall, DATASET: lemma, PATH_TO_DATA_DIR: data/wall, NUM_CLASSES_LIST: [12, 30]}]
+# Each set has separate heads. Pairs are mined over all sets together.
+_C.EXO.MORE = []
+# Sampling weights of the exo sets: one for EXO, then one for each of EXO.MORE. Each candidate of an
+# ego segment is drawn with the weight of its set. For a clip without a pair, a set is drawn first,
+# by weight. Empty gives all sets the same weight.
+_C.EXO.WEIGHTS = []
+
 # Frames of an exo clip in the fast pathway; a multiple of SLOWFAST.ALPHA.
 _C.EXO.NUM_FRAMES = number(32, at_least=1)
 # Stride between the frames of an exo clip, in frames of the exo video.
@@ -324,6 +339,19 @@ _C.EXO.BACKBONE = ""
 # only the exo half is read. Empty means the exo weights of TRAIN.CHECKPOINT_FILE_PATH if it has
 # any, else its single backbone.
 _C.EXO.CHECKPOINT_FILE_PATH = path("")
+# Number of stages of a dual model's exo backbone to freeze, as MODEL.FREEZE_STAGES. With all stages
+# frozen, the exo half is a fixed teacher; its heads and projections are still trained.
+_C.EXO.FREEZE_STAGES = number(0, at_least=0)
+
+# ---------------------------------------------------------------------------------------------
+# Features instead of frames
+# ---------------------------------------------------------------------------------------------
+_C.FEATURES = Section()
+# Files of ego features, or folders of them, for TRAIN.ON_FEATURES. They may contain more segments
+# than the run needs. Layout: docs/training.md.
+_C.FEATURES.EGO = path([])
+# As FEATURES.EGO, for the exo view.
+_C.FEATURES.EXO = path([])
 
 # ---------------------------------------------------------------------------------------------
 # SUM-L: semantic alignment of the two views (arXiv 2308.11489)
@@ -416,6 +444,17 @@ _C.SUML.ALIGN.MARGIN = number(0.1, at_least=0)
 _C.SUML.PAIRS = Section()
 # Pair table, written by tools/mine_pairs.py.
 _C.SUML.PAIRS.FILE = path("data/pairs.npz")
+# Origin of the pairs.
+#   mined: unpaired data; MINING finds the pairs.
+#   paired: PAIRED_FILE lists the pairs; MINING and TOP_K have no effect. SUML.ALIGN.THRESHOLD still
+#     selects the pairs that are aligned: -1 aligns all of them, including the random partner of a
+#     segment that has no pair.
+_C.SUML.PAIRS.MODE = choice("mined", "paired")
+# CSV with the exo partners of ego segments, one pair per row (paired). Several rows of one ego
+# segment give several partners.
+_C.SUML.PAIRS.PAIRED_FILE = path("")
+# Columns of PAIRED_FILE: id of the ego segment, id of the exo segment.
+_C.SUML.PAIRS.PAIRED_COLUMNS = ["narration_id", "exo_id"]
 # How the exo candidates of an ego segment are found.
 #   text: by the cosine of the narrations.
 #   tiers: by the overlap of the labels (published).
@@ -454,8 +493,10 @@ _C.MODEL.MODEL_NAME = "MultiTaskSlowFast"
 #   slowfast: SlowFast, configured by RESNET and SLOWFAST.
 #   torchvision:NAME: r3d_18, mc3_18, r2plus1d_18, s3d, mvit_v1_b, mvit_v2_s, swin3d_t, _s or _b.
 #   transformers:FOLDER: VideoMAE, TimeSformer, ViViT or V-JEPA 2, by its config.json.
-# The last two set NUM_FRAMES, SAMPLING_RATE, crop sizes, MEAN, STD and CHANNEL_ORDER to the values
-# that the backbone was trained with, unless a file or an override sets them.
+#   features:WIDTH: none; features of WIDTH channels are read from files (TRAIN.ON_FEATURES).
+# torchvision and transformers set NUM_FRAMES, SAMPLING_RATE, crop sizes, MEAN, STD and
+# CHANNEL_ORDER to the values that the backbone was trained with, unless a file or an override sets
+# them.
 _C.MODEL.BACKBONE = "slowfast"
 # Share one backbone between the two halves of a dual model: half the weights, one set of batch-norm
 # statistics.

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from fvcore.common.config import CfgNode
 
+from slowfast.config.exo_sources import more_heads
+
 
 class HeadSpec(NamedTuple):
     """One classification head, for one kind of label.
@@ -28,8 +30,12 @@ def ego_heads(cfg: CfgNode) -> tuple[HeadSpec, ...]:
 
 
 def exo_heads(cfg: CfgNode) -> tuple[HeadSpec, ...]:
-    """EXO.HEAD_NAMES with the sizes of EXO.NUM_CLASSES_LIST; exo clips have several labels."""
-    return _heads(cfg.EXO.HEAD_NAMES, cfg.EXO.NUM_CLASSES_LIST, True)
+    """EXO.HEAD_NAMES with the sizes of EXO.NUM_CLASSES_LIST, then those of the sets of EXO.MORE.
+
+    Exo clips have several labels.
+    """
+    first = _heads(cfg.EXO.HEAD_NAMES, cfg.EXO.NUM_CLASSES_LIST, True)
+    return first + tuple(HeadSpec(name, count, True) for name, count in more_heads(cfg))
 
 
 def single_head(cfg: CfgNode) -> tuple[HeadSpec, ...]:

@@ -17,10 +17,11 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from slowfast.config.bounds import check_bounds
-from slowfast.config.clip_geometry import OWN
+from slowfast.config.clip_geometry import FEATURES, OWN, split_name
 from slowfast.config.defaults import BOUNDS
 from slowfast.config.derived import alpha_of
-from slowfast.config.heads import joint_name
+from slowfast.config.exo_sources import exo_sources
+from slowfast.config.heads import exo_heads, joint_name
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import is_remote
 
@@ -30,6 +31,7 @@ _HEAD_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _LOCAL_KEYS = (
     *("OUTPUT_DIR", "SUML.CACHE_DIR", "TEST.FEATURES.DIR", "TEST.SAVE_PREDICT_PATH"),
     *("DATA.PATH_PREFIX", "DATA.FALLBACK_PATH_PREFIXES", "EXO.PATH_PREFIX"),
+    *("FEATURES.EGO", "FEATURES.EXO"),
 )
 _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
@@ -99,6 +101,16 @@ def _head_names(cfg: CfgNode) -> str | None:
                 f" {counts}; {fix}"
             )
     return None
+
+
+def _exo_sets(cfg: CfgNode) -> str | None:
+    """EXO.MORE and EXO.WEIGHTS, which are checked where they are read."""
+    names = [head.name for head in exo_heads(cfg)]
+    for source in exo_sources(cfg)[1:]:
+        if fix := _head_names_fix(source.cfg.EXO.HEAD_NAMES, source.cfg.EXO.NUM_CLASSES_LIST):
+            return f"EXO.MORE: HEAD_NAMES of {source.name} is {source.cfg.EXO.HEAD_NAMES}; {fix}"
+    twice = [name for name in names if names.count(name) > 1]
+    return f"two exo heads are called {twice[0]}; change the NAME in EXO.MORE" if twice else None
 
 
 def _head_names_fix(names: list[str], counts: list[int]) -> str | None:
@@ -204,6 +216,26 @@ def _shared_backbone(cfg: CfgNode) -> str | None:
             " MODEL.SHARE_BACKBONE True both halves start from TRAIN.CHECKPOINT_FILE_PATH; set it"
             " to ''"
         )
+    if cfg.MODEL.SHARE_BACKBONE and cfg.EXO.FREEZE_STAGES:
+        return (
+            f"EXO.FREEZE_STAGES is {cfg.EXO.FREEZE_STAGES}, but with MODEL.SHARE_BACKBONE True"
+            " MODEL.FREEZE_STAGES freezes the backbone of both halves; set EXO.FREEZE_STAGES to 0"
+        )
+    return None
+
+
+def _features(cfg: CfgNode) -> str | None:
+    """TRAIN.ON_FEATURES and the backbones that pass features on go together."""
+    names = {"MODEL.BACKBONE": cfg.MODEL.BACKBONE, "EXO.BACKBONE": cfg.EXO.BACKBONE}
+    for key, name in names.items():
+        stored = split_name(name)[0] == FEATURES
+        if cfg.TRAIN.ON_FEATURES and name and not stored:
+            return (
+                f"TRAIN.ON_FEATURES True, but {key} is {name}; set it to features:WIDTH, the"
+                " channels of the features"
+            )
+        if stored and not cfg.TRAIN.ON_FEATURES:
+            return f"{key} is {name}, which needs TRAIN.ON_FEATURES True; set it"
     return None
 
 
@@ -288,6 +320,28 @@ def _exo_stream(cfg: CfgNode) -> str | None:
     )
 
 
+def _paired(cfg: CfgNode) -> str | None:
+    pairs = cfg.SUML.PAIRS
+    if pairs.MODE != "paired":
+        return None
+    if not pairs.PAIRED_FILE:
+        return (
+            "SUML.PAIRS.MODE is paired, but SUML.PAIRS.PAIRED_FILE is empty; set it to a CSV with"
+            f" the columns {pairs.PAIRED_COLUMNS}, or SUML.PAIRS.MODE mined"
+        )
+    if len(set(pairs.PAIRED_COLUMNS)) != 2 or len(pairs.PAIRED_COLUMNS) != 2:
+        return (
+            f"SUML.PAIRS.PAIRED_COLUMNS is {pairs.PAIRED_COLUMNS}; give two columns, of the ego id"
+            " and of the exo id"
+        )
+    if cfg.SUML.ALIGN.KIND == "factorised":
+        return (
+            "SUML.ALIGN.KIND factorised needs partners by verb and by noun, but SUML.PAIRS.MODE is"
+            " paired; set SUML.PAIRS.MODE mined, or another SUML.ALIGN.KIND"
+        )
+    return None
+
+
 def _factors(cfg: CfgNode) -> str | None:
     mining = cfg.SUML.PAIRS.MINING
     if cfg.SUML.ALIGN.KIND != "factorised" or mining == "factors":
@@ -335,8 +389,10 @@ _RULES: tuple[Rule, ...] = (
     _jitter,
     _class_counts,
     _head_names,
+    _exo_sets,
     _width,
     _temporal_blocks,
+    _features,
     _shared_backbone,
     _own_backbone_keys,
     _probe,
@@ -345,6 +401,7 @@ _RULES: tuple[Rule, ...] = (
     _grad_cache,
     _queue,
     _exo_stream,
+    _paired,
     _factors,
     _average,
     _steps,

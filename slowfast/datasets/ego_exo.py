@@ -12,8 +12,10 @@ from fvcore.common.config import CfgNode
 from torch.utils.data import Dataset
 
 from slowfast.config.derived import aligns_by_factor, uses_exo
+from slowfast.config.exo_sources import exo_sources
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.from_cfg import segment_dataset
+from slowfast.datasets.pairing.exo_mix import ExoMix
 from slowfast.datasets.pairing.narrations import NarrationTable
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
 from slowfast.datasets.partial import LeftOut
@@ -23,6 +25,7 @@ from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment
 from slowfast.utils.digests import array_digest, file_digest
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import input_path, local_path
+from slowfast.utils.reading import require_file
 from slowfast.utils.seeding import Stream, generator
 
 logger = logging.getLogger(__name__)
@@ -36,9 +39,10 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
     ego = segment_dataset(build_source(cfg.EGO.DATASET, cfg, split, "ego"))
     if split != "train":
         return ego
-    if cfg.SUML.PAIRS.LABEL_MAP and cfg.SUML.PAIRS.MINING != "text":
-        label_map = local_path(cfg.SUML.PAIRS.LABEL_MAP, "SUML.PAIRS.LABEL_MAP")
-        ego.digests["label map"] = file_digest(label_map)
+    for source in exo_sources(cfg) if cfg.SUML.PAIRS.MINING != "text" else ():
+        if label_map := source.cfg.SUML.PAIRS.LABEL_MAP:
+            digest = file_digest(local_path(label_map, "SUML.PAIRS.LABEL_MAP"))
+            ego.digests[f"label map {source.name}".strip()] = digest
     exo = segment_dataset(build_source(cfg.EXO.DATASET, cfg, split, "exo"))
     path = input_path(cfg.SUML.PAIRS.FILE)
     pairs = PairTable.load(path)
@@ -54,6 +58,9 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
     if cfg.SUML.PAIRS.SHUFFLE:
         logger.warning("SUML.PAIRS.SHUFFLE is True: pairs are random, for a control experiment")
         pairs = shuffled(pairs, generator(cfg.RNG_SEED, 0, 0, Stream.PAIR_SHUFFLE))
+    mix = ExoMix(exo_sources(cfg), exo.segments) if cfg.EXO.MORE else None
+    if mix is not None:
+        logger.info("%s", mix.counts(pairs.indices))
     texts = [segment.narration for segment in (*ego.segments, *exo.segments)]
     narrations = NarrationTable.load(
         cfg.SUML.CACHE_DIR, cfg.SUML.ENCODER, cfg.SUML.EMBED_DIM, texts
@@ -74,6 +81,7 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
         by_factor=by_factor,
         exo_stream=cfg.SUML.EXO_STREAM,
         exo_frames=uses_exo(cfg),
+        mix=mix,
     )
 
 
@@ -98,14 +106,23 @@ def shuffled(pairs: PairTable, rng: np.random.Generator) -> PairTable:
 
 
 def mining_settings(cfg: CfgNode) -> dict[str, str | int]:
-    """Config values that a pair table depends on; keys as in PairTable.settings."""
+    """Config values that a pair table depends on; keys as in PairTable.settings.
+
+    Raises: UserError if the list of given pairs cannot be read.
+    """
     mining, pairs = cfg.SUML.PAIRS.MINING, cfg.SUML.PAIRS
+    if pairs.MODE == "paired":
+        partners = local_path(pairs.PAIRED_FILE, "SUML.PAIRS.PAIRED_FILE")
+        require_file(partners, "a list of pairs", "set SUML.PAIRS.PAIRED_FILE")
+        return {"mining": "paired", "encoder": cfg.SUML.ENCODER, "partners": file_digest(partners)}
     settings: dict[str, str | int] = {
         "mining": mining,
         "top_k": cfg.SUML.PAIRS.TOP_K,
         "encoder": cfg.SUML.ENCODER,
         "label_map": cfg.SUML.PAIRS.LABEL_MAP if mining != "text" else "",
     }
+    for source in exo_sources(cfg)[1:] if mining != "text" else ():
+        settings[f"label_map {source.name}"] = source.cfg.SUML.PAIRS.LABEL_MAP
     if pairs.INDEX == "ivf" and mining in ("text", "tiers_text"):
         settings["index"] = f"ivf of {pairs.IVF_LISTS} lists, {pairs.IVF_PROBES} probes"
     return settings
@@ -121,6 +138,7 @@ class EgoExoDataset(Dataset[PairedSample]):
     by_factor: an item has two partners, by verb and by noun; each says whether it shares the label.
     exo_stream: an item has a second exo clip, drawn from the whole exo set.
     exo_frames: False if nothing uses the pixels of exo clips; their frames are then not decoded.
+    mix: draws the exo clips if they are of several sets; None: they are of one.
     """
 
     def __init__(
@@ -134,6 +152,7 @@ class EgoExoDataset(Dataset[PairedSample]):
         by_factor: bool = False,
         exo_stream: bool = False,
         exo_frames: bool = True,
+        mix: ExoMix | None = None,
     ) -> None:
         """seed: seed of the pairing; `ego` and `exo` have their own.
 
@@ -149,6 +168,7 @@ class EgoExoDataset(Dataset[PairedSample]):
         self._tables: Sequence[PairTable] = pairs.by_factor if by_factor else [pairs]
         self._by_factor = by_factor
         self._exo_frames = exo_frames
+        self._mix = mix
         self._seed = seed
         self._vectors = narrations.vectors
         self._ego_rows = narrations.rows([segment.narration for segment in ego.segments])
@@ -195,13 +215,15 @@ class EgoExoDataset(Dataset[PairedSample]):
     def partner(self, key: SampleKey) -> int:
         """The ego segment's exo partner in the epoch; with by_factor, its partner by verb."""
         rng = generator(self._seed, key.epoch, key.index, Stream.PAIR)
-        return self._tables[0].draw(key.index, rng)
+        return self._drawn(self._tables[0], key.index, rng)
 
     def other_exo(self, key: SampleKey) -> int:
         """The exo segment of the item's second exo clip in the epoch."""
         rng = generator(self._seed, key.epoch, key.index, Stream.OTHER_EXO)
         if self._by_factor:
-            return self._tables[1].draw(key.index, rng)
+            return self._drawn(self._tables[1], key.index, rng)
+        if self._mix is not None:
+            return self._mix.draw(np.empty(0, np.int64), rng)
         return int(rng.integers(len(self.exo)))
 
     def clip_sources(self) -> list[SegmentDataset]:
@@ -212,6 +234,12 @@ class EgoExoDataset(Dataset[PairedSample]):
         """The validation view of one ego segment, or test view `view`."""
         return self.ego.clip(index, view)
 
+    def _drawn(self, table: PairTable, row: int, rng: np.random.Generator) -> int:
+        if self._mix is None:
+            return table.draw(row, rng)
+        candidates = table.indices[row]
+        return self._mix.draw(candidates[candidates >= 0], rng)
+
     def _exo_clip(self, exo: SegmentDataset, key: SampleKey, segment: int) -> ClipSample:
         # The exo clip's own randomness comes from this number, so that two ego segments that
         # draw the same exo segment in one epoch see different clips of it.
@@ -221,6 +249,8 @@ class EgoExoDataset(Dataset[PairedSample]):
         else:
             clip = exo.frameless_clip(segment)
         clip.text = self._vectors[self._exo_rows[segment]]
+        if self._mix is not None:
+            clip.labels = self._mix.labels(clip.labels, segment)
         return clip
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import torch
 from fvcore.common.config import CfgNode
 
-from slowfast.config.derived import alpha_of
+from slowfast.config.clip_geometry import feature_width
+from slowfast.config.derived import alpha_of, backbone_of
 from slowfast.config.heads import HeadSpec, heads_of
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry
+from slowfast.datasets.features.dataset import FeatureDataset, FeatureTransform
+from slowfast.datasets.features.files import feature_files
+from slowfast.datasets.features.store import FeatureStore
 from slowfast.datasets.identity import source_digests
 from slowfast.datasets.partial import present_segments
 from slowfast.datasets.registry import DataSource
 from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset, TestViews
-from slowfast.datasets.types import Annotations, Segment
+from slowfast.datasets.types import Annotations, FrameStore, Segment
 from slowfast.utils.digests import value_digest
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream
@@ -29,7 +33,7 @@ def segment_dataset(
     """
     heads = heads_of(source.cfg, source.view) if heads is None else heads
     annotations = checked_annotations(source, heads)
-    frames = source.frames(annotations)
+    frames = frames_of(source, annotations)
     segments, left_out = present_segments(
         annotations.segments,
         frames,
@@ -41,7 +45,19 @@ def segment_dataset(
     digests = source_digests(source, annotations)
     if left_out is not None:
         digests["videos"] = value_digest(left_out.kept.tolist())
+    if isinstance(frames, FeatureStore):
+        return FeatureDataset(segments, source.split, frames, settings, digests, left_out)
     return SegmentDataset(segments, source.split, frames, settings, digests, left_out)
+
+
+def frames_of(source: DataSource, annotations: Annotations) -> FrameStore | FeatureStore:
+    """The frames of a source, or with TRAIN.ON_FEATURES its features (FEATURES.EGO, EXO)."""
+    cfg, name = source.cfg, source.view.upper()
+    if not cfg.TRAIN.ON_FEATURES:
+        return source.frames(annotations)
+    paths = feature_files(cfg.FEATURES[name], f"FEATURES.{name}")
+    width = feature_width(backbone_of(cfg, source.view))
+    return FeatureStore(paths, annotations.segments, width)
 
 
 def checked_annotations(
@@ -100,7 +116,9 @@ def test_views(cfg: CfgNode) -> TestViews:
 
 
 def device_transform(cfg: CfgNode, view: str) -> DeviceTransform:
-    """Transform of the frames of a view into the model's input."""
+    """Transform of the frames (TRAIN.ON_FEATURES: features) of a view into the model's input."""
+    if cfg.TRAIN.ON_FEATURES:
+        return FeatureTransform()
     channel_order = cfg.EXO.CHANNEL_ORDER if view == "exo" else cfg.DATA.CHANNEL_ORDER
     if cfg.DATA.REVERSE_INPUT_CHANNEL:
         channel_order = channel_order[::-1]

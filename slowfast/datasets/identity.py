@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from slowfast.datasets.pairing.label_map import ClassTable
 from slowfast.datasets.registry import DataSource
-from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment
+from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment, UnionAnnotations
 from slowfast.utils.digests import array_digest, value_digest
 from slowfast.utils.errors import UserError
 
@@ -23,15 +23,21 @@ def segments_digest(segments: Sequence[Segment]) -> str:
 
 def source_digests(source: DataSource, annotations: Annotations) -> dict[str, str]:
     """Digests of one split by the name of the input: `list`, and `class table` if it has one."""
-    parts: list[object] = [segments_digest(annotations.segments), annotations.class_names]
-    if isinstance(annotations, ImageListAnnotations):
-        images = sorted(annotations.image_paths.items())
-        parts += [[video, array_digest(paths)] for video, paths in images]
-    digests = {"list": value_digest(parts)}
+    digests = {"list": _list_digest(annotations)}
     # A missing or damaged table is not reported here: only mining and zero-shot tests need it.
     with suppress(UserError):
         digests["class table"] = tables_digest(source.class_tables())
     return digests
+
+
+def _list_digest(annotations: Annotations) -> str:
+    parts: list[object] = [segments_digest(annotations.segments), annotations.class_names]
+    if isinstance(annotations, ImageListAnnotations):
+        images = sorted(annotations.image_paths.items())
+        parts += [[video, array_digest(paths)] for video, paths in images]
+    if isinstance(annotations, UnionAnnotations):
+        parts += [_list_digest(part) for part in annotations.parts]
+    return value_digest(parts)
 
 
 def tables_digest(tables: Sequence[ClassTable]) -> str:

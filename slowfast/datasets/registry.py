@@ -92,9 +92,13 @@ def register_source(
 def build_source(name: str, cfg: CfgNode, split: str, view: str) -> DataSource:
     """The source that the config calls `name`, as one half of the data.
 
+    With EXO.MORE, EXO.DATASET stands for all exo sets together.
+
     Raises: UserError for an unknown name, or a source that is not of that view.
     """
     key = {"ego": "EGO.DATASET", "exo": "EXO.DATASET"}[view]
+    if view == "exo" and cfg.EXO.MORE and name == cfg.EXO.DATASET:
+        name = "exo_union"
     spec = SOURCE_REGISTRY.get(name, key)
     if view not in spec.views:
         fitting = [n for n in SOURCE_REGISTRY if view in SOURCE_REGISTRY.get(n).views]

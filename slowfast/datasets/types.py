@@ -61,6 +61,13 @@ class ImageListAnnotations(Annotations):
     image_paths: dict[str, np.ndarray]
 
 
+@dataclass(frozen=True, kw_only=True)
+class UnionAnnotations(Annotations):
+    """Several data sets as one list. parts: as each of them gives its annotations, in order."""
+
+    parts: list[Annotations]
+
+
 class FrameSource(Protocol):
     """The frames of one video."""
 

@@ -87,7 +87,7 @@ def test(cfg: CfgNode, device: torch.device, plan: TestPlan, trained: Path | Non
     ((view, dataset),) = plan.datasets.items()
     model = build_test_model(cfg)
     load_test_weights(model, path, cfg)
-    key = view_key(cfg, view, weights_digest(model), dataset.segments)
+    key = view_key(cfg, view, weights_digest(model), dataset)
     ready_for_test(model, cfg, device)
     scored = scores_from_features(cfg, dataset, model, key, plan.chunk_views, device)
     if scored is None:

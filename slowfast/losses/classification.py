@@ -27,6 +27,19 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return total / (labels != UNLABELLED).sum().clamp(min=1)
 
 
+def multilabel_of_own_set(logits: Sequence[Tensor], targets: Sequence[Tensor]) -> list[Tensor]:
+    """`multilabel` for heads of several data sets: a clip counts for those of its own set alone.
+
+    logits: (N, K) per task. targets: multi-hot (N, K) per task, -1 in rows of other sets.
+    The sum is divided by all N x K entries, so that every clip has the same weight in each set.
+    """
+    losses = []
+    for x, y in zip(logits, targets, strict=True):
+        own = (y >= 0).to(x.dtype)
+        losses.append(F.binary_cross_entropy_with_logits(x, y.to(x.dtype).clamp(min=0), own))
+    return losses
+
+
 def multilabel(logits: Sequence[Tensor], targets: Sequence[Tensor]) -> list[Tensor]:
     """Binary cross-entropy with logits of each task, mean over all its N x K entries.
 

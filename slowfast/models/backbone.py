@@ -59,17 +59,17 @@ class Backbone(nn.Module):
         """Number of stages that `freeze_stages` can freeze."""
         return len(self._parts())
 
-    def freeze_stages(self, count: int) -> None:
+    def freeze_stages(self, count: int, key: str = "MODEL.FREEZE_STAGES") -> None:
         """Stop training the first `count` stages.
 
         Their parameters get no gradient; their batch norms keep their statistics, in training
-        mode too. Raises: UserError if there are fewer stages.
+        mode too. Raises: UserError that names the config's `key` if there are fewer stages.
         """
         parts = self._parts()
         if count > len(parts):
             names = ", ".join("+".join(stage) for stage in parts) or "(none)"
             raise UserError(
-                f"MODEL.FREEZE_STAGES is {count}, but {type(self).__name__} has the stages {names};"
+                f"{key} is {count}, but {type(self).__name__} has the stages {names};"
                 f" set it to {len(parts)} or less"
             )
         self._frozen_stages = count

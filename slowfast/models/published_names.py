@@ -17,6 +17,8 @@ _DUAL_STAGES = (
     *("s4", "s4_fuse", "s5", "s4_t", "s4_fuse_t", "s5_t"),
 )
 EXO_HEAD = "head_lemma"
+# Start of the head's name of a further exo set (EXO.MORE), followed by the name of the set.
+EXO_SET_HEAD = "head_exo_"
 # Head of a model of the exo view alone.
 EXO_ONLY_HEAD = "readout"
 # Those by verb and by noun are named as the published ones are, though none was published.

@@ -10,19 +10,22 @@ from pathlib import Path
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from slowfast.config.exo_sources import exo_sources
 from slowfast.config.heads import ego_heads, exo_heads
 from slowfast.datasets.ego_exo import mining_settings
 from slowfast.datasets.from_cfg import checked_annotations
 from slowfast.datasets.names import class_names
+from slowfast.datasets.pairing.exo_mix import ExoMix
 from slowfast.datasets.pairing.label_map import ClassMap, ClassNamesMissing, build_label_map
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
 from slowfast.datasets.registry import build_source
-from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment
+from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment, UnionAnnotations
 from slowfast.semantics.encoder import encode_cached
 from slowfast.semantics.ivf_search import IvfSearch, sampled_recall
 from slowfast.semantics.label_tiers import TIER_HEADS, ExoLabels
 from slowfast.semantics.mining import MiningReport, make_table, mine_pairs, report
 from slowfast.semantics.pair_details import pair_details
+from slowfast.semantics.paired import paired_candidates
 from slowfast.semantics.published_pairs import import_pairs
 from slowfast.semantics.text_search import Narrations, Search
 from slowfast.utils.errors import UserError
@@ -59,14 +62,21 @@ def encode_narrations(texts: Sequence[str], cfg: CfgNode) -> np.ndarray:
 
 
 def mine_from_config(cfg: CfgNode) -> MiningReport:
-    """Encode the narrations of the training sets, mine their pairs, write SUML.PAIRS.FILE.
+    """Encode the narrations of the training sets, mine or read their pairs, write SUML.PAIRS.FILE.
 
     Needs annotations, not frames. Raises: UserError for bad input.
     """
     _written_table(cfg)
     settings = mining_settings(cfg)
     search = index_search(cfg) if "index" in settings else None
-    given = mining_input(cfg, labels_required=settings["mining"] != "text")
+    given = mining_input(cfg, labels_required=settings["mining"] not in ("text", "paired"))
+    if settings["mining"] == "paired":
+        pairs = cfg.SUML.PAIRS
+        path, columns = input_path(pairs.PAIRED_FILE), pairs.PAIRED_COLUMNS
+        indices = paired_candidates(path, columns, given.ego, given.exo)
+        lists = (given.ego_text, given.exo_text)
+        table = make_table(given.ego, given.exo, indices, *lists, settings, given.exo_labels)
+        return _write(table, given, cfg)
     table = mine_pairs(
         given.ego,
         given.exo,
@@ -178,6 +188,11 @@ def map_exo_labels(cfg: CfgNode, exo: Annotations, required: bool) -> ExoLabels 
     None if a view has no verbs and nouns, or no names for its classes.
     Raises: UserError if they are required and missing.
     """
+    if isinstance(exo, UnionAnnotations):
+        sets = zip(exo_sources(cfg), exo.parts, strict=True)
+        of_sets = [map_exo_labels(source.cfg, part, required) for source, part in sets]
+        known = [labels for labels in of_sets if labels is not None]
+        return ExoLabels.joined(known) if len(known) == len(of_sets) else None
     try:
         maps = _class_maps(cfg, exo)
     except ClassNamesMissing as error:
@@ -270,6 +285,8 @@ def _write(table: PairTable, given: MiningInput, cfg: CfgNode) -> MiningReport:
     if labelled:
         known = class_names(cfg, "ego", ego_heads(cfg))
         names = [known[head] for head in TIER_HEADS]
+    if cfg.EXO.MORE:
+        logger.info("%s", ExoMix(exo_sources(cfg), given.exo).counts(table.indices))
     for line in (*result.lines(), *pair_details(table, given.ego, given.exo, names)):
         logger.info("%s", line)
     logger.info("pair table %s", path)

@@ -47,6 +47,15 @@ class ExoLabels:
         self.has_noun, single_noun = _membership(nouns, num_nouns)
         self.single = single_verb & single_noun
 
+    @classmethod
+    def joined(cls, parts: Sequence[ExoLabels]) -> ExoLabels:
+        """The labels of several lists, one after the other, as those of one."""
+        whole = cls((), (), len(parts[0].has_verb), len(parts[0].has_noun))
+        whole.has_verb = np.concatenate([part.has_verb for part in parts], axis=1)
+        whole.has_noun = np.concatenate([part.has_noun for part in parts], axis=1)
+        whole.single = np.concatenate([part.single for part in parts])
+        return whole
+
     def __len__(self) -> int:
         return len(self.single)
 

@@ -40,12 +40,13 @@ class ArrayFile:
     is_sealed: the file has digests; files of earlier versions have none.
     """
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
+    def __init__(self, archive: zipfile.ZipFile, *, needs_header: bool = True) -> None:
         self._archive = archive
         self._members = {name.removesuffix(".npy"): name for name in archive.namelist()}
         if len(self._members) < len(archive.namelist()):
             raise ValueError("an array occurs twice")
-        header = json.loads(str(self._array(_HEADER).item()))
+        is_headless = not needs_header and _HEADER not in self._members
+        header = {} if is_headless else json.loads(str(self._array(_HEADER).item()))
         if not isinstance(header, dict):
             raise ValueError("its header is not an object")
         digest = header.pop(_DIGEST, None)
@@ -71,10 +72,18 @@ class ArrayFile:
         return _parsed(self._archive.read(self._members[name]))
 
 
-def read_arrays(path: Path, what: str, fix: str, take: Callable[[ArrayFile], _T]) -> _T:
+def read_arrays(
+    path: Path,
+    what: str,
+    fix: str,
+    take: Callable[[ArrayFile], _T],
+    *,
+    needs_header: bool = True,
+) -> _T:
     """Result of `take` for the open file.
 
     what, fix: for errors, for example "a pair table" and how to get another one.
+    needs_header: False also takes files of other programs, which have no header and no digests.
     Raises: UserError for a file that is missing, damaged, or too large for its size.
     """
     require_file(path, what, fix)
@@ -83,7 +92,7 @@ def read_arrays(path: Path, what: str, fix: str, take: Callable[[ArrayFile], _T]
             with zipfile.ZipFile(path) as archive:
                 claimed = sum(member.file_size for member in archive.infolist())
                 Budget(allowed_bytes(path.stat().st_size)).take(claimed)
-                return take(ArrayFile(archive))
+                return take(ArrayFile(archive, needs_header=needs_header))
         except ValueError as error:
             raise UserError(f"{path} is not {what} ({error}); {fix}") from error
 

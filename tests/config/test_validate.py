@@ -112,6 +112,11 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
             "DATA.STD is [0.2, 0.0, 0.2]; give 3 numbers, one per colour channel, all above 0",
         ),
         (
+            ["MODEL.SHARE_BACKBONE", "True", "EXO.FREEZE_STAGES", "5"],
+            "EXO.FREEZE_STAGES is 5, but with MODEL.SHARE_BACKBONE True MODEL.FREEZE_STAGES freezes"
+            " the backbone of both halves; set EXO.FREEZE_STAGES to 0",
+        ),
+        (
             ["MODEL.NUM_CLASSES_LIST", "[97, 0]"],
             "MODEL.NUM_CLASSES_LIST is [97, 0]; give the number of classes of each head, all 1 or"
             " more",

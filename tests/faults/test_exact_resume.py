@@ -3,9 +3,11 @@
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from slowfast.datasets.build import build_dataset
 from slowfast.engine.processes.output_lock import OutputLock
 from slowfast.engine.step.update import Update
 from slowfast.tasks.ego_exo_alignment import EgoExoAlignmentTask
@@ -188,3 +190,37 @@ def test_nothing_is_written_where_another_training_has_taken_over(sample_home, m
     with pytest.raises(UserError, match="taken over"):
         run_here(training_cfg("runs/taken", "SOLVER.MAX_EPOCH", 1))
     assert not Path("runs/taken/checkpoints").exists()
+
+
+def _on_features(folder: Path) -> list[object]:
+    """Overrides for a training on random features of the sample, three views a segment."""
+    draw = np.random.default_rng(0)
+    for view, name in (("ego", "epickitchen"), ("exo", "lemma")):
+        for split in ("train", "val") if view == "ego" else ("train",):
+            data = build_dataset(name, training_cfg("unused"), split, view)
+            ids = np.array([segment.segment_id for segment in data.segments])
+            views = draw.standard_normal((len(ids), 3, 24)).astype(np.float16)
+            (folder / view).mkdir(parents=True, exist_ok=True)
+            np.savez(folder / view / f"{split}.npz", segment_id=ids, views=views)
+    places = [f"FEATURES.{view.upper()}=['{folder / view}']" for view in ("ego", "exo")]
+    keys = ("TRAIN.ON_FEATURES", True, "MODEL.BACKBONE", "features:24", "MODEL.PROBE", "attentive")
+    return [*keys, *(part for place in places for part in place.split("=", 1))]
+
+
+def test_stopped_on_features(sample_home, monkeypatch, tmp_path):
+    """Also refuses to resume with other features."""
+    monkeypatch.chdir(sample_home)
+    overrides = _on_features(tmp_path)
+    assert run_here(training_cfg("runs/features", *overrides)) == 0
+    cfg = training_cfg("runs/features_stopped", *overrides)
+    with monkeypatch.context() as patched:
+        signal_in_step(patched, 1, 1, signal.SIGTERM)
+        assert run_here(cfg) == 143
+    kept = (tmp_path / "exo" / "train.npz").read_bytes()
+    arrays = dict(np.load(tmp_path / "exo" / "train.npz"))
+    np.savez(tmp_path / "exo" / "train.npz", **{**arrays, "views": -arrays["views"]})
+    with pytest.raises(UserError, match="these have changed since: training exo features"):
+        run_here(cfg)
+    (tmp_path / "exo" / "train.npz").write_bytes(kept)
+    assert run_here(cfg) == 0
+    assert_same_training(Path("runs/features_stopped"), Path("runs/features"))

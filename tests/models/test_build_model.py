@@ -153,6 +153,17 @@ def test_freeze_stages_is_of_the_ego_half(make_model, name):
     assert stages == {"s1", "s1_fuse", "s2", "s2_fuse"}
 
 
+def test_the_exo_half_of_a_dual_model_can_be_frozen(make_model):
+    model = make_model("EgoExoSlowFast", EXO__FREEZE_STAGES=5)
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {f"exo.backbone.{name}" for name, _ in model.exo.backbone.named_parameters()}
+    norms = [m for m in model.train().exo.backbone.modules() if isinstance(m, nn.BatchNorm3d)]
+    assert norms
+    assert not any(norm.training for norm in norms)
+    with pytest.raises(UserError, match=r"EXO\.FREEZE_STAGES is 6, but SlowFastBackbone has"):
+        make_model("EgoExoSlowFast", EXO__FREEZE_STAGES=6)
+
+
 def test_dual_model_without_suml_is_for_tests(make_cfg, make_clip):
     cfg = make_cfg("EgoExoSlowFast", SUML__ENABLE=False)
     model = build_model(cfg).eval()

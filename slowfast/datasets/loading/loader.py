@@ -302,12 +302,13 @@ def build_loader(
     return BatchLoader(
         dataset,
         sampler,
-        num_workers=cfg.DATA_LOADER.NUM_WORKERS,
+        # Features are in memory: other processes would only copy them.
+        num_workers=0 if cfg.TRAIN.ON_FEATURES else cfg.DATA_LOADER.NUM_WORKERS,
         timeout_sec=cfg.DATA_LOADER.TIMEOUT,
         pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0 and torch.cuda.is_available(),
         # All views of a segment take much memory, so only one segment is prefetched.
         prefetch_batches=1 if split == "test" else 2,
-        shared_ring=cfg.DATA_LOADER.SHARED_RING,
+        shared_ring=cfg.DATA_LOADER.SHARED_RING and not cfg.TRAIN.ON_FEATURES,
     )
 
 
@@ -329,8 +330,10 @@ def _batch_size(cfg: CfgNode, world_size: int) -> int:
 def _log_bad_frames(dataset: Any) -> None:
     """Log how many frames the epoch replaced, if the frame store counts them."""
     for view in clip_datasets(dataset):
-        if isinstance(bad_frames := getattr(view.frames, "bad_frames", None), BadFrames):
-            bad_frames.log_new()
+        # Several exo sets have a store each.
+        for store in getattr(view.frames, "stores", [view.frames]):
+            if isinstance(bad_frames := getattr(store, "bad_frames", None), BadFrames):
+                bad_frames.log_new()
 
 
 def _start_worker(worker: int) -> None:

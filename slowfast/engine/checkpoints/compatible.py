@@ -40,6 +40,7 @@ FREE = (
     "EXO.CHECKPOINT_FILE_PATH",
     "SUML.CACHE_DIR",
     "SUML.PAIRS.FILE",
+    "SUML.PAIRS.PAIRED_FILE",
     # The machine: samples and global batches do not depend on the number of processes.
     "NUM_GPUS",
     "NUM_SHARDS",

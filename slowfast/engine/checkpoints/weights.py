@@ -17,6 +17,7 @@ from slowfast.models.published_names import (
     EXO_HEAD,
     EXO_ONLY_HEAD,
     EXO_PROJECTIONS,
+    EXO_SET_HEAD,
     PROJECTIONS,
     published_state_dict,
 )
@@ -44,7 +45,9 @@ class Part(NamedTuple):
         """Whether it belongs to the exo half of a dual model."""
         if self.kind == "stage":
             return self.module.endswith(_EXO_STAGE_END)
-        return self.module == EXO_HEAD or self.module in EXO_PROJECTIONS.values()
+        if self.module == EXO_HEAD or self.module.startswith(EXO_SET_HEAD):
+            return True
+        return self.module in EXO_PROJECTIONS.values()
 
 
 def part_of(name: str) -> Part:

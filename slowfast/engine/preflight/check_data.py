@@ -13,7 +13,7 @@ from fvcore.common.config import CfgNode
 from slowfast.config.heads import HeadSpec, heads_of
 from slowfast.datasets.ego_exo import mining_settings
 from slowfast.datasets.frames.missing import missing_collected
-from slowfast.datasets.from_cfg import checked_annotations
+from slowfast.datasets.from_cfg import checked_annotations, frames_of
 from slowfast.datasets.pairing.narrations import NarrationTable
 from slowfast.datasets.pairing.pairs import PairTable
 from slowfast.datasets.registry import JOINED_REGISTRY, build_source
@@ -97,7 +97,7 @@ def _part(
     heads = _heads(cfg, part.view)
     annotations = checked_annotations(source, heads)
     describe_segments(findings, part.title, annotations.segments, heads)
-    frames = source.frames(annotations)
+    frames = frames_of(source, annotations)
     checked[part] = _Checked(annotations.segments, frames)
     with missing_collected() as missing:
         frames.check(annotations.segments)

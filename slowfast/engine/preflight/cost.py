@@ -15,8 +15,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from slowfast.config.derived import aligns_by_factor, alpha_of, has_second_exo
+from slowfast.config.clip_geometry import feature_width
+from slowfast.config.derived import aligns_by_factor, backbone_of, has_second_exo
 from slowfast.config.heads import HeadSpec, exo_heads
+from slowfast.datasets.from_cfg import device_transform
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.precision import HALF
@@ -73,11 +75,11 @@ class StepCost:
 def view_cost(cfg: CfgNode) -> ViewCost:
     """One view in a test, forward."""
     view, side = model_spec(cfg).view, cfg.DATA.TEST_CROP_SIZE
-    alpha = alpha_of(cfg, view)
     frames = (cfg.EXO if view == "exo" else cfg.DATA).NUM_FRAMES
     with _fake(cfg) as cfg, torch.no_grad():
         model = build_test_model(cfg).eval()
-        clip = [torch.zeros(1, 3, length, side, side) for length in (frames // alpha, frames)]
+        one = torch.zeros(1, *_clip_shape(cfg, view, frames, side), dtype=torch.uint8)
+        clip = device_transform(cfg, view).clips(ClipBatch(one, [], torch.zeros(1)))
         with _Operations() as counter:
             model(clip)
         weights = sum(p.numel() for p in model.parameters())
@@ -128,7 +130,7 @@ def synthetic_batch(cfg: CfgNode, clips: int, seed: int = 0) -> ClipBatch | Pair
         frames = (cfg.EXO if name == "exo" else cfg.DATA).NUM_FRAMES
         drawn = [labels(head) for head in heads]
         text = torch.randn(clips, cfg.SUML.EMBED_DIM, generator=draw)
-        shape = (clips, frames, side, side, 3)
+        shape = (clips, *_clip_shape(cfg, name, frames, side))
         return ClipBatch(
             frames=torch.randint(0, 256, shape, generator=draw, dtype=torch.uint8),
             labels=drawn,
@@ -142,6 +144,13 @@ def synthetic_batch(cfg: CfgNode, clips: int, seed: int = 0) -> ClipBatch | Pair
         return evaluated
     others = [view("exo", exo_heads(cfg)) for _ in range(2 if has_second_exo(cfg) else 1)]
     return PairedBatch(evaluated, *others)
+
+
+def _clip_shape(cfg: CfgNode, view: str, frames: int, side: int) -> tuple[int, ...]:
+    """Of one sample: its frames, or the features in their place, as one token."""
+    if cfg.TRAIN.ON_FEATURES:
+        return (1, 1, feature_width(backbone_of(cfg, view)))
+    return (frames, side, side, 3)
 
 
 def _state_per_gradient(optimizer: torch.optim.Optimizer) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fvcore.common.config import CfgNode
 
+from slowfast.config.exo_sources import exo_sources
 from slowfast.config.heads import HeadSpec, heads_of
 from slowfast.datasets.registry import JOINED_REGISTRY, SOURCE_REGISTRY
 from slowfast.models.registry import MODEL_REGISTRY, ModelSpec
@@ -38,6 +39,11 @@ def _data_fits(
     section: str, name: str, cfg: CfgNode, spec: ModelSpec, views: Sequence[str]
 ) -> str | None:
     """Whether the data set holds clips of the views, with labels for the model's heads."""
+    if cfg.EXO.MORE and tuple(views) == ("exo",):
+        return (
+            f"EXO.MORE adds exo sets to those of SUM-L, but MODEL.MODEL_NAME {spec.name} has a"
+            " single exo set; set EXO.MORE [] and EXO.WEIGHTS []"
+        )
     holds = _views_of(name, f"{section}.DATASET")
     if len(views) > 1:
         if len(holds) > 1:
@@ -76,13 +82,15 @@ def _takes(spec: ModelSpec, name: str, section: str) -> bool:
 
 def _halves_fit(cfg: CfgNode) -> str | None:
     """Whether EGO.DATASET and EXO.DATASET are labelled as their heads say."""
-    for view, key in (("ego", "EGO.DATASET"), ("exo", "EXO.DATASET")):
-        name = cfg[key.split(".")[0]].DATASET
+    halves = [("ego", "EGO.DATASET", cfg)]
+    halves += [("exo", "EXO.DATASET", source.cfg) for source in exo_sources(cfg)]
+    for view, key, half in halves:
+        name = half[key.split(".")[0]].DATASET
         spec = SOURCE_REGISTRY.get(name, key)
         if view not in spec.views:
             fitting = [n for n in SOURCE_REGISTRY if view in SOURCE_REGISTRY.get(n).views]
             return f"{key} {name} has no {view} clips; set it to one of {', '.join(fitting)}"
-        if message := _heads_fit(key, name, heads_of(cfg, view)):
+        if message := _heads_fit(key, name, heads_of(half, view)):
             return message
     return None
 

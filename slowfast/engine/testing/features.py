@@ -222,7 +222,7 @@ def kept_features(cfg: CfgNode, dataset: VideoDataset, key: Key) -> FeatureSet |
 
 
 def _features_key(cfg: CfgNode, view: TestedView) -> Key:
-    key = view_key(cfg, view.name, view.weights, view.dataset.segments)
+    key = view_key(cfg, view.name, view.weights, view.dataset)
     per_view = cfg.TEST.FEATURES.PER_VIEW
     return {
         **key,

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
 from torch import nn
 
+from slowfast.datasets.build import VideoDataset
 from slowfast.datasets.from_cfg import resize_on_device
 from slowfast.datasets.identity import segments_digest
-from slowfast.datasets.types import Segment
 
 Key = Mapping[str, Any]
 
@@ -33,11 +33,12 @@ _IGNORED = frozenset(
         *("DATA.INV_UNIFORM_SAMPLE", "DATA.RANDOM_FLIP", "DATA.DECODER", "DATA.RESIZE_ON"),
         *("DATA.RETRIES", "DATA.ENSEMBLE_METHOD", "EXO.PATH_TO_DATA_DIR"),
         *("EXO.RANDOM_IN_VALIDATION", "EXO.LIGHTING_STD", "EXO.CHECKPOINT_FILE_PATH"),
+        "EXO.FREEZE_STAGES",
     )
 )
 
 
-def view_key(cfg: CfgNode, view: str, weights: str, segments: Sequence[Segment]) -> dict[str, Any]:
+def view_key(cfg: CfgNode, view: str, weights: str, dataset: VideoDataset) -> dict[str, Any]:
     """Everything that the scores of the test views depend on, except for rounding.
 
     view: ego or exo, whose keys matter. weights: digest of the view's recogniser as it was loaded.
@@ -52,14 +53,15 @@ def view_key(cfg: CfgNode, view: str, weights: str, segments: Sequence[Segment])
     settings["TEST.NUM_SPATIAL_CROPS"] = cfg.TEST.NUM_SPATIAL_CROPS
     settings["TEST.PRECISION"] = cfg.TEST.PRECISION
     settings["resized on the device"] = resize_on_device(cfg)
-    return _plain(
-        {
-            "view": view,
-            "weights": weights,
-            "segments": segments_digest(segments),
-            "settings": settings,
-        }
-    )
+    key = {
+        "view": view,
+        "weights": weights,
+        "segments": segments_digest(dataset.segments),
+        "settings": settings,
+    }
+    if features := dataset.digests.get("features"):
+        key["features"] = features
+    return _plain(key)
 
 
 def rounding_key(cfg: CfgNode, chunk_views: int, device: torch.device) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import torch
 from fvcore.common.config import CfgNode
 
 import slowfast
+from slowfast.config.exo_sources import exo_sources
+from slowfast.datasets.features.files import feature_files
 from slowfast.datasets.sources.epic_annotations import list_paths, present_form
 from slowfast.lab.ablation.plan import CHECKPOINT_OF
 from slowfast.models.registry import model_spec
@@ -60,7 +62,8 @@ def code_hash(package: Path | None = None) -> str:
 
 
 def data_files(cfg: CfgNode) -> list[Path]:
-    """The files that tell one data set from another: lists, annotations, pair table, weights.
+    """The files that tell one data set from another: lists, annotations, features, pair table,
+    weights.
 
     Frames are not read; a rendered sample is known by its marker. Of annotations in the folder of a
     URL, which cannot be listed, the config's hash has the address.
@@ -75,8 +78,12 @@ def data_files(cfg: CfgNode) -> list[Path]:
         files |= {present_form(local_path(path, "DATA.PATH_TO_DATA_DIR")) for path in paths}
         files |= {*_markers(Path(folder))}
     if "exo" in views:
-        root = Path(cfg.EXO.PATH_TO_DATA_DIR)
-        files |= {*_annotations(root), *_markers(root)}
+        for source in exo_sources(cfg):
+            root = Path(source.cfg.EXO.PATH_TO_DATA_DIR)
+            files |= {*_annotations(root), *_markers(root)}
+    if cfg.TRAIN.ON_FEATURES:
+        for view in map(str.upper, views):
+            files |= {*feature_files(cfg.FEATURES[view], f"FEATURES.{view}")}
     if cfg.SUML.ENABLE:
         files |= {local_path(cfg.SUML.PAIRS.FILE, "SUML.PAIRS.FILE")}
     weights = (cfg.TRAIN.CHECKPOINT_FILE_PATH, cfg.EXO.CHECKPOINT_FILE_PATH)

@@ -45,8 +45,10 @@ def ExoSlowFast(cfg: CfgNode) -> Recognizer:
     return build_recognizer(cfg, build_backbone(cfg, "exo"), counts, layers, "sigmoid")
 
 
-def build_backbone(cfg: CfgNode, view: str, frozen_stages: int | None = None) -> Backbone:
-    """The backbone of a view; frozen_stages None: MODEL.FREEZE_STAGES.
+def build_backbone(cfg: CfgNode, view: str, *, second: bool = False) -> Backbone:
+    """The backbone of a view, with its first stages frozen as the config says.
+
+    second: it is the exo half of a dual model, whose stages EXO.FREEZE_STAGES freezes.
 
     Raises: UserError for an unknown name, a library that is not installed, clips that do not fit
         it, and for more frozen stages than it has.
@@ -58,7 +60,10 @@ def build_backbone(cfg: CfgNode, view: str, frozen_stages: int | None = None) ->
         family, model = split_name(name)
         clips = ClipGeometry(section.NUM_FRAMES, section.SAMPLING_RATE, cfg.DATA.TRAIN_CROP_SIZE)
         backbone = BACKBONE_REGISTRY.get(family)(model, clips)
-    backbone.freeze_stages(cfg.MODEL.FREEZE_STAGES if frozen_stages is None else frozen_stages)
+    if second:
+        backbone.freeze_stages(cfg.EXO.FREEZE_STAGES, "EXO.FREEZE_STAGES")
+    else:
+        backbone.freeze_stages(cfg.MODEL.FREEZE_STAGES, "MODEL.FREEZE_STAGES")
     return backbone
 
 

@@ -47,4 +47,4 @@ def ego_recognition(cfg: CfgNode) -> EgoRecognition:
 
 @register_term("EXO_CLS")
 def exo_recognition(cfg: CfgNode) -> ExoRecognition:
-    return ExoRecognition(HeadLosses(exo_heads(cfg), "exo_"))
+    return ExoRecognition(HeadLosses(exo_heads(cfg), "exo_", of_sets=bool(cfg.EXO.MORE)))

@@ -396,3 +396,34 @@ def test_a_task_extracts_the_features_that_it_lacks(
     assert _result(cfg) == _result(again)
     assert features_folder(cfg, "ego").is_dir()
     assert not features_folder(cfg, "exo").exists()
+
+
+@pytest.mark.parametrize("task", ["recognition", "retrieval"])
+def test_a_test_on_stored_features_equals_the_one_on_frames(
+    home: Path, both: Path, task: str
+) -> None:
+    """TRAIN.ON_FEATURES with the shards of the test: the same heads without any backbone."""
+    direct = tiny_run_cfg(home, f"frames_{task}", TEST__TASK=task)
+    run_test(direct)
+    width = len(_records(both / "features" / "ego")[0]["pooled"])
+    stored = tiny_run_cfg(
+        home,
+        f"stored_{task}",
+        TEST__TASK=task,
+        TRAIN__ON_FEATURES=True,
+        MODEL__BACKBONE=f"features:{width}",
+        FEATURES__EGO=[str(both / "features" / "ego")],
+    )
+    run_test(stored)
+    if task == "retrieval":
+        found, expected = (
+            json.loads((Path(cfg.OUTPUT_DIR) / "results_retrieval.json").read_text())
+            for cfg in (stored, direct)
+        )
+        assert found == pytest.approx(expected)
+        return
+    found, expected = (
+        read_predictions(Path(cfg.OUTPUT_DIR) / "predictions.pkl") for cfg in (stored, direct)
+    )
+    for name in found.scores:
+        np.testing.assert_allclose(found.scores[name], expected.scores[name], atol=1e-5)

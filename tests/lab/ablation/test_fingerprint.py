@@ -127,3 +127,16 @@ def test_data_files_by_url(roots, tmp_path, monkeypatch):
     exo_files = {"words.csv": "{}", "all.json": "{}"}
     lists = dict.fromkeys(LISTS, "l")
     assert contents == {**lists, **exo_files, "pairs.npz": "p", "exo.pyth": "x"}
+
+
+def test_features_are_data(tmp_path, roots):
+    places = []
+    for view in ("EGO", "EXO"):
+        (tmp_path / view).mkdir()
+        (tmp_path / view / "f.npz").write_text(view)
+        places += [f"FEATURES.{view}", f"['{tmp_path / view}']"]
+    keys = ("TRAIN.ON_FEATURES", "True", "MODEL.BACKBONE", "features:4")
+    cfg = load_config(SUML_TINY, [*roots, *keys, *places])
+    before = fingerprint(cfg, 1, "c")
+    (tmp_path / "EXO" / "f.npz").write_text("changed")
+    assert fingerprint(cfg, 1, "c")["data"] != before["data"]

@@ -126,17 +126,60 @@ def test_the_experiment_differs_by_what_it_says():
     assert plan.arm("f").after == ("exo",)
 
 
-def test_both_plans_have_the_same_arms_under_the_same_names():
-    plan, beyond = (read_plan(CONFIGS / "ablation" / f"{n}.yaml") for n in ("sample", "beyond"))
-    for name in ("exo", "b", "d", "f"):
-        assert beyond.arm(name).cfg == plan.arm(name).cfg
-    assert set(beyond.seeds) <= set(plan.seeds)
+@pytest.mark.parametrize(
+    ("first", "second", "shared"),
+    [
+        ("sample", "beyond", {"exo", "b", "d", "f"}),
+        ("finetune", "finetune_more", {"exo", "ego", "p", "q", "r", "s"}),
+        ("finetune", "finetune_options", {"exo", "ego", "q", "r", "s"}),
+    ],
+)
+def test_arms_of_one_name_are_one_run(first, second, shared):
+    """So that a plan with the --out of another takes over its runs."""
+    plan, other = (read_plan(CONFIGS / "ablation" / f"{name}.yaml") for name in (first, second))
+    assert {arm.name for arm in plan.arms} & {arm.name for arm in other.arms} == shared
+    for name in shared:
+        assert other.arm(name).cfg == plan.arm(name).cfg
+        assert other.arm(name).seed == plan.arm(name).seed
+    assert set(other.seeds) <= set(plan.seeds)
 
 
-@pytest.mark.parametrize("choice", ["text", "align"])
-def test_a_weight_is_chosen_off_the_test_list(choice):
-    plan = read_plan(CONFIGS / "ablation" / f"sample_{choice}_weight.yaml")
-    experiment = read_plan(CONFIGS / "ablation" / "sample.yaml")
+@pytest.mark.parametrize("name", ["finetune", "finetune_more", "finetune_options", "scratch"])
+def test_compared_arms_differ_by_what_they_say(name):
+    """The same ego steps and the same weights; a shuffled control differs by its pairs alone."""
+    plan = read_plan(CONFIGS / "ablation" / f"{name}.yaml")
+    cfgs = {arm.name: arm.cfg for arm in plan.scored if arm.name != "ego"}
+    steps = {
+        (c.TRAIN.TRAIN_DATA_LIST, c.TRAIN.BATCH_SIZE, c.SOLVER.MAX_EPOCH) for c in cfgs.values()
+    }
+    assert len(steps) == 1
+    if name != "scratch":
+        starts = {cfg.TRAIN.CHECKPOINT_FILE_PATH for cfg in cfgs.values()}
+        assert starts == {"{checkpoint:ego}"}
+    aligned = [
+        c.SUML.WEIGHTS for c in cfgs.values() if c.SUML.ENABLE and c.SUML.ALIGN.KIND != "none"
+    ]
+    assert all(weights == aligned[0] for weights in aligned)
+    controls = {"s": "r", "x": "w"} | {f"{arm}_shuffled": arm for arm in cfgs}
+    for control in controls.keys() & cfgs.keys():
+        cfg = cfgs[controls[control]].clone()
+        cfg.defrost()
+        cfg.SUML.PAIRS.SHUFFLE, cfg.SUML.ALIGN.THRESHOLD = True, -1.0
+        assert cfgs[control] == cfg
+
+
+@pytest.mark.parametrize(
+    ("choice", "name"),
+    [
+        ("sample_text_weight", "sample"),
+        ("sample_align_weight", "sample"),
+        ("finetune_length", "finetune"),
+        ("finetune_weight", "finetune"),
+    ],
+)
+def test_a_setting_is_chosen_off_the_test_list(choice, name):
+    plan = read_plan(CONFIGS / "ablation" / f"{choice}.yaml")
+    experiment = read_plan(CONFIGS / "ablation" / f"{name}.yaml")
     part = {item.name: item for item in plan.lists}
     for arm in plan.arms:
         tested, trained = part[arm.cfg.TEST.DATA_LIST], part[arm.cfg.TRAIN.TRAIN_DATA_LIST]

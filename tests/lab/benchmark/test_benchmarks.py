@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from slowfast.config import get_cfg
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry
 from slowfast.datasets.frames.image_files import make_decoder
@@ -15,6 +16,7 @@ from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.segment_dataset import TestViews
 from slowfast.lab.benchmark import (
     baseline,
+    features,
     frames,
     loader,
     narrations,
@@ -213,3 +215,12 @@ def test_command_on_the_sample(what, size, sample_home):
     # How long a look-up takes is not asserted.
     assert set(failed) <= {"time of the look-up"}, ended.stdout
     assert ended.returncode == (1 if failed else 0), ended.stderr
+
+
+def test_an_epoch_on_made_features(tmp_path):
+    """Two shards a view would do as well: the sizes are arguments."""
+    threads = torch.get_num_threads()
+    cfg = features.features_cfg(get_cfg(), 16, ["TRAIN.BATCH_SIZE", "8", "SUML.EMBED_DIM", "8"])
+    report = features.features_benchmark(cfg, tmp_path, (20, 9), 2, threads)
+    assert [check.name for check in report.checks] == ["an epoch", "peak memory of the process"]
+    assert "20 ego and 9 exo segments, 2 views of 16 channels" in report.remarks[0]

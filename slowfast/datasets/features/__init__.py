@@ -1,0 +1,1 @@
+"""Features of segments in place of their frames (TRAIN.ON_FEATURES)."""

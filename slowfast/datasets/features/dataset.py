@@ -1,0 +1,92 @@
+"""Segments whose samples are features instead of clips.
+
+Legend: N clips, V views of a segment, L tokens, F channels. Features take the place of frames:
+a clip of one "frame" (1, L, F).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from slowfast.datasets.clips.device_transform import DeviceTransform
+from slowfast.datasets.features.store import FeatureStore, SegmentFeatures
+from slowfast.datasets.partial import LeftOut
+from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset
+from slowfast.datasets.types import (
+    ClipBatch,
+    ClipSample,
+    SampleKey,
+    Segment,
+    SegmentViews,
+    View,
+)
+
+
+class FeatureTransform(DeviceTransform):
+    """Features of a batch (N, 1, L, F) -> [(N, F, L, 1, 1)] float32, as a backbone gives them."""
+
+    def __init__(self) -> None:
+        """Features are neither normalised nor reordered."""
+        super().__init__((), (), "bgr", 1)
+
+    def clips(self, batch: ClipBatch) -> list[Tensor]:
+        return [batch.frames.flatten(1, 2).transpose(1, 2).float()[..., None, None]]
+
+
+class FeatureDataset(SegmentDataset):
+    """As SegmentDataset, with the stored views of a segment in place of clips.
+
+    train: a view at random. val: the middle view. test: all views, with their weights.
+    """
+
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        split: str,
+        features: FeatureStore,
+        settings: ClipSettings,
+        digests: Mapping[str, str] | None = None,
+        left_out: LeftOut | None = None,
+    ) -> None:
+        digests = {**(digests or {}), "features": features.digest}
+        super().__init__(segments, split, features, settings, digests, left_out)
+        self.features = features
+
+    def train_clip(self, key: SampleKey) -> ClipSample:
+        views = self._features(key.index).views
+        view = int(self._generator(key).integers(len(views)))
+        return self._view(key.index, views[view])
+
+    def validation_clip(self, key: SampleKey) -> ClipSample:
+        views = self._features(key.index).views
+        return self._view(key.index, views[len(views) // 2])
+
+    def test_clip(self, index: int, view: int) -> ClipSample:
+        views = self._features(index).views
+        if not 0 <= view < len(views):
+            raise IndexError(f"view {view} of {len(views)}")
+        return self._view(index, views[view])
+
+    def segment_views(self, index: int) -> SegmentViews:
+        views, weights = self._features(index)
+        counts = weights.tolist()
+        return SegmentViews(
+            frames=views,
+            views=[View((number,), 0, 0, weight) for number, weight in enumerate(counts)],
+            labels=self.labels(index),
+            index=index,
+            # Nothing is cut off.
+            crop_size=max(views.shape[1:]),
+        )
+
+    def item_bytes(self) -> int:
+        views = self._features(0).views
+        return (views.nbytes if self.split == "test" else views[0].nbytes) if len(self) else 0
+
+    def _features(self, index: int) -> SegmentFeatures:
+        return self.features.views_of(self.segments[index])
+
+    def _view(self, index: int, view: Tensor) -> ClipSample:
+        return ClipSample(view[None], self.labels(index), index)

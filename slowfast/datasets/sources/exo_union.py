@@ -1,0 +1,123 @@
+"""The exo sets of EXO and EXO.MORE as one list: the data set `exo_union`.
+
+A segment has labels for the heads of its set, and none for the others. Ids of segments and
+videos of a further set begin with `NAME/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fvcore.common.config import CfgNode
+
+from slowfast.config.exo_sources import exo_sources, source_index
+from slowfast.datasets.frames.missing import missing_collected, report_missing
+from slowfast.datasets.registry import DataSource, build_source, register_source
+from slowfast.datasets.types import Annotations, FrameSource, FrameStore, Segment, UnionAnnotations
+from slowfast.utils.errors import UserError
+
+
+@register_source("exo_union", views=("exo",))
+class ExoUnion(DataSource):
+    """The sets of EXO and EXO.MORE, in this order. EXO.MORE selects it, not its name."""
+
+    def __init__(self, cfg: CfgNode, split: str, view: str) -> None:
+        super().__init__(cfg, split, view)
+        if not cfg.EXO.MORE:
+            raise UserError(
+                "EXO.DATASET exo_union joins the sets of EXO.MORE, which is empty; set"
+                " EXO.DATASET to the first set and EXO.MORE to the others"
+            )
+        self._sources = exo_sources(cfg)
+        self._parts = [
+            build_source(source.cfg.EXO.DATASET, source.cfg, split, view)
+            for source in self._sources
+        ]
+
+    def annotations(self) -> UnionAnnotations:
+        parts = [part.annotations() for part in self._parts]
+        names = [source.name for source in self._sources]
+        counts = [len(source.cfg.EXO.HEAD_NAMES) for source in self._sources]
+        segments = []
+        for number, (name, part) in enumerate(zip(names, parts, strict=True)):
+            before, after = sum(counts[:number]), sum(counts[number + 1 :])
+            for segment in part.segments:
+                self._check(segment, name, counts[number])
+                labels = ((),) * before + tuple(segment.labels) + ((),) * after
+                segments.append(_named(segment, name, labels))
+        class_names = tuple(names for part in parts for names in part.class_names)
+        if not all(part.class_names for part in parts):
+            class_names = ()
+        return UnionAnnotations(segments, class_names, parts=parts)
+
+    def frames(self, annotations: Annotations) -> FrameStore:
+        assert isinstance(annotations, UnionAnnotations)
+        stores = [
+            source.frames(part) for source, part in zip(self._parts, annotations.parts, strict=True)
+        ]
+        return UnionFrames([source.name for source in self._sources], stores)
+
+    def _check(self, segment: Segment, name: str, heads: int) -> None:
+        if len(segment.labels) != heads:
+            raise UserError(
+                f"segment {segment.segment_id} of exo set {name or 'EXO'} has"
+                f" {len(segment.labels)} kinds of labels, but its HEAD_NAMES has {heads}; name one"
+                " head for each kind"
+            )
+        names = [source.name for source in self._sources]
+        if not name and source_index(segment.segment_id, names):
+            prefix = segment.segment_id.partition("/")[0]
+            raise UserError(
+                f"segment {segment.segment_id} of EXO begins with the name of an exo set of"
+                f" EXO.MORE; give {prefix} another NAME"
+            )
+
+
+class UnionFrames:
+    """The stores of several sets as one; `names` as in `source_index`."""
+
+    def __init__(self, names: Sequence[str], stores: Sequence[FrameStore]) -> None:
+        self._names = names
+        self.stores = stores
+
+    def open(self, segment: Segment) -> FrameSource:
+        number = source_index(segment.segment_id, self._names)
+        return self.stores[number].open(_original(segment, self._names[number]))
+
+    def check(self, segments: Sequence[Segment]) -> None:
+        errors: dict[str, UserError] = {}
+        for number, (name, store) in enumerate(zip(self._names, self.stores, strict=True)):
+            own = [s for s in segments if source_index(s.segment_id, self._names) == number]
+            with missing_collected() as missing:
+                store.check([_original(segment, name) for segment in own])
+            for videos in missing:
+                errors |= {
+                    _prefixed(name, video): UserError(videos.reason) for video in videos.names
+                }
+        report_missing(errors, len({segment.video_id for segment in segments}))
+
+
+def _prefixed(name: str, identifier: str) -> str:
+    return f"{name}/{identifier}" if name else identifier
+
+
+def _named(segment: Segment, name: str, labels: tuple[tuple[int, ...], ...]) -> Segment:
+    return replace(
+        segment,
+        segment_id=_prefixed(name, segment.segment_id),
+        video_id=_prefixed(name, segment.video_id),
+        labels=labels,
+    )
+
+
+def _original(segment: Segment, name: str) -> Segment:
+    """The segment as its own set names it."""
+    if not name:
+        return segment
+    prefix = f"{name}/"
+    return replace(
+        segment,
+        segment_id=segment.segment_id.removeprefix(prefix),
+        video_id=segment.video_id.removeprefix(prefix),
+    )
