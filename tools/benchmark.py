@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Measure the data engine and the model.
 
-`tools/benchmark.py WHAT [--cfg FILE] [KEY VALUE]`, WHAT: loader, videos, views, pairs, narrations,
-features, step, eval, scale.
+`tools/benchmark.py WHAT [--cfg FILE] [KEY VALUE]`, WHAT one of loader, videos, views, pairs,
+narrations, features, step, eval, scale, batch, checkpoint, resume.
 
 Times the published steps, ours and the limit by turns, checks that the numbers agree in the same
 run, and writes JSON. Without --cfg the frames are synthetic, like EPIC's: 456x256 pixels, 18 KB.
-step, eval and scale take noise, and without --cfg a model that suits the machine.
+step, eval, scale and batch take noise, and without --cfg a model that suits the machine;
+checkpoint takes the dual R101, resume a small dual model.
 """
 
 from slowfast.utils.stop_signals import end_on_signals
@@ -24,6 +25,8 @@ import torch
 from slowfast.config import get_cfg, load_config
 from slowfast.datasets.build import build_dataset
 from slowfast.datasets.loading.loader import build_loader
+from slowfast.lab.benchmark.batch import batch_benchmark
+from slowfast.lab.benchmark.checkpoint import checkpoint_benchmark
 from slowfast.lab.benchmark.evaluation import evaluation_benchmark
 from slowfast.lab.benchmark.features import features_benchmark, features_cfg
 from slowfast.lab.benchmark.frames import Video, configured_video, made_video
@@ -37,6 +40,7 @@ from slowfast.lab.benchmark.pairs import (
     pairs_benchmark,
 )
 from slowfast.lab.benchmark.report import Report
+from slowfast.lab.benchmark.resume import resume_benchmark
 from slowfast.lab.benchmark.scale import scale_benchmark
 from slowfast.lab.benchmark.step import step_benchmark
 from slowfast.lab.benchmark.videos import videos_benchmark
@@ -47,7 +51,7 @@ from slowfast.utils.cli import run_command
 from slowfast.utils.expand import path_option
 
 _DATA = ("loader", "videos", "views", "pairs", "narrations", "features")
-_MODEL = ("step", "eval", "scale")
+_MODEL = ("step", "eval", "scale", "batch", "checkpoint", "resume")
 
 
 def parse_args() -> argparse.Namespace:
@@ -85,7 +89,7 @@ def parse_args() -> argparse.Namespace:
         help="step, eval, scale: in a process (CPU: 2; GPU: what fits; eval: 6, 30)",
     )
     parser.add_argument(
-        "--device", choices=("cpu", "cuda"), help="step, eval, scale: default: cuda if available"
+        "--device", choices=("cpu", "cuda"), help="model: default: cuda if available"
     )
     parser.add_argument(
         "--real-batches",
@@ -98,14 +102,21 @@ def parse_args() -> argparse.Namespace:
 
 
 def measure_model(args: argparse.Namespace) -> Report:
-    """step, eval or scale."""
+    """Run one of `_MODEL`."""
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if args.cfg:
         cfg = load_config(args.cfg, args.opts)
     else:
-        cfg = made_cfg(device)
+        size = torch.device("cuda") if args.what == "checkpoint" else device
+        cfg = made_cfg(size)
         cfg.merge_from_list(args.opts)
     on_gpu = device.type == "cuda"
+    if args.what == "checkpoint":
+        return checkpoint_benchmark(cfg, device, args.rounds)
+    if args.what == "resume":
+        return resume_benchmark(device)
+    if args.what == "batch":
+        return batch_benchmark(cfg, device, args.clips or (None if on_gpu else 2))
     if args.what == "eval":
         views = args.clips or (30 if on_gpu else 6)
         return evaluation_benchmark(cfg, views, device, args.rounds)

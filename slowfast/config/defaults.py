@@ -75,13 +75,18 @@ _C.TRAIN.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 # Data set to train and validate on.
 #   epickitchen: ego clips.
 #   lemma: exo clips.
+#   egoexolearn: clips of either view.
+#   egtea: ego clips, with heads from verb, noun and action.
+#   csv: clips of your own, of the view that the model takes (docs/data.md).
 #   ego_exo: clips of EGO.DATASET, each joined with a clip of EXO.DATASET (SUM-L).
 _C.TRAIN.DATASET = "epickitchen"
 # Train, validate and test on pre-extracted features (FEATURES.EGO, FEATURES.EXO) instead of frames.
 # Needs MODEL.BACKBONE features:WIDTH. Heads, probes and projections are trained, with all losses of
 # SUML.
 _C.TRAIN.ON_FEATURES = False
-# Frame list of the training segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
+# Frame list of the training segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR. For csv,
+# only the rows of this split are read if the list has a column `split`. The validation and test
+# lists follow the same rule.
 _C.TRAIN.TRAIN_DATA_LIST = path("EPIC_100_train.csv")
 # Frame list of the validation segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
 _C.TRAIN.VAL_DATA_LIST = path("EPIC_100_validation.csv")
@@ -139,7 +144,7 @@ _C.TEST.ENABLE = True
 #   cross_view: retrieval between ego and exo clips.
 #   zero_shot: recognition with the class names as sentences.
 _C.TEST.TASK = choice("recognition", "features", "retrieval", "cross_view", "zero_shot")
-# Data set to test on: epickitchen, lemma, or, for the features of a dual model, ego_exo (both
+# Data set to test on: epickitchen, lemma, csv, or, for the features of a dual model, ego_exo (both
 # views).
 _C.TEST.DATASET = "epickitchen"
 # Frame list of the test segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
@@ -229,6 +234,13 @@ _C.DATA.FALLBACK_PATH_PREFIXES = path(
 _C.DATA.EPIC_100 = False
 # Offset added to an annotated frame number to get the number of its file. Files start at 1.
 _C.DATA.FRAME_INDEX_OFFSET = 0
+# Frames per second at which videos of csv lists with times in seconds are sampled. For folders and
+# tars of frames it must be their frame rate. Lists with frame numbers count the frames of each
+# video.
+_C.DATA.TARGET_FPS = number(30.0, above=0, at_most=1000)
+# Class names of csv lists, a CSV file (head, id, name) in DATA.PATH_TO_DATA_DIR. Empty means the
+# names that the training run in OUTPUT_DIR stored, else those in the training and validation lists.
+_C.DATA.CLASS_NAMES = path("")
 
 # Frames of an ego clip in the fast pathway; a multiple of SLOWFAST.ALPHA.
 _C.DATA.NUM_FRAMES = number(32, at_least=1)
@@ -291,18 +303,27 @@ _C.EGO.DATASET = "epickitchen"
 _C.EXO = Section()
 # Data set of the exo half of ego_exo.
 _C.EXO.DATASET = "lemma"
-# Folder that contains annotations/full, annotations/splits and annotations/metadata.
+# Folder of the annotations. For lemma it contains annotations/full, annotations/splits and
+# annotations/metadata.
 _C.EXO.PATH_TO_DATA_DIR = path("data/lemma")
-# Folder that the image paths in the annotations start from. Empty means EXO.PATH_TO_DATA_DIR.
+# Folder that the paths of images and videos in the annotations start from. Empty means
+# EXO.PATH_TO_DATA_DIR.
 _C.EXO.PATH_PREFIX = path("")
+# List of the exo segments of csv, in EXO.PATH_TO_DATA_DIR; its column `split` selects the training
+# segments. Without that column, all are training segments.
+_C.EXO.DATA_LIST = path("exo.csv")
+# Frames per second of exo lists of csv, as DATA.TARGET_FPS.
+_C.EXO.TARGET_FPS = number(30.0, above=0, at_most=1000)
+# Class names of exo lists of csv, as DATA.CLASS_NAMES, in EXO.PATH_TO_DATA_DIR.
+_C.EXO.CLASS_NAMES = path("")
 # Camera view whose frames are read: third person (tpv) or first person (fpv).
 _C.EXO.VIEW = choice("tpv", "fpv")
 # Camera view whose segment file is read. The published code reads the fpv file for both views.
 _C.EXO.SEGMENTS_VIEW = choice("tpv", "fpv")
 # Group of videos: the split files annotations/splits/<VIDEO_TYPE>_<split>.json are read.
 _C.EXO.VIDEO_TYPE = "all"
-# Names of the heads of the exo half, one per kind of label. Leave it and EXO.NUM_CLASSES_LIST empty
-# if exo clips have no labels.
+# Names of the heads of the exo half, one per kind of label; for csv, its label columns. Leave it
+# and EXO.NUM_CLASSES_LIST empty if exo clips have no labels.
 _C.EXO.HEAD_NAMES = ["verb", "noun"]
 # Number of classes of each of EXO.HEAD_NAMES. LEMMA has 25 verbs and 64 nouns.
 _C.EXO.NUM_CLASSES_LIST = [25, 64]
@@ -508,8 +529,9 @@ _C.MODEL.SHARE_BACKBONE = False
 _C.MODEL.PROBE = choice("linear", "attentive")
 # Number of classes of the model SlowFast, which has one head.
 _C.MODEL.NUM_CLASSES = number(400, at_least=1)
-# Names of the heads in logs, results and predictions: lower-case letters, digits and underscores.
-# The joint prediction is called action for the heads verb and noun, and all for any others.
+# Names of the heads in logs, results and predictions; for csv, its label columns. Lower-case
+# letters, digits and underscores. The joint prediction is called action for the heads verb and
+# noun, and all for any others.
 _C.MODEL.HEAD_NAMES = ["verb", "noun"]
 # Number of classes of each of MODEL.HEAD_NAMES. EPIC-KITCHENS-100 has 97 verbs and 300 nouns,
 # EPIC-KITCHENS-55 has 125 and 352.

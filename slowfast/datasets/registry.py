@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fvcore.common.config import CfgNode
@@ -42,6 +43,12 @@ class DataSource(ABC):
     @abstractmethod
     def frames(self, annotations: Annotations) -> FrameStore:
         """The store of these segments' frames; `FrameStore.check` looks for the files."""
+
+    def write_down(self, folder: Path) -> None:  # noqa: B027 (optional)
+        """Write what a later test needs in addition to the config, into the folder of a run.
+
+        One process calls it when a training starts. Raises: UserError if it cannot be written.
+        """
 
     def class_tables(self) -> tuple[ClassTable, ...]:
         """The words of every class, per head: names and synonyms.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from fvcore.common.config import CfgNode
 from slowfast.config.heads import HeadSpec
 from slowfast.datasets.build import build_dataset
 from slowfast.datasets.loading.loader import BatchLoader, build_loader
-from slowfast.datasets.names import class_names
+from slowfast.datasets.names import class_names, evaluated_source
 from slowfast.engine.checkpoint import load_initial_weights, resumed_checkpoint
 from slowfast.engine.checkpoints.same_data import data_digests
 from slowfast.engine.checkpoints.writer import CheckpointWriter
@@ -136,6 +137,9 @@ def prepare_training(
     )
     run.nonfinite.skipped = state.nonfinite_skipped
     write_config(cfg)
+    if distributed.is_main():
+        for view in spec.views:
+            evaluated_source(cfg, view).write_down(Path(cfg.OUTPUT_DIR))
     _log_size(run)
     run.scalars.add_hparams(hyperparameters(cfg), final_metrics(cfg, heads))
     return run

@@ -16,7 +16,12 @@ from slowfast.datasets.ego_exo import mining_settings
 from slowfast.datasets.from_cfg import checked_annotations
 from slowfast.datasets.names import class_names
 from slowfast.datasets.pairing.exo_mix import ExoMix
-from slowfast.datasets.pairing.label_map import ClassMap, ClassNamesMissing, build_label_map
+from slowfast.datasets.pairing.label_map import (
+    ClassMap,
+    ClassNamesMissing,
+    ClassTable,
+    build_label_map,
+)
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
 from slowfast.datasets.registry import build_source
 from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment, UnionAnnotations
@@ -231,7 +236,16 @@ def _class_maps(cfg: CfgNode, exo: Annotations) -> tuple[ClassMap, ...]:
         tables[: len(TIER_HEADS)],
         cfg.SUML.PAIRS.LABEL_MAP or None,
         TIER_HEADS,
+        _exo_tables(cfg),
     )
+
+
+def _exo_tables(cfg: CfgNode) -> tuple[ClassTable, ...]:
+    """The class tables of the exo set; () if it only names its classes."""
+    try:
+        return build_source(cfg.EXO.DATASET, cfg, "train", "exo").class_tables()
+    except ClassNamesMissing:
+        return ()
 
 
 def _log_unmapped(head: str, names: Sequence[str], classes: ClassMap) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,12 +27,14 @@ logger = logging.getLogger(__name__)
 # Paths below a root, in search order.
 _FOLDERS = ("{participant}/{video}", "{participant}/rgb_frames/{video}", "{video}")
 _FILES = ("{participant}/{video}", "{participant}/videos/{video}", "{video}")
-_SUFFIXES = tuple(
+VIDEO_SUFFIXES = tuple(
     suffix
     for name in ("mp4", "mkv", "webm", "avi", "mov", "m4v", "gif")
     for suffix in (f".{name}", f".{name.upper()}")
 )
 _CLIPS = ("{participant}", "")
+# Share of a frame by which a stated duration may exceed its frames.
+_ROUNDING = 0.05
 # Rate of frame numbers of a chunked video without an annotated one.
 _CHUNK_FPS = 30.0
 
@@ -50,6 +53,7 @@ class VideoStore:
     number_fps: video name -> rate at which its frame numbers count; only for video files.
     retries: retries of failed reads; None: no retries.
     bad_frames: policy for frames that cannot be read; None: raise an error.
+    root_keys: config keys of the roots, for errors.
     """
 
     def __init__(
@@ -61,7 +65,9 @@ class VideoStore:
         number_fps: Callable[[str], float] | None = None,
         retries: Retries | None = None,
         bad_frames: BadFrames | None = None,
+        root_keys: str = "DATA.PATH_PREFIX or DATA.FALLBACK_PATH_PREFIXES",
     ) -> None:
+        self._root_keys = root_keys
         self._roots = [Path(root) for root in dict.fromkeys(roots) if root]
         self._decode = decode
         self._frame_offset = frame_offset
@@ -133,14 +139,15 @@ class VideoStore:
                     place.path(segment)
                 except UserError as error:
                     missing[segment.segment_id] = error
-        missing.update(self._index_whole_files())
+        missing.update(self._index_whole_files(segments))
         report_missing(missing, len(by_video))
         for layout, count in layouts.items():
             logger.info("frames of %d video(s) in %s", count, layout)
 
-    def _index_whole_files(self) -> dict[str, UserError]:
-        """Index the video files found so far. Returns the errors by video."""
-        files = [(video, p) for video, (_, p) in self._places.items() if isinstance(p, Path)]
+    def _index_whole_files(self, segments: Sequence[Segment]) -> dict[str, UserError]:
+        """Index the video files of the segments. Returns the errors by video."""
+        found = {s.video_id: self._places.get(s.video_id, ("", None))[1] for s in segments}
+        files = [(video, place) for video, place in found.items() if isinstance(place, Path)]
         errors: dict[str, UserError] = {}
         if not files:
             return errors
@@ -153,6 +160,33 @@ class VideoStore:
                 line.advance(text=video)
         self._unreadable.update(errors)
         return errors
+
+    def frame_range(self, segment: Segment) -> tuple[int, int]:
+        """First and last frame number of the segment's video; a folder is listed for it.
+
+        Of a segment in a file of its own, the numbers of that file. Raises: UserError if there is
+        no video, or it cannot be read.
+        """
+        _, place = self._place(segment)
+        if isinstance(place, (VideoFolder, TarFolder)):
+            with reading(place.path, "a folder of frames", "check its links and permissions"):
+                first, last = place.list_range()
+            offset = self._frame_offset + place.numbering
+            return first - offset, last - offset
+        first_number: float = 1 - self._frame_offset
+        fps = self._number_fps(segment.video_id) if self._number_fps else None
+        start = 0.0
+        if isinstance(place, ChunkedVideo):
+            fps = fps or _CHUNK_FPS
+            start, path = place.chunks[-1]
+        elif isinstance(place, TrimmedClips):
+            first_number, path = segment.start_frame, place.path(segment)
+        else:
+            path = place
+        index = self._index(path)
+        # Containers round times, so the end may be just above a multiple of the frame's duration.
+        count = math.ceil((start + index.seconds) * fps - _ROUNDING) if fps else len(index.times)
+        return int(first_number), int(first_number) + max(count, 1) - 1
 
     def faults(self, segments: Sequence[Segment]) -> Iterator[str]:
         """Faults in the frames of every video that is there; lists every folder.
@@ -201,26 +235,30 @@ class VideoStore:
                 if folder is not None:
                     numbered = f"{folder.prefix}*.jpg, numbered from {folder.numbering + 1}"
                     return f"{root}/{_shown(template)}/{numbered}", folder
+        is_tar = segment.video_id.endswith(".tar")
         for root in self._roots:
             for template in folders:
-                tar = TarFolder.find(root / f"{template.format(**names)}.tar")
+                name = template.format(**names)
+                tar = TarFolder.find(root / (name if is_tar else f"{name}.tar"))
                 if tar is not None:
-                    return f"{root}/{_shown(template)}.tar", tar
+                    return f"{root}/{_shown(template)}{'' if is_tar else '.tar'}", tar
+        has_suffix = segment.video_id.endswith(VIDEO_SUFFIXES)
         for root in self._roots:
             for template in files:
-                for suffix in _SUFFIXES:
+                # The name may have its suffix already.
+                for suffix in ("", *VIDEO_SUFFIXES) if has_suffix else VIDEO_SUFFIXES:
                     file = root / (template.format(**names) + suffix)
                     if file.is_file():
                         return f"{root}/{_shown(template)}{suffix}", file
         for root in self._roots:
             for template in files:
-                for suffix in ("", *_SUFFIXES):
+                for suffix in ("", *VIDEO_SUFFIXES):
                     chunked = ChunkedVideo.find(root / (template.format(**names) + suffix))
                     if chunked is not None:
                         return f"{root}/{_shown(template)}{suffix}/SECOND.mp4", chunked
         for root in self._roots:
             for template in clips:
-                for suffix in _SUFFIXES:
+                for suffix in VIDEO_SUFFIXES:
                     trimmed = TrimmedClips(root / template.format(**names), suffix)
                     if (trimmed.folder / f"{segment.segment_id}{suffix}").is_file():
                         return f"{trimmed.folder.parent}/.../SEGMENT{suffix}", trimmed
@@ -234,7 +272,7 @@ class VideoStore:
         raise UserError(
             f"video {segment.video_id} (segment {segment.segment_id}) has no folder of frames "
             f"below {roots} (searched for {searched}); link or extract it there, or set "
-            "DATA.PATH_PREFIX or DATA.FALLBACK_PATH_PREFIXES"
+            f"{self._root_keys}"
         )
 
 

@@ -78,6 +78,10 @@ class TarFolder:
             raise OSError(f"only {len(data)} of {size} bytes of file {number} are there")
         return data
 
+    def list_range(self) -> tuple[int, int]:
+        """First and last file number."""
+        return int(self.numbers[0]), int(self.numbers[-1])
+
     def fault(self, segments: Sequence[Segment], frame_offset: int) -> str:
         """As VideoFolder.fault."""
         first, last = int(self.numbers[0]), int(self.numbers[-1])

@@ -8,6 +8,7 @@ to no class is mapped to None.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,12 +46,16 @@ def build_label_map(
     tables: Sequence[ClassTable | InputPath],
     override: InputPath | None = None,
     heads: Sequence[str] = ("verb", "noun"),
+    exo_tables: Sequence[ClassTable] = (),
 ) -> tuple[ClassMap, ...]:
     """Per head the ego class of every exo class.
+
+    A class without an ego class by its name gets the one that most of its words belong to.
 
     class_names: the words of the exo classes. tables: the ego class tables, or their files.
     override: CSV file `kind,exo,ego_class`: kind is the name of a head, exo a word of the exo
         vocabulary, ego_class a class id, a word of the class table, or empty for none.
+    exo_tables: the exo class tables, whose words are used too; empty: the names alone.
 
     Raises: UserError for a missing or malformed file, or an override of an unknown word or class.
     """
@@ -59,6 +64,9 @@ def build_label_map(
         [ego_class(word, table.ids) for word in words]
         for words, table in zip(class_names, ego, strict=True)
     ]
+    for classes, exo, table in zip(maps, exo_tables, ego, strict=False):
+        voted = _classes_by_words(exo, table.ids)
+        classes[:] = [voted.get(k) if known is None else known for k, known in enumerate(classes)]
     for line, kind, word, text in _overrides(override, heads) if override else ():
         head = heads.index(kind)
         if word not in class_names[head]:
@@ -75,8 +83,34 @@ def ego_class(word: str, ids: Mapping[str, int]) -> int | None:
     """The class of a word, as written or in EPIC's spelling; None if it has none.
 
     EPIC writes compounds with the head first (`cutting-board` is `board:cutting`) and nouns in
-    the singular.
+    the singular. Of `cut_(trim,_slice)` the first synonym that has a class counts.
     """
+    for synonym in synonyms(word):
+        found = _class_of(synonym, ids)
+        if found is not None:
+            return found
+    return None
+
+
+def synonyms(label: str) -> list[str]:
+    """The words of a label: `cut_(trim,_slice)` means cut, trim, slice; other labels are one."""
+    first, bracket, others = label.strip().removesuffix(")").partition("_(")
+    if not bracket:
+        return [label]
+    return [first, *(word.strip("_ ") for word in others.split(",") if word.strip("_ "))]
+
+
+def _classes_by_words(exo: ClassTable, ids: Mapping[str, int]) -> dict[int, int]:
+    """Exo class -> the ego class that most of its words belong to; of equals, the first found."""
+    votes: dict[int, Counter[int]] = {}
+    for word, label in exo.ids.items():
+        found = _class_of(word, ids)
+        if found is not None:
+            votes.setdefault(label, Counter())[found] += 1
+    return {label: counts.most_common(1)[0][0] for label, counts in votes.items()}
+
+
+def _class_of(word: str, ids: Mapping[str, int]) -> int | None:
     plain = word.strip().lower().replace(" ", "-").replace("_", "-")
     modifier, _, head = plain.rpartition("-")
     spellings = [plain, f"{head}:{modifier}"] if modifier else [plain]

@@ -6,6 +6,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.config.heads import ego_heads, exo_heads
+from slowfast.datasets.registry import SOURCE_REGISTRY
 from slowfast.datasets.types import PairedBatch
 from slowfast.models.ego_exo import EgoExoOutput
 from slowfast.models.parts import Part
@@ -46,5 +47,9 @@ def ego_recognition(cfg: CfgNode) -> EgoRecognition:
 
 
 @register_term("EXO_CLS")
-def exo_recognition(cfg: CfgNode) -> ExoRecognition:
-    return ExoRecognition(HeadLosses(exo_heads(cfg), "exo_", of_sets=bool(cfg.EXO.MORE)))
+def exo_recognition(cfg: CfgNode) -> ExoRecognition | None:
+    """None if the config names no heads for exo data that it may name heads for."""
+    heads = exo_heads(cfg)
+    if not heads and SOURCE_REGISTRY.get(cfg.EXO.DATASET, "EXO.DATASET").heads is None:
+        return None
+    return ExoRecognition(HeadLosses(heads, "exo_", of_sets=bool(cfg.EXO.MORE)))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from slowfast.config import load_config
+from slowfast.datasets.registry import SOURCE_REGISTRY
 from slowfast.engine.preflight.run_rules import validate_run
 from slowfast.models.registry import MODEL_REGISTRY
 from slowfast.utils.errors import UserError
@@ -20,6 +21,11 @@ def empty(tmp_path: Path) -> Path:
 
 
 SUML = ["TRAIN.DATASET", "ego_exo", "MODEL.MODEL_NAME", "EgoExoSlowFast", "SUML.ENABLE", "True"]
+# Registered data sets by view, in the order in which an error lists them.
+EGO_SETS, EXO_SETS = (
+    ", ".join(n for n in SOURCE_REGISTRY if view in SOURCE_REGISTRY.get(n).views)
+    for view in ("ego", "exo")
+)
 EXO = ["TRAIN.DATASET", "lemma", "MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_FUNC", "bce_logit"]
 
 
@@ -31,7 +37,7 @@ EXO = ["TRAIN.DATASET", "lemma", "MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_
         (
             ["TRAIN.DATASET", "ego_exo", "MODEL.MODEL_NAME", "MultiTaskSlowFast"],
             "TRAIN.DATASET ego_exo holds ego and exo clips, but MODEL.MODEL_NAME MultiTaskSlowFast"
-            " trains on ego clips; set TRAIN.DATASET to one of epickitchen, or MODEL.MODEL_NAME to"
+            f" trains on ego clips; set TRAIN.DATASET to one of {EGO_SETS}, or MODEL.MODEL_NAME to"
             " one of EgoExoSlowFast, or TRAIN.ENABLE False",
         ),
         (
@@ -50,12 +56,12 @@ EXO = ["TRAIN.DATASET", "lemma", "MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_
         (
             [*SUML, "TEST.DATASET", "lemma"],
             "TEST.DATASET lemma holds exo clips, but MODEL.MODEL_NAME EgoExoSlowFast is tested on"
-            " ego clips; set TEST.DATASET to one of epickitchen",
+            f" ego clips; set TEST.DATASET to one of {EGO_SETS}",
         ),
         (
             EXO,
             "TEST.DATASET epickitchen holds ego clips, but MODEL.MODEL_NAME ExoSlowFast is tested"
-            " on exo clips; set TEST.DATASET to one of lemma",
+            f" on exo clips; set TEST.DATASET to one of {EXO_SETS}",
         ),
         (
             [*EXO, "TEST.DATASET", "lemma", "MODEL.LOSS_FUNC", "cross_entropy"],
@@ -82,7 +88,7 @@ EXO = ["TRAIN.DATASET", "lemma", "MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_
         ),
         (
             [*SUML, "EGO.DATASET", "lemma"],
-            "EGO.DATASET lemma has no ego clips; set it to one of epickitchen",
+            f"EGO.DATASET lemma has no ego clips; set it to one of {EGO_SETS}",
         ),
         (
             ["MODEL.MODEL_NAME", "MyModel"],
@@ -104,7 +110,7 @@ EXO = ["TRAIN.DATASET", "lemma", "MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_
         (
             ["TEST.TASK", "features", "TEST.DATASET", "lemma"],
             "TEST.DATASET lemma holds exo clips, but MODEL.MODEL_NAME MultiTaskSlowFast is tested"
-            " on ego clips; set TEST.DATASET to one of epickitchen",
+            f" on ego clips; set TEST.DATASET to one of {EGO_SETS}",
         ),
         (
             [*SUML, "TEST.ZERO_SHOT.VERB_PROMPTS", "['something']"],

@@ -1,0 +1,65 @@
+"""The largest batch: memory of a step, predicted and measured, until the GPU has no more."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from fvcore.common.config import CfgNode
+
+from slowfast.engine.preflight.cost import step_cost, synthetic_batch
+from slowfast.engine.solver import build_optimizer
+from slowfast.engine.step.precision import set_precision
+from slowfast.engine.step.update import Update, update_options
+from slowfast.lab.benchmark.report import Report
+from slowfast.lab.benchmark.workload import Variant, has_bf16, variants
+from slowfast.tasks.build import build_training
+
+
+def batch_benchmark(cfg: CfgNode, device: torch.device, most: int | None = None) -> Report:
+    """Steps of 1, 2, 4, ... clips (pairs) in the fastest way that needs no compiler.
+
+    most: clips of the last step; None: until memory is exhausted, on CUDA only.
+    """
+    eager = [v for v in variants(device, has_bf16(device)) if not v.settings.get("MODEL.COMPILE")]
+    variant = eager[-1]
+    report, clips = Report("batch", remarks=[variant.name]), 1
+    update = _update(variant, variant.cfg(cfg), device)
+    while most is None or clips <= most:
+        try:
+            figures = _measure(update, variant.cfg(cfg), clips, device)
+        except torch.OutOfMemoryError:
+            report.remarks.append(f"{clips} clips: out of memory")
+            break
+        report.figures[f"{clips} clips"] = figures
+        clips *= 2
+    return report
+
+
+def _update(variant: Variant, cfg: CfgNode, device: torch.device) -> Update:
+    model, task = build_training(cfg)
+    model.to(device).train()
+    set_precision(model, variant.precision, device)
+    return Update(model, model, task, build_optimizer(model, cfg), update_options(cfg))
+
+
+def _measure(update: Update, cfg: CfgNode, clips: int, device: torch.device) -> dict[str, float]:
+    """Of the second step, when the optimizer has its state."""
+    on_gpu = device.type == "cuda"
+    batch = synthetic_batch(cfg, clips).to(device)
+    update(batch, 0, 0)
+    if on_gpu:
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    start = time.perf_counter()
+    update(batch, 0, 1)
+    if on_gpu:
+        torch.cuda.synchronize(device)
+    found = {"clips/s": clips / (time.perf_counter() - start)}
+    # Fake weights cannot change their memory format.
+    predicted = cfg.clone()
+    predicted.MODEL.CHANNELS_LAST = False
+    found["predicted GiB"] = step_cost(predicted, clips).bytes / 2**30
+    if on_gpu:
+        found["measured GiB"] = torch.cuda.max_memory_allocated(device) / 2**30
+    return found

@@ -1,0 +1,83 @@
+"""EGTEA Gaze+: splits and action names, of tiny files and of the published ones."""
+
+import os
+from pathlib import Path
+
+import pytest
+from fvcore.common.config import CfgNode
+
+from slowfast.config import get_cfg
+from slowfast.datasets import build_dataset
+from slowfast.datasets.registry import build_source
+from slowfast.utils.errors import UserError
+from tests.datasets.frames.tiny_videos import make_video
+
+
+def config(folder: Path, heads: dict[str, int]) -> CfgNode:
+    cfg = get_cfg()
+    cfg.DATA.PATH_TO_DATA_DIR = cfg.DATA.PATH_PREFIX = str(folder)
+    cfg.TRAIN.TRAIN_DATA_LIST, cfg.TRAIN.VAL_DATA_LIST = "training1.csv", "validation1.csv"
+    cfg.MODEL.HEAD_NAMES, cfg.MODEL.NUM_CLASSES_LIST = list(heads), list(heads.values())
+    cfg.DATA.NUM_FRAMES = 8
+    cfg.DATA.TRAIN_JITTER_SCALES = [28, 36]
+    cfg.DATA.TRAIN_CROP_SIZE = cfg.DATA.TEST_CROP_SIZE = 24
+    return cfg
+
+
+def write(root: Path, rows: str) -> None:
+    (root / "actions.csv").write_text("0, 0_0, Inspect/Read_recipe\n1, 1_1, Turn on_faucet\n")
+    (root / "training1.csv").write_text(rows)
+
+
+def test_segments_and_clips(tmp_path: Path) -> None:
+    write(tmp_path, "7,P01-R01-Pizza,0,20,1,1,1\n9,P01-R01-Pizza,10,30,0,0,0\n")
+    make_video(tmp_path / "P01-R01-Pizza", 30)
+    dataset = build_dataset("egtea", config(tmp_path, {"action": 2, "verb": 2}), "train")
+    assert [s.narration for s in dataset.segments] == ["turn on faucet", "inspect/read recipe"]
+    assert [s.labels for s in dataset.segments] == [((1,), (1,)), ((0,), (0,))]
+    assert (dataset.segments[0].start_frame, dataset.segments[0].stop_frame) == (1, 20)
+    assert dataset[0].frames.shape == (8, 24, 24, 3)
+    table = build_source("egtea", config(tmp_path, {"verb": 2}), "train", "ego").class_tables()[0]
+    assert table.ids["read"] == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("7,v,1,20,1,1\n", "line 1 has 6 cells instead of 7"),
+        ("7,v,20,1,1,1,1\n", "line 1 has stop frame 1 before start frame 20"),
+        ("7,v,1,20,2,1,1\n", "line 1: verb is '2'; give a whole number below 2"),
+        ("7,v,1,2,1,1,1\n7,v,1,2,1,1,1\n", "line 2 has the id 7 again"),
+        ("7,,1,2,1,1,1\n", "line 1 has no id or no video"),
+    ],
+)
+def test_bad_rows(tmp_path: Path, rows: str, message: str) -> None:
+    write(tmp_path, rows)
+    source = build_source("egtea", config(tmp_path, {"verb": 2}), "train", "ego")
+    with pytest.raises(UserError) as error:
+        source.annotations()
+    assert message in str(error.value)
+
+
+def test_unknown_head(tmp_path: Path) -> None:
+    write(tmp_path, "7,v,1,2,1,1,1\n")
+    source = build_source("egtea", config(tmp_path, {"tool": 2}), "train", "ego")
+    with pytest.raises(UserError, match=r"MODEL\.HEAD_NAMES has tool"):
+        source.annotations()
+
+
+@pytest.mark.skipif("SUML_REAL" not in os.environ, reason="SUML_REAL is not set")
+@pytest.mark.parametrize(("split", "count"), [("train", 8299), ("val", 2022)])
+def test_published_files(split: str, count: int) -> None:
+    folder = Path(os.environ["SUML_REAL"], "more/annotations/egtea")
+    cfg = config(folder, {"verb": 19, "noun": 51, "action": 106})
+    source = build_source("egtea", cfg, split, "ego")
+    assert [table.num_classes for table in source.class_tables()] == [19, 51, 106]
+    assert source.class_tables()[0].keys[4] == "turn on"
+    segments = source.annotations().segments
+    assert len(segments) == count
+    first = segments[0]
+    assert (first.labels, first.narration) == {
+        "train": (((2,), (2,), (2,)), "take eating:utensil"),
+        "val": (((3,), (3,), (3,)), "cut tomato"),
+    }[split]
