@@ -529,8 +529,8 @@ _C.MODEL.SHARE_BACKBONE = False
 _C.MODEL.PROBE = choice("linear", "attentive")
 # Number of classes of the model SlowFast, which has one head.
 _C.MODEL.NUM_CLASSES = number(400, at_least=1)
-# Names of the heads in logs, results and predictions; for csv, its label columns. Lower-case
-# letters, digits and underscores. The joint prediction is called action for the heads verb and
+# Names of the heads in logs, results and predictions: lower-case letters, digits and underscores.
+# For csv, they are its label columns. The joint prediction is called action for the heads verb and
 # noun, and all for any others.
 _C.MODEL.HEAD_NAMES = ["verb", "noun"]
 # Number of classes of each of MODEL.HEAD_NAMES. EPIC-KITCHENS-100 has 97 verbs and 300 nouns,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-_NAMES = "frames are called frame_0000000001.jpg or img_00001.jpg, with 4 to 10 digits"
+_NAMES = "frames are called frame_0000000001.jpg, img_00001.jpg or 00001.jpg, with 4 to 10 digits"
 # Files of a folder that are looked at.
 _LOOKED_AT = 50
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
