@@ -76,16 +76,17 @@ _C.TRAIN.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 #   epickitchen: ego clips.
 #   lemma: exo clips.
 #   egoexolearn: clips of either view.
-#   egtea: ego clips; the heads are some of verb, noun and action.
-#   csv: clips of your own, ego or exo as the model takes (docs/data.md).
+#   egtea: ego clips, with heads from verb, noun and action.
+#   csv: clips of your own, of the view that the model takes (docs/data.md).
 #   ego_exo: clips of EGO.DATASET, each joined with a clip of EXO.DATASET (SUM-L).
 _C.TRAIN.DATASET = "epickitchen"
 # Train, validate and test on pre-extracted features (FEATURES.EGO, FEATURES.EXO) instead of frames.
 # Needs MODEL.BACKBONE features:WIDTH. Heads, probes and projections are trained, with all losses of
 # SUML.
 _C.TRAIN.ON_FEATURES = False
-# Frame list of the training segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR. Of csv, the rows of
-# this split are taken where the list has a column `split`; so for the next two lists.
+# Frame list of the training segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR. For csv,
+# only the rows of this split are read if the list has a column `split`. The validation and test
+# lists follow the same rule.
 _C.TRAIN.TRAIN_DATA_LIST = path("EPIC_100_train.csv")
 # Frame list of the validation segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
 _C.TRAIN.VAL_DATA_LIST = path("EPIC_100_validation.csv")
@@ -233,11 +234,12 @@ _C.DATA.FALLBACK_PATH_PREFIXES = path(
 _C.DATA.EPIC_100 = False
 # Offset added to an annotated frame number to get the number of its file. Files start at 1.
 _C.DATA.FRAME_INDEX_OFFSET = 0
-# Frames per second at which csv lists with times in seconds are sampled. Of folders and tars of
-# frames, it must be their rate. Lists with frame numbers count the frames of each video.
+# Frames per second at which videos of csv lists with times in seconds are sampled. For folders and
+# tars of frames it must be their frame rate. Lists with frame numbers count the frames of each
+# video.
 _C.DATA.TARGET_FPS = number(30.0, above=0, at_most=1000)
-# Class names of csv lists, a CSV file (head, id, name) in DATA.PATH_TO_DATA_DIR. Empty takes the
-# names that the training in OUTPUT_DIR wrote down, else those in the training and validation list.
+# Class names of csv lists, a CSV file (head, id, name) in DATA.PATH_TO_DATA_DIR. Empty means the
+# names that the training run in OUTPUT_DIR stored, else those in the training and validation lists.
 _C.DATA.CLASS_NAMES = path("")
 
 # Frames of an ego clip in the fast pathway; a multiple of SLOWFAST.ALPHA.
@@ -307,8 +309,8 @@ _C.EXO.PATH_TO_DATA_DIR = path("data/lemma")
 # Folder that the paths of images and videos in the annotations start from. Empty means
 # EXO.PATH_TO_DATA_DIR.
 _C.EXO.PATH_PREFIX = path("")
-# List of the exo segments of csv, in EXO.PATH_TO_DATA_DIR; its column `split` says which are for
-# training. Without that column all are.
+# List of the exo segments of csv, in EXO.PATH_TO_DATA_DIR; its column `split` selects the training
+# segments. Without that column, all are training segments.
 _C.EXO.DATA_LIST = path("exo.csv")
 # Frames per second of exo lists of csv, as DATA.TARGET_FPS.
 _C.EXO.TARGET_FPS = number(30.0, above=0, at_most=1000)
@@ -528,8 +530,8 @@ _C.MODEL.PROBE = choice("linear", "attentive")
 # Number of classes of the model SlowFast, which has one head.
 _C.MODEL.NUM_CLASSES = number(400, at_least=1)
 # Names of the heads in logs, results and predictions: lower-case letters, digits and underscores.
-# For csv, they are its label columns.
-# The joint prediction is called action for the heads verb and noun, and all for any others.
+# For csv, they are its label columns. The joint prediction is called action for the heads verb and
+# noun, and all for any others.
 _C.MODEL.HEAD_NAMES = ["verb", "noun"]
 # Number of classes of each of MODEL.HEAD_NAMES. EPIC-KITCHENS-100 has 97 verbs and 300 nouns,
 # EPIC-KITCHENS-55 has 125 and 352.

@@ -15,7 +15,7 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 
 
 def found_instead(folders: Iterable[Path]) -> str:
-    """Files in the first of `folders` that exists, or next to it under its name; "" for nothing.
+    """Text on what the first existing folder has, or else on a file next to one; "" for nothing.
 
     Raises: OSError for a folder that cannot be listed.
     """
