@@ -103,11 +103,11 @@ class ClipSettings:
 class SegmentDataset(Dataset[ClipSample | SegmentViews]):
     """One item per segment; keys are positions or SampleKeys.
 
-    train: a ClipSample at a random place, with random scale, crop and flip.
+    train: a ClipSample at a random position, with random scale, crop and flip.
     val: the ClipSample of the validation view.
     test: the SegmentViews of the segment.
 
-    allocate: allocates the array for the frames of the next clip, by shape; a loader may set it.
+    allocate: shape -> array for the frames of the next clip; a loader may replace it.
     clip_shape: shape of the frames of a training or validation clip.
     digests: of the annotations, by the name of the input (`datasets.identity`).
     """

@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 
 # Names of frame files, in the order in which they are looked for. The number may have more digits
 # than the width, as %05d gives from 100,000 on.
-_PREFIXES = ("frame_", "img_")
+_PREFIXES = ("frame_", "img_", "")
 _WIDTHS = (10, 5, 6, 7, 8, 9, 4)
-_FILE_NAME = re.compile(r"(frame_|img_)(\d{4,10})\.jpg")
+_FILE_NAME = re.compile(r"(frame_|img_|)(\d{4,10})\.jpg")
 # File number minus frame number where neither file 0 nor file 1 is there.
-_NUMBERING = {"frame_": 0, "img_": -1}
+_NUMBERING = {"frame_": 0, "img_": -1, "": 0}
 # Files after the last one that a segment may name: annotations of EPIC-KITCHENS end up to a second
 # after some videos, and the last frame is repeated there.
 _SLACK = 60
@@ -149,7 +149,7 @@ def _listed(path: Path) -> VideoFolder | None:
     prefix, digits = max(patterns, key=lambda pattern: len(patterns[pattern]))
     numbering, numbers = _NUMBERING[prefix], patterns[prefix, digits]
     logger.warning(
-        "%s begins with file %d, so its numbering is not known: taking %s files to be numbered "
+        "%s begins with file %d, so its numbering is not known: taking %s*.jpg to be numbered "
         "from %d",
         path,
         numbers[0],

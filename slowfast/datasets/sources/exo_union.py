@@ -1,4 +1,4 @@
-"""The exo sets of EXO and EXO.MORE as one list: the data set `exo_union`.
+"""The exo sets of EXO and EXO.MORE as one list.
 
 A segment has labels for the heads of its set, and none for the others. Ids of segments and
 videos of a further set begin with `NAME/`.
@@ -13,22 +13,17 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config.exo_sources import exo_sources, source_index
 from slowfast.datasets.frames.missing import missing_collected, report_missing
-from slowfast.datasets.registry import DataSource, build_source, register_source
+from slowfast.datasets.registry import UNION, DataSource, build_source, register_source
 from slowfast.datasets.types import Annotations, FrameSource, FrameStore, Segment, UnionAnnotations
 from slowfast.utils.errors import UserError
 
 
-@register_source("exo_union", views=("exo",))
+@register_source(UNION, views=("exo",))
 class ExoUnion(DataSource):
     """The sets of EXO and EXO.MORE, in this order. EXO.MORE selects it, not its name."""
 
     def __init__(self, cfg: CfgNode, split: str, view: str) -> None:
         super().__init__(cfg, split, view)
-        if not cfg.EXO.MORE:
-            raise UserError(
-                "EXO.DATASET exo_union joins the sets of EXO.MORE, which is empty; set"
-                " EXO.DATASET to the first set and EXO.MORE to the others"
-            )
         self._sources = exo_sources(cfg)
         self._parts = [
             build_source(source.cfg.EXO.DATASET, source.cfg, split, view)

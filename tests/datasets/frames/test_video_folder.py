@@ -37,6 +37,9 @@ def store(root: Path) -> VideoStore:
         ("img_{:05d}.jpg", range(1, 4), 1),
         ("img_{:05d}.jpg", range(99_998, 100_002), 0),
         ("frame_{:04d}.jpg", range(1, 3), 1),
+        ("{:05d}.jpg", range(1, 4), 1),
+        ("{:06d}.jpg", range(4), 0),
+        ("{:05d}.jpg", range(50, 54), 1),
     ],
 )
 def test_numbering_is_that_of_the_files(
