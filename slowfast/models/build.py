@@ -78,7 +78,7 @@ def _set_up(model: nn.Module, cfg: CfgNode) -> None:
     if cfg.MODEL.CONV_2D:
         use_2d_convolutions(model)
     if cfg.MODEL.CHANNELS_LAST:
-        model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        _store_channels_last(model)
     backbones = [module for module in model.modules() if isinstance(module, Backbone)]
     _check_recomputed(backbones, cfg.MODEL.RECOMPUTE_STAGES)
     for backbone in backbones:
@@ -86,6 +86,13 @@ def _set_up(model: nn.Module, cfg: CfgNode) -> None:
         if cfg.MODEL.COMPILE:
             # In place, so that names of weights stay; it happens at the first pass.
             backbone.compile()
+
+
+def _store_channels_last(model: nn.Module) -> None:
+    """As `model.to(memory_format=...)`, which refuses fake tensors."""
+    for weight in model.parameters():
+        if weight.dim() == 5:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _check_recomputed(backbones: Sequence[Backbone], names: Sequence[str]) -> None:

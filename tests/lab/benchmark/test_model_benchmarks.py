@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast.engine.preflight.cost import KeptForBackward, step_cost, synthetic_batch, view_cost
-from slowfast.lab.benchmark import evaluation, scale, step
+from slowfast.lab.benchmark import batch, evaluation, scale, step
 from slowfast.lab.benchmark.timing import count_waits
 from slowfast.lab.benchmark.workload import (
     PLAIN,
@@ -59,6 +59,31 @@ def test_a_step_that_computes_something_else_is_noticed(cfg):
     other = Variant("other", "fp32", {"BN.NORM_TYPE": "frozen"})
     report = step.step_benchmark(dual(cfg), 2, CPU, 1, chosen=[Variant(PLAIN), other])
     assert [check.holds for check in report.checks] == [True, False]
+
+
+def test_batch(cfg, monkeypatch):
+    monkeypatch.setattr(batch, "variants", lambda *_: [Variant(PLAIN), OURS])
+    report = batch.batch_benchmark(cfg, CPU, 4)
+    assert list(report.figures) == ["1 clips", "2 clips", "4 clips"]
+    memory = [figures["predicted GiB"] for figures in report.figures.values()]
+    # Weights and optimizer, and activations that double: 2 * (b - a) = c - b.
+    assert memory[2] - memory[1] == pytest.approx(2 * (memory[1] - memory[0]), rel=0.02)
+    assert report.remarks == ["ours"]
+
+
+def test_exhausted_memory_ends_the_batches(cfg, monkeypatch):
+    monkeypatch.setattr(batch, "variants", lambda *_: [OURS])
+    measured = batch._measure
+
+    def exhausted(update, cfg, clips, device):
+        if clips == 2:
+            raise torch.OutOfMemoryError
+        return measured(update, cfg, clips, device)
+
+    monkeypatch.setattr(batch, "_measure", exhausted)
+    report = batch.batch_benchmark(cfg, CPU)
+    assert list(report.figures) == ["1 clips"]
+    assert report.remarks == ["ours", "2 clips: out of memory"]
 
 
 def test_eval(cfg):
