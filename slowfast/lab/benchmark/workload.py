@@ -36,6 +36,7 @@ class Variant:
         cfg = cfg.clone()
         cfg.defrost()
         cfg.MODEL.CHANNELS_LAST = cfg.MODEL.CONV_2D = cfg.MODEL.COMPILE = False
+        cfg.MODEL.SPEED_OPTIONS = "as_set"
         cfg.TEST.FOLD_BN = False
         cfg.SOLVER.FUSED = "never"
         cfg.TRAIN.PRECISION = cfg.TEST.PRECISION = self.precision
