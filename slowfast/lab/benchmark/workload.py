@@ -65,6 +65,12 @@ def variants(device: torch.device, has_bf16: bool) -> list[Variant]:
     return found
 
 
+def fastest_eager(device: torch.device) -> Variant:
+    """The last of `variants` that needs no compiler, which takes minutes."""
+    found = variants(device, has_bf16(device))
+    return [v for v in found if not v.settings.get("MODEL.COMPILE")][-1]
+
+
 @dataclass(frozen=True)
 class Load:
     """Work of one call of a variant: `count` clips or views, `gflop` in all."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast.engine.preflight.cost import KeptForBackward, step_cost, synthetic_batch, view_cost
-from slowfast.lab.benchmark import batch, evaluation, scale, step
+from slowfast.lab.benchmark import batch, evaluation, scale, step, workload
 from slowfast.lab.benchmark.timing import count_waits
 from slowfast.lab.benchmark.workload import (
     PLAIN,
@@ -62,7 +62,7 @@ def test_a_step_that_computes_something_else_is_noticed(cfg):
 
 
 def test_batch(cfg, monkeypatch):
-    monkeypatch.setattr(batch, "variants", lambda *_: [Variant(PLAIN), OURS])
+    monkeypatch.setattr(batch, "fastest_eager", lambda _: OURS)
     report = batch.batch_benchmark(cfg, CPU, 4)
     assert list(report.figures) == ["1 clips", "2 clips", "4 clips"]
     memory = [figures["predicted GiB"] for figures in report.figures.values()]
@@ -72,7 +72,7 @@ def test_batch(cfg, monkeypatch):
 
 
 def test_exhausted_memory_ends_the_batches(cfg, monkeypatch):
-    monkeypatch.setattr(batch, "variants", lambda *_: [OURS])
+    monkeypatch.setattr(batch, "fastest_eager", lambda _: OURS)
     measured = batch._measure
 
     def exhausted(update, cfg, clips, device):
@@ -123,6 +123,13 @@ def test_variants_of_a_device(monkeypatch):
     assert not any("bf16" in name for name in names)
     on_gpu = variants(torch.device("cuda"), has_bf16=True)
     assert on_gpu[-1].cfg(made_cfg(CPU)).MODEL.COMPILE
+    monkeypatch.setattr(workload, "has_bf16", lambda _: True)
+    eager = workload.fastest_eager(torch.device("cuda")).cfg(made_cfg(CPU))
+    assert (eager.MODEL.COMPILE, eager.TRAIN.PRECISION, eager.MODEL.CONV_2D) == (
+        False,
+        "bf16",
+        True,
+    )
     assert not Variant(PLAIN).cfg(on_gpu[-1].cfg(made_cfg(CPU))).MODEL.COMPILE
 
 
