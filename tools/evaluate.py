@@ -67,7 +67,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         folder = parent(args.predictions)
         if isinstance(folder, str):
             raise UserError(
-                f"--predictions {args.predictions} is a URL; name a local file by --out"
+                f"--predictions {args.predictions} is a URL; give a local file with --out"
             )
         args.out = folder / EVALUATION_FILE
     return args

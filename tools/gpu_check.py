@@ -40,7 +40,7 @@ def main() -> int:
     args = parse_args()
     if args.device == "cuda" and torch.cuda.device_count() < args.gpus:
         raise UserError(
-            f"the check needs {args.gpus} CUDA device(s), this machine has "
+            f"the check needs {args.gpus} CUDA device(s), but this machine has "
             f"{torch.cuda.device_count()}; --device cpu rehearses it"
         )
     parts = one_gpu(args.device, args.out)

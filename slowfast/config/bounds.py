@@ -46,7 +46,7 @@ class Choice(Bound):
 
 @dataclass(frozen=True)
 class Subset(Bound):
-    """A list, possibly empty, of some of a few values."""
+    """A list, possibly empty, of values from a fixed set."""
 
     values: tuple[str, ...]
     _verb = "choose"

@@ -37,7 +37,7 @@ def choice(default: str | int, *others: str | int) -> Declaration:
 
 
 def subset(default: Sequence[str], of: Sequence[str]) -> Declaration:
-    """A list of any of the names in `of`."""
+    """A list, possibly empty, of names from `of`."""
     return Declaration(list(default), Subset(tuple(of)))
 
 
@@ -54,7 +54,7 @@ def number(
 
 
 def odd_number(default: int) -> Declaration:
-    """An odd number from 1, such as the size of a centred kernel."""
+    """An odd number, at least 1, such as the size of a centred kernel."""
     return Declaration(default, Odd())
 
 

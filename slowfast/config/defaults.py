@@ -1,6 +1,6 @@
-"""Every configuration key: what it does, its default, and the values that it may have.
+"""Every configuration key: what it does, its default and its allowed values.
 
-A comment explains each key, the declaration below it gives the default first, then the choices or
+A comment explains each key; the declaration below it gives the default first, then the choices or
 bounds:
 
     _C.SOLVER.BASE_LR = number(0.1, at_least=0)
@@ -10,8 +10,8 @@ bounds:
 The default's type is the type of the key. Paths are relative to the working directory; `~` and
 `$NAME` in them are expanded. Input files and folders of annotations may also be URLs (`https://`,
 `s3://`). Keys that PySlowFast users know keep their names and meaning; "published" marks the
-behaviour of the released SUM-L code. `slowfast.config.load` reads YAML files and overrides over
-these defaults, `slowfast.config.validate` checks keys that depend on each other.
+behaviour of the released SUM-L code. `slowfast.config.load` applies YAML files and overrides
+to these defaults; `slowfast.config.validate` checks keys that depend on each other.
 """
 
 from fvcore.common.config import CfgNode
@@ -39,32 +39,33 @@ _C = Section()
 # ---------------------------------------------------------------------------------------------
 # Suffix of the head's name in checkpoint files (`head<TASK>.projections.0.weight`).
 _C.TASK = ""
-# Folder for the log, checkpoints, predictions and results. Give each run its own: a training
-# resumes from the newest checkpoint in it. A test next to a running training logs to test_log.txt.
+# Folder for the log, checkpoints, predictions and results. Give each run its own, since
+# training resumes from the newest checkpoint in it. A test that runs during training logs to
+# test_log.txt.
 _C.OUTPUT_DIR = path("runs/default", NotEmpty("a folder ('.' for this one)"))
 # Seed of initial weights, sample order, augmentation and dropout. A training sample depends on
 # (RNG_SEED, epoch, index) alone, not on the number of processes or workers.
 _C.RNG_SEED = number(42, at_least=0, below=2**32)
-# Optimizer steps between two log lines.
+# Optimizer steps between log lines.
 _C.LOG_PERIOD = number(10, at_least=1)
 
 # Processes to start on this machine, one per GPU. 0 runs on the CPU. A launcher such as torchrun
-# decides the number of processes itself; 0 then only moves them to the CPU (gloo).
+# sets the number of processes itself; 0 then only selects the CPU (gloo).
 _C.NUM_GPUS = number(1, at_least=0)
-# Machines of a run without a launcher. Start the same command on each of them, with its own
-# SHARD_ID and with --init_method tcp://HOST:PORT of machine 0.
+# Number of machines in a run without a launcher. Start the same command on each machine, with its
+# own SHARD_ID and with --init_method tcp://HOST:PORT of machine 0.
 _C.NUM_SHARDS = number(1, at_least=1)
-# Number of this machine, from 0 to NUM_SHARDS - 1.
+# Index of this machine, from 0 to NUM_SHARDS - 1.
 _C.SHARD_ID = number(0, at_least=0)
 
 # ---------------------------------------------------------------------------------------------
 # Training
 # ---------------------------------------------------------------------------------------------
 _C.TRAIN = Section()
-# Train the model. Training comes before the test if both are enabled.
+# Train the model. Training runs before the test if both are enabled.
 _C.TRAIN.ENABLE = True
-# Number format of the backbones. Weights, batch-norm statistics, heads, losses and the optimizer
-# are float32 in every format.
+# Numeric precision of the backbones. Weights, batch-norm statistics, heads, losses and the
+# optimizer are always float32.
 #   fp32: float32.
 #   tf32: float32 with TF32 convolutions; CUDA only.
 #   bf16: bfloat16; needs no loss scale.
@@ -75,16 +76,18 @@ _C.TRAIN.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 #   epickitchen: ego clips.
 #   lemma: exo clips.
 #   egoexolearn: clips of either view.
-#   egtea: ego clips; the heads are some of verb, noun and action.
-#   csv: clips of your own, ego or exo as the model takes (docs/data.md).
+#   egtea: ego clips, with heads from verb, noun and action.
+#   charades_ego: clips of either view, with the head action.
+#   csv: clips of your own, of the view that the model takes (docs/data.md).
 #   ego_exo: clips of EGO.DATASET, each joined with a clip of EXO.DATASET (SUM-L).
 _C.TRAIN.DATASET = "epickitchen"
-# Train, validate and test on features that were extracted before (FEATURES.EGO, FEATURES.EXO) in
-# place of frames. Needs MODEL.BACKBONE features:WIDTH. Heads, probes and projections train, with
-# all losses of SUML.
+# Train, validate and test on pre-extracted features (FEATURES.EGO, FEATURES.EXO) instead of frames.
+# Needs MODEL.BACKBONE features:WIDTH. Heads, probes and projections are trained, with all losses of
+# SUML.
 _C.TRAIN.ON_FEATURES = False
-# Frame list of the training segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR. Of csv, the rows of
-# this split are taken where the list has a column `split`; so for the next two lists.
+# Frame list of the training segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR. For csv,
+# only the rows of this split are read if the list has a column `split`. The validation and test
+# lists follow the same rule.
 _C.TRAIN.TRAIN_DATA_LIST = path("EPIC_100_train.csv")
 # Frame list of the validation segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
 _C.TRAIN.VAL_DATA_LIST = path("EPIC_100_validation.csv")
@@ -92,54 +95,55 @@ _C.TRAIN.VAL_DATA_LIST = path("EPIC_100_validation.csv")
 # machine. The number of processes must divide it.
 _C.TRAIN.BATCH_SIZE = number(64, at_least=1)
 
-# Epochs between two validations. The last epoch is always validated.
+# Epochs between validations. The last epoch is always validated.
 _C.TRAIN.EVAL_PERIOD = number(1, at_least=1)
-# Epochs between two checkpoints. The last epoch always writes one.
+# Epochs between checkpoints. One is always written after the last epoch.
 _C.TRAIN.CHECKPOINT_PERIOD = number(1, at_least=1)
-# Optimizer steps between two checkpoints inside an epoch. 0 writes none. They are removed once
-# they are not among the newest two checkpoints. Set it if losing an epoch is too expensive.
+# Optimizer steps between checkpoints within an epoch. 0 writes none. Such a checkpoint is removed
+# once it is no longer among the newest two. Set it if losing an epoch is too expensive.
 _C.TRAIN.CHECKPOINT_PERIOD_ITERS = number(0, at_least=0)
-# Number of checkpoints of finished epochs to keep, the newest ones. 0 keeps all.
+# Number of newest checkpoints of finished epochs to keep. 0 keeps all.
 _C.TRAIN.CHECKPOINT_KEEP = number(0, at_least=0)
-# In addition, keep the checkpoint of every n-th epoch. 0 keeps none of them.
+# Also keep the checkpoint of every n-th epoch. 0 disables it.
 _C.TRAIN.CHECKPOINT_KEEP_EVERY = number(0, at_least=0)
-# Validation metric that selects checkpoint_best.pyth, HEAD_METRIC, e.g. verb_top1 (names in
-# docs/evaluation.md). Empty takes action_top1 of verb and noun, all_top1 of other heads, HEAD_top1
-# of a single head, or mAP of multi-label ones.
+# Validation metric that selects checkpoint_best.pyth, written HEAD_METRIC, e.g. verb_top1 (names in
+# docs/evaluation.md). Empty means action_top1 for the heads verb and noun, all_top1 for other
+# heads, HEAD_top1 for a single head, and mAP for multi-label heads.
 _C.TRAIN.BEST_METRIC = ""
 
 # Resume from the newest checkpoint in OUTPUT_DIR, if it has one.
 _C.TRAIN.AUTO_RESUME = True
-# Resume although the content of a list, class table, label map, pair table or narration cache has
-# changed since the checkpoint; the log names what has. False refuses. Frames are not compared.
+# Resume even if a list, class table, label map, pair table or narration cache has changed since the
+# checkpoint; the log names the changed ones. False makes a change an error. Frames are not
+# compared.
 _C.TRAIN.ACCEPT_CHANGED_DATA = False
-# Checkpoint with the initial weights: .pyth, .safetensors, or Caffe2 .pkl. Empty starts from
+# Checkpoint with the initial weights: .pyth, .safetensors, or Caffe2 .pkl. Empty means
 # random weights.
 _C.TRAIN.CHECKPOINT_FILE_PATH = path("")
 # Format of TRAIN.CHECKPOINT_FILE_PATH. pytorch also reads .safetensors.
 _C.TRAIN.CHECKPOINT_TYPE = choice("pytorch", "caffe2")
 # Inflate the 2-D convolution weights of the checkpoint to 3-D: repeat them over time and divide by
-# its length. For ResNets trained on images.
+# the number of repeats. For ResNets trained on images.
 _C.TRAIN.CHECKPOINT_INFLATE = False
-# Name of the head in the checkpoint, e.g. headepic, if it is the head of another task. Empty means
-# head<TASK>.
+# Name of the head in the checkpoint, e.g. headepic, if the checkpoint was trained with another
+# TASK. Empty means head<TASK>.
 _C.TRAIN.CHECKPOINT_HEAD = ""
-# Take the epoch and the optimizer state from TRAIN.CHECKPOINT_FILE_PATH too, not only the weights.
+# Load the epoch and the optimizer state from TRAIN.CHECKPOINT_FILE_PATH too, not only the weights.
 _C.TRAIN.RESUME = False
 
 # ---------------------------------------------------------------------------------------------
 # Testing
 # ---------------------------------------------------------------------------------------------
 _C.TEST = Section()
-# Test the model, after the training if both are enabled.
+# Test the model, after training if both are enabled.
 _C.TEST.ENABLE = True
-# What the test computes. The last three need the projections of a dual model; they read extracted
-# features, and extract the missing ones first.
+# What the test computes. The last three need the projections of a dual model. They read extracted
+# features and first extract missing ones.
 #   recognition: class scores, predictions and accuracy.
 #   features: files of pooled features and projections.
 #   retrieval: EPIC-KITCHENS-100 multi-instance retrieval between clips and sentences.
 #   cross_view: retrieval between ego and exo clips.
-#   zero_shot: recognition by the class names as sentences.
+#   zero_shot: recognition with the class names as sentences.
 _C.TEST.TASK = choice("recognition", "features", "retrieval", "cross_view", "zero_shot")
 # Data set to test on: epickitchen, lemma, csv, or, for the features of a dual model, ego_exo (both
 # views).
@@ -147,51 +151,51 @@ _C.TEST.DATASET = "epickitchen"
 # Frame list of the test segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
 _C.TEST.DATA_LIST = path("EPIC_100_validation.csv")
 
-# Largest number of views per forward pass. A pass has views of one segment only, and as many as
-# the smaller of TEST.BATCH_SIZE and TEST.CHUNK_VIEWS, so that scores do not depend on the number
-# of processes.
+# Largest number of views per forward pass. A pass has views of one segment only, so that
+# scores do not depend on the number of processes. The smaller of TEST.BATCH_SIZE and
+# TEST.CHUNK_VIEWS applies.
 _C.TEST.BATCH_SIZE = number(8, at_least=1)
 # Largest number of views per forward pass, as TEST.BATCH_SIZE. Lower it if a test runs out of
 # memory.
 _C.TEST.CHUNK_VIEWS = number(6, at_least=1)
-# Seconds between two saves of finished segments below OUTPUT_DIR. An interrupted test resumes from
+# Seconds between saves of finished segments below OUTPUT_DIR. An interrupted test resumes from
 # them, on any number of processes. 0 saves after every segment.
 _C.TEST.PARTIAL_SEC = number(60.0, at_least=0)
-# Temporal views per segment, spread evenly. 1 takes the validation view.
+# Temporal views per segment, spread evenly. 1 uses the validation view.
 _C.TEST.NUM_ENSEMBLE_VIEWS = number(10, at_least=1)
 # Spatial crops per temporal view: 3 along the longer side, or 1 in the centre.
 _C.TEST.NUM_SPATIAL_CROPS = choice(3, 1)
 
-# Checkpoint to test. Empty takes the one just trained, else TRAIN.CHECKPOINT_FILE_PATH, else the
-# newest in OUTPUT_DIR.
+# Checkpoint to test. Empty means the one just trained, else TRAIN.CHECKPOINT_FILE_PATH, else the
+# newest one in OUTPUT_DIR.
 _C.TEST.CHECKPOINT_FILE_PATH = path("")
 # Format of TEST.CHECKPOINT_FILE_PATH. pytorch also reads .safetensors.
 _C.TEST.CHECKPOINT_TYPE = choice("pytorch", "caffe2")
 # Name of the head in the tested checkpoint, as TRAIN.CHECKPOINT_HEAD.
 _C.TEST.CHECKPOINT_HEAD = ""
-# After a training, test checkpoint_best.pyth instead of the newest checkpoint. A run that only
+# After training, test checkpoint_best.pyth instead of the newest checkpoint. A run that only
 # tests (TRAIN.ENABLE False) does not read it: name the file in TEST.CHECKPOINT_FILE_PATH.
 _C.TEST.LOAD_BEST = False
 # Return logits instead of probabilities in eval mode.
 _C.TEST.NO_ACT = False
 # File of the predictions, always below OUTPUT_DIR. Empty writes none.
 _C.TEST.SAVE_PREDICT_PATH = path("predictions.pkl")
-# Also compute the official values with the arithmetic of the public scorer, one soft-max over all
-# segments. results.json has both; the table shows those that differ, with the reason.
+# Also compute the official values with the arithmetic of the public scorer, one softmax over all
+# segments. results.json has both; the table shows the values that differ, with the reason.
 _C.TEST.SCORER_COMPAT = False
 
-# Number format of the backbones, as TRAIN.PRECISION.
+# Numeric precision of the backbones, as TRAIN.PRECISION.
 _C.TEST.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 # Fold the batch norms into the convolutions. Faster; scores differ by rounding.
 _C.TEST.FOLD_BN = False
-# Test the averaged weights of a checkpoint that holds them (SOLVER.EMA_DECAY).
+# Test the averaged weights (SOLVER.EMA_DECAY) if the checkpoint has them.
 _C.TEST.EMA = True
 # Split of the exo data set to test on.
 _C.TEST.EXO_SPLIT = choice("test", "train", "val")
 
 _C.TEST.FEATURES = Section()
-# Folder for the features. Empty means `features` in OUTPUT_DIR. Features of another test are
-# replaced in OUTPUT_DIR, and are an error in a folder that is named here.
+# Folder for the features. Empty means `features` in OUTPUT_DIR. Features of a different
+# test are replaced there; in a folder named here they are an error.
 _C.TEST.FEATURES.DIR = path("")
 # Also keep the features of every distinct view, so that a later recognition test needs no
 # backbone. Costs 4 bytes x channels per view: 2.7 GB for 9,668 segments x 30 views x 2,304
@@ -199,19 +203,20 @@ _C.TEST.FEATURES.DIR = path("")
 _C.TEST.FEATURES.PER_VIEW = True
 
 _C.TEST.RETRIEVAL = Section()
-# Sentences to retrieve: CSV (narration_id, narration) in DATA.PATH_TO_DATA_DIR. Empty takes
+# Sentences to retrieve: CSV (narration_id, narration) in DATA.PATH_TO_DATA_DIR. Empty means
 # EPIC_100_retrieval_test_sentence.csv if it exists, else every distinct narration of the list.
 _C.TEST.RETRIEVAL.SENTENCES = path("")
 
 _C.TEST.CROSS_VIEW = Section()
-# Pair table of the two tested lists (tools/mine_pairs.py), whose pairs are compared with random
-# ones. Empty compares only the pairs that share a verb and a noun.
+# Pair table of the two tested lists (tools/mine_pairs.py). Its pairs are compared with random ones.
+# Empty compares only the pairs that share a verb and a noun.
 _C.TEST.CROSS_VIEW.PAIRS = path("")
 
 _C.TEST.ZERO_SHOT = Section()
-# Sentences for a verb class, with {} in place of its name. Several are averaged.
+# Sentence templates for a verb class; {} is replaced by its name. The embeddings of several
+# templates are averaged.
 _C.TEST.ZERO_SHOT.VERB_PROMPTS = ["{}"]
-# Sentences for a noun class, with {} in place of its name. Several are averaged.
+# Sentence templates for a noun class, as VERB_PROMPTS.
 _C.TEST.ZERO_SHOT.NOUN_PROMPTS = ["{}"]
 
 # ---------------------------------------------------------------------------------------------
@@ -222,24 +227,25 @@ _C.DATA = Section()
 _C.DATA.PATH_TO_DATA_DIR = path("data/epic-100/annotations")
 # Folder of the frames or videos. Its layout is detected once per video.
 _C.DATA.PATH_PREFIX = path("data/epic-100/dataset")
-# Further frame folders, tried in order for a video that is not in DATA.PATH_PREFIX.
+# Additional frame folders, tried in order for a video that is not in DATA.PATH_PREFIX.
 _C.DATA.FALLBACK_PATH_PREFIXES = path(
     ["data/epic-55/train_rgb_frames", "data/epic-55/test_rgb_frames"]
 )
-# Read the frame lists as those of EPIC-KITCHENS-100, instead of EPIC-KITCHENS-55.
+# Read the frame lists in the format of EPIC-KITCHENS-100, instead of EPIC-KITCHENS-55.
 _C.DATA.EPIC_100 = False
-# Number to add to an annotated frame number to get the number of its file. Files start at 1.
+# Offset added to an annotated frame number to get the number of its file. Files start at 1.
 _C.DATA.FRAME_INDEX_OFFSET = 0
-# Frames per second at which csv lists with times in seconds are sampled. Of folders and tars of
-# frames, it must be their rate. Lists with frame numbers count the frames of each video.
+# Frames per second at which videos of csv lists with times in seconds are sampled. For folders and
+# tars of frames it must be their frame rate. Lists with frame numbers count the frames of each
+# video.
 _C.DATA.TARGET_FPS = number(30.0, above=0, at_most=1000)
-# Class names of csv lists, a CSV file (head, id, name) in DATA.PATH_TO_DATA_DIR. Empty takes the
-# names that the training in OUTPUT_DIR wrote down, else those in the training and validation list.
+# Class names of csv lists, a CSV file (head, id, name) in DATA.PATH_TO_DATA_DIR. Empty means the
+# names that the training run in OUTPUT_DIR stored, else those in the training and validation lists.
 _C.DATA.CLASS_NAMES = path("")
 
 # Frames of an ego clip in the fast pathway; a multiple of SLOWFAST.ALPHA.
 _C.DATA.NUM_FRAMES = number(32, at_least=1)
-# Step between two frames of an ego clip, in frames of the video.
+# Stride between the frames of an ego clip, in frames of the video.
 _C.DATA.SAMPLING_RATE = number(2, at_least=1)
 # Short side of a training clip in pixels, drawn at random from this range before the crop.
 _C.DATA.TRAIN_JITTER_SCALES = span([256, 320], at_least=1)
@@ -254,36 +260,36 @@ _C.DATA.INV_UNIFORM_SAMPLE = False
 # Mirror half of the training clips, in both views.
 _C.DATA.RANDOM_FLIP = True
 
-# Mean of each colour channel, in the order of the channels at the model, for pixels in 0..1.
+# Mean of each colour channel, in the channel order of the model input, for pixels in 0..1.
 _C.DATA.MEAN = per_channel([0.45, 0.45, 0.45])
 # Standard deviation of each colour channel, as DATA.MEAN.
 _C.DATA.STD = per_channel([0.225, 0.225, 0.225], above=0)
-# Order of the colour channels of ego clips at the model. Published ego weights need bgr.
+# Channel order of ego clips as input to the model. Published ego weights need bgr.
 _C.DATA.CHANNEL_ORDER = choice("bgr", "rgb")
 # Reverse the channel order of both views, as the published override does.
 _C.DATA.REVERSE_INPUT_CHANNEL = False
 
-# JPEG decoder. auto takes simplejpeg if it is installed, else opencv. Both give the same pixels.
+# JPEG decoder. auto uses simplejpeg if it is installed, else opencv. Both give the same pixels.
 _C.DATA.DECODER = choice("auto", "simplejpeg", "opencv")
 # Retries for a failed frame read, after pauses of 0.1 s, 0.2 s, 0.4 s ... up to 5 s. A missing or
-# short file counts as a failed read; one that was read completely but is not a whole JPEG is not
-# read again. Raise it on unreliable network file systems.
+# short file counts as a failed read; a file that was read completely but is not a complete JPEG is
+# not read again. Raise it on unreliable network file systems.
 _C.DATA.RETRIES = number(0, at_least=0)
 # What to do with a frame that is missing or cannot be decoded.
 #   error: stop the run.
-#   nearest: use the nearest readable frame of the segment, of two the earlier one; the log names
-#     each file and counts them.
+#   nearest: use the nearest readable frame of the segment, the earlier one on a tie; the log names
+#     and counts the files.
 _C.DATA.ON_BAD_FRAME = choice("error", "nearest")
-# What to do with a video of a list that is missing.
-#   error: stop before the start.
-#   skip: leave out its segments; log, table and results.json say how many, and how many classes
-#     are lost with them.
+# What to do with a listed video that is missing.
+#   error: stop before the run starts.
+#   skip: leave out its segments; the log, the table and results.json report how many segments and
+#     classes are lost.
 _C.DATA.ON_MISSING_VIDEO = choice("error", "skip")
 # Where frames are resized.
 #   auto: on the device if that is CUDA, else in the workers.
 #   worker: in uint8, at most 1 grey level off the published float pipeline.
-#   device: exact. Workers only decode and cut, except that they still shrink frames larger than
-#     the resized clip (in a test, than twice its pixels).
+#   device: exact. Workers only decode and crop, but still shrink frames that are larger than the
+#     resized clip (in a test, frames with more than twice its pixels).
 _C.DATA.RESIZE_ON = choice("auto", "worker", "device")
 # How the scores of a segment's views are joined: by their mean (sum) or their maximum (max).
 _C.DATA.ENSEMBLE_METHOD = choice("sum", "max")
@@ -304,8 +310,8 @@ _C.EXO.PATH_TO_DATA_DIR = path("data/lemma")
 # Folder that the paths of images and videos in the annotations start from. Empty means
 # EXO.PATH_TO_DATA_DIR.
 _C.EXO.PATH_PREFIX = path("")
-# List of the exo segments of csv, in EXO.PATH_TO_DATA_DIR; its column `split` says which are for
-# training. Without that column all are.
+# List of the exo segments of csv, in EXO.PATH_TO_DATA_DIR; its column `split` selects the training
+# segments. Without that column, all are training segments.
 _C.EXO.DATA_LIST = path("exo.csv")
 # Frames per second of exo lists of csv, as DATA.TARGET_FPS.
 _C.EXO.TARGET_FPS = number(30.0, above=0, at_most=1000)
@@ -313,59 +319,60 @@ _C.EXO.TARGET_FPS = number(30.0, above=0, at_most=1000)
 _C.EXO.CLASS_NAMES = path("")
 # Camera view whose frames are read: third person (tpv) or first person (fpv).
 _C.EXO.VIEW = choice("tpv", "fpv")
-# Camera view whose file of segments is read. The published code reads fpv for both.
+# Camera view whose segment file is read. The published code reads the fpv file for both views.
 _C.EXO.SEGMENTS_VIEW = choice("tpv", "fpv")
 # Group of videos: the split files annotations/splits/<VIDEO_TYPE>_<split>.json are read.
 _C.EXO.VIDEO_TYPE = "all"
-# Names of the kinds of labels of an exo clip; for csv, its label columns. Leave it and
-# EXO.NUM_CLASSES_LIST empty if exo clips have no labels.
+# Names of the heads of the exo half, one per kind of label; for csv, its label columns. Leave it
+# and EXO.NUM_CLASSES_LIST empty if exo clips have no labels.
 _C.EXO.HEAD_NAMES = ["verb", "noun"]
 # Number of classes of each of EXO.HEAD_NAMES. LEMMA has 25 verbs and 64 nouns.
 _C.EXO.NUM_CLASSES_LIST = [25, 64]
 
 # Further exo sets, whose clips are mixed with those of EXO.DATASET (TRAIN.DATASET ego_exo). Each
-# is a mapping: NAME, which begins its segment ids and head names, the keys above that differ from
-# EXO's (PATH_PREFIX is empty unless it is given), and LABEL_MAP instead of SUML.PAIRS.LABEL_MAP.
+# is a mapping of NAME, the prefix of its segment ids and head names, the keys above that differ
+# from EXO's (PATH_PREFIX defaults to empty), and LABEL_MAP instead of SUML.PAIRS.LABEL_MAP.
 #   [{NAME: wall, DATASET: lemma, PATH_TO_DATA_DIR: data/wall, NUM_CLASSES_LIST: [12, 30]}]
 # Each set has separate heads. Pairs are mined over all sets together.
 _C.EXO.MORE = []
-# How often clips of each set are drawn: one weight for EXO, one for each of EXO.MORE. Among the
-# candidates of an ego segment each counts with the weight of its set. A clip without a pair is of
-# a set drawn by its weight. Empty draws all sets alike.
+# Sampling weights of the exo sets: one for EXO, then one for each of EXO.MORE. Each candidate of an
+# ego segment is drawn with the weight of its set. For a clip without a pair, a set is drawn first,
+# by weight. Empty gives all sets the same weight.
 _C.EXO.WEIGHTS = []
 
 # Frames of an exo clip in the fast pathway; a multiple of SLOWFAST.ALPHA.
 _C.EXO.NUM_FRAMES = number(32, at_least=1)
-# Step between two frames of an exo clip, in frames of the exo video.
+# Stride between the frames of an exo clip, in frames of the exo video.
 _C.EXO.SAMPLING_RATE = number(2, at_least=1)
 # Where a clip is cut.
 #   segment: inside its segment.
-#   first_frame: centred on the first frame of the segment, which it may leave (published).
+#   first_frame: centred on the first frame of the segment; the clip may extend beyond the segment
+#     (published).
 _C.EXO.CLIP_POSITION = choice("segment", "first_frame")
 # Use a random scale, crop and flip in validation too (published).
 _C.EXO.RANDOM_IN_VALIDATION = False
 # Standard deviation of the PCA lighting in training. 0 disables it.
 _C.EXO.LIGHTING_STD = number(0.1, at_least=0)
-# Order of the colour channels of exo clips at the model. Published exo weights need rgb.
+# Channel order of exo clips as input to the model. Published exo weights need rgb.
 _C.EXO.CHANNEL_ORDER = choice("rgb", "bgr")
-# Backbone of the exo half, as MODEL.BACKBONE. Empty: the same.
+# Backbone of the exo half, as MODEL.BACKBONE. Empty means the same one.
 _C.EXO.BACKBONE = ""
-# Checkpoint with the initial weights of the exo half: an exo-only file, or a dual one of which the
-# exo half is read. Empty takes the exo weights of TRAIN.CHECKPOINT_FILE_PATH if it has any, else
-# its single backbone.
+# Checkpoint with the initial weights of the exo half: an exo-only file, or a dual one, from which
+# only the exo half is read. Empty means the exo weights of TRAIN.CHECKPOINT_FILE_PATH if it has
+# any, else its single backbone.
 _C.EXO.CHECKPOINT_FILE_PATH = path("")
-# Number of stages of the exo backbone of a dual model to freeze, as MODEL.FREEZE_STAGES. With all
-# stages frozen the exo half is a fixed teacher; its heads and projections still train.
+# Number of stages of a dual model's exo backbone to freeze, as MODEL.FREEZE_STAGES. With all stages
+# frozen, the exo half is a fixed teacher; its heads and projections are still trained.
 _C.EXO.FREEZE_STAGES = number(0, at_least=0)
 
 # ---------------------------------------------------------------------------------------------
-# Features in place of frames
+# Features instead of frames
 # ---------------------------------------------------------------------------------------------
 _C.FEATURES = Section()
-# Files of ego features, or folders of them, for TRAIN.ON_FEATURES. A list may hold more segments
-# than the run has. Layout: docs/training.md.
+# Files of ego features, or folders of them, for TRAIN.ON_FEATURES. They may contain more segments
+# than the run needs. Layout: docs/training.md.
 _C.FEATURES.EGO = path([])
-# As FEATURES.EGO, of the exo view.
+# As FEATURES.EGO, for the exo view.
 _C.FEATURES.EXO = path([])
 
 # ---------------------------------------------------------------------------------------------
@@ -381,7 +388,7 @@ _C.SUML.ENCODER = path("paraphrase-multilingual-MiniLM-L12-v2")
 _C.SUML.CACHE_DIR = path("data/narrations")
 # Width D of the narration embeddings and of the projections.
 _C.SUML.EMBED_DIM = number(384, at_least=1)
-# Temperature tau of every contrastive term.
+# Temperature tau of all contrastive terms.
 _C.SUML.TEMPERATURE = number(0.06, above=0)
 
 # Take negatives from all processes. False takes them from the same process, as published.
@@ -392,27 +399,27 @@ _C.SUML.GATHER = True
 #   all: all other clips (published).
 #   drop_same_label: all except those with the same label.
 #   drop_same_text: all except those with the same narration (in the alignment, of either clip).
-#   multi_positive: those with the same label are further positives instead, in one logarithm of
-#     the sum over all positives (arXiv 2206.01670).
+#   multi_positive: clips with the same label are additional positives instead; the loss takes the
+#     logarithm of the sum over all positives (arXiv 2206.01670).
 _C.SUML.NEGATIVES = choice("all", "drop_same_label", "drop_same_text", "multi_positive")
 # Negatives of a narration in the text terms.
 #   both: narrations and clips (published).
-#   video: clips only. Similarities between narrations are constants, and most of the sum.
+#   video: clips only. Similarities between narrations are constant but make up most of the sum.
 _C.SUML.TEXT_NEGATIVES = choice("both", "video")
-# Take negatives from the whole batch if SOLVER.ACCUMULATE splits it, for a second forward pass of
-# each part (arXiv 2101.06983). False takes them from the clips of the same part.
+# Take negatives from the whole batch if SOLVER.ACCUMULATE splits it, at the cost of a second
+# forward pass of each part (arXiv 2101.06983). False takes them from the clips of the same part.
 _C.SUML.GRAD_CACHE = False
 # Add a second exo clip to every ego clip, drawn from the whole exo set, with or without a partner.
-# It trains the exo terms, and is a negative of all pairs in the alignment (dcl, dcl_weighted)
-# unless SUML.NEGATIVES excludes it (by label: that of the pair's exo clip). Costs its forward and
-# backward pass.
+# It trains the exo terms, and in the alignment (dcl, dcl_weighted) it is a negative of every pair
+# that SUML.NEGATIVES does not exclude; by label, it is compared with the pair's exo clip. Costs one
+# more forward and backward pass of the exo half.
 _C.SUML.EXO_STREAM = False
 
 _C.SUML.QUEUE = Section()
 # Number of exo clips from recent steps, of all processes, kept as extra negatives of the alignment
 # (dcl, dcl_weighted). Clips whose pair did not pass the threshold, and those that SUML.NEGATIVES
-# excludes, are not used. 0 disables the queue. For small batches; costs a forward pass of the exo
-# half.
+# excludes, are not used. 0 disables the queue. Useful for small batches; costs a forward pass of
+# the exo half.
 _C.SUML.QUEUE.SIZE = number(0, at_least=0)
 # Momentum of the slow copy of the exo half that embeds the queue (arXiv 1911.05722). After every
 # step, slow = MOMENTUM * slow + (1 - MOMENTUM) * weights.
@@ -436,8 +443,8 @@ _C.SUML.ALIGN = Section()
 #   dcl: decoupled contrastive loss over the pairs above the threshold (the paper).
 #   dcl_weighted: dcl with pair weights by similarity (SIGMA).
 #   triplet: all pairs, without a threshold (as released).
-#   soft: every ego clip to every exo clip by their RELEVANCE, without a threshold
-#     (arXiv 2303.17561, 2506.14356).
+#   soft: every ego clip against every exo clip, with soft targets from their RELEVANCE and without
+#     a threshold (arXiv 2303.17561, 2506.14356).
 #   factorised: two exo partners, one by verb and one by noun, each with its own projections. A
 #     partner with the same label is aligned, whatever the threshold (arXiv 2405.17719, 2304.06708).
 #     Needs SUML.PAIRS.MINING factors.
@@ -460,15 +467,16 @@ _C.SUML.PAIRS = Section()
 # Pair table, written by tools/mine_pairs.py.
 _C.SUML.PAIRS.FILE = path("data/pairs.npz")
 # Origin of the pairs.
-#   mined: unpaired data, whose pairs are found by MINING.
-#   paired: PAIRED_FILE gives them; MINING and TOP_K have no effect. SUML.ALIGN.THRESHOLD still
-#     selects the pairs that are aligned: -1 aligns all of them, also the random partner of a
-#     segment without one.
+#   mined: unpaired data; MINING finds the pairs.
+#   paired: PAIRED_FILE lists the pairs; MINING and TOP_K have no effect. SUML.ALIGN.THRESHOLD still
+#     selects the pairs that are aligned: -1 aligns all of them, including the random partner of a
+#     segment that has no pair.
 _C.SUML.PAIRS.MODE = choice("mined", "paired")
-# CSV with the exo partners of ego segments, one pair a row (paired). Several rows of one ego
+# CSV with the exo partners of ego segments, one pair per row (paired). Several rows of one ego
 # segment give several partners.
 _C.SUML.PAIRS.PAIRED_FILE = path("")
-# Columns of PAIRED_FILE: id of the ego segment, id of the exo segment.
+# Columns of PAIRED_FILE: id of the ego segment, id of the exo segment. Where an id is made of a
+# column and more, write the column in braces: ["{id}EGO", "id"].
 _C.SUML.PAIRS.PAIRED_COLUMNS = ["narration_id", "exo_id"]
 # How the exo candidates of an ego segment are found.
 #   text: by the cosine of the narrations.
@@ -481,16 +489,16 @@ _C.SUML.PAIRS.TOP_K = number(3, at_least=1)
 # How the nearest narrations are searched.
 #   exact: all of them are compared.
 #   ivf: approximate, with faiss, for lists so long that the exact search takes hours.
-#     tools/mine_pairs.py logs the share of the nearest that it finds.
+#     tools/mine_pairs.py logs its recall.
 _C.SUML.PAIRS.INDEX = choice("exact", "ivf")
-# Number of lists that ivf divides the exo narrations into. 0 means 4 * sqrt(number of narrations).
+# Number of lists into which ivf divides the exo narrations. 0 means 4 * sqrt(number of narrations).
 _C.SUML.PAIRS.IVF_LISTS = number(0, at_least=0)
-# Number of lists that ivf compares each ego narration with. Raise it to find more of the nearest.
+# Number of lists that ivf searches for each ego narration. Raise it for a higher recall.
 _C.SUML.PAIRS.IVF_PROBES = number(32, at_least=1)
-# CSV (kind, exo, ego_class) that corrects or extends the map from exo to ego classes. Empty uses
+# CSV (kind, exo, ego_class) that corrects or extends the map from exo to ego classes. Empty means
 # the public class tables alone.
 _C.SUML.PAIRS.LABEL_MAP = path("")
-# Control experiment: give the candidates of every ego segment to another one, drawn by RNG_SEED.
+# Control experiment: give the candidates of every ego segment to another, drawn with RNG_SEED.
 # Each exo segment is drawn as often as before, but the pairs are random.
 _C.SUML.PAIRS.SHUFFLE = False
 
@@ -504,27 +512,28 @@ _C.MODEL = Section()
 #   ExoSlowFast: the exo model, multi-label, with the heads of EXO.HEAD_NAMES.
 #   EgoExoSlowFast: the dual model of SUM-L.
 _C.MODEL.MODEL_NAME = "MultiTaskSlowFast"
-# Backbone under the heads, of the ego view.
-#   slowfast: of RESNET and SLOWFAST.
+# Backbone of the model; in a dual model, of the ego half.
+#   slowfast: SlowFast, configured by RESNET and SLOWFAST.
 #   torchvision:NAME: r3d_18, mc3_18, r2plus1d_18, s3d, mvit_v1_b, mvit_v2_s, swin3d_t, _s or _b.
 #   transformers:FOLDER: VideoMAE, TimeSformer, ViViT or V-JEPA 2, by its config.json.
 #   features:WIDTH: none; features of WIDTH channels are read from files (TRAIN.ON_FEATURES).
 # torchvision and transformers set NUM_FRAMES, SAMPLING_RATE, crop sizes, MEAN, STD and
-# CHANNEL_ORDER to what the backbone was made for, unless a file or an override sets them.
+# CHANNEL_ORDER to the values that the backbone was trained with, unless a file or an override sets
+# them.
 _C.MODEL.BACKBONE = "slowfast"
-# The exo half of a dual model uses the ego backbone itself: half the weights, one set of batch-norm
-# statistics. Both halves then have the same backbone.
+# Share one backbone between the two halves of a dual model: half the weights, one set of batch-norm
+# statistics.
 _C.MODEL.SHARE_BACKBONE = False
 # Pooling of the backbone's features before the heads.
-#   linear: their mean (of a transformer with a class token, that token), then a linear layer.
+#   linear: their mean (for a transformer with a class token, that token), then a linear layer.
 #   attentive: cross-attention of one learned query over all positions, then a linear layer, as in
 #     V-JEPA's evaluation (arXiv 2404.08471, section 4.1).
 _C.MODEL.PROBE = choice("linear", "attentive")
-# Number of classes of the one head of SlowFast.
+# Number of classes of the model SlowFast, which has one head.
 _C.MODEL.NUM_CLASSES = number(400, at_least=1)
-# Names of the heads in logs, results and predictions; for csv, its label columns. Lower-case
-# letters, digits and underscores.
-# The joint answer of several heads is called action for verb and noun, all for any others.
+# Names of the heads in logs, results and predictions: lower-case letters, digits and underscores.
+# For csv, they are its label columns. The joint prediction is called action for the heads verb and
+# noun, and all for any others.
 _C.MODEL.HEAD_NAMES = ["verb", "noun"]
 # Number of classes of each of MODEL.HEAD_NAMES. EPIC-KITCHENS-100 has 97 verbs and 300 nouns,
 # EPIC-KITCHENS-55 has 125 and 352.
@@ -535,20 +544,23 @@ _C.MODEL.LOSS_FUNC = choice("cross_entropy", "bce_logit")
 _C.MODEL.DROPOUT_RATE = number(0.5, at_least=0, below=1)
 # Standard deviation of the initial weights of linear layers.
 _C.MODEL.FC_INIT_STD = number(0.01, at_least=0)
-# Activation of the scores in eval mode. ExoSlowFast always uses sigmoid.
+# Activation of the scores in eval mode. Multi-label heads (LOSS_FUNC bce_logit, all exo heads) use
+# sigmoid, whatever this is.
 _C.MODEL.HEAD_ACT = choice("softmax", "sigmoid")
 # Pooling of the features.
 #   global: one average over time and space.
-#   window: one average per window of DATA.CROP_SIZE. Each is classified, then scores are averaged.
+#   window: one average per window of DATA.CROP_SIZE. Each is classified, then the scores are
+#     averaged.
 _C.MODEL.HEAD_POOL = choice("global", "window")
-# Number of stages of the backbone to freeze (in a dual model, of the ego one), with their
-# batch-norm statistics. For SlowFast, 1 freezes the stem, 5 the whole backbone. For a transformer,
+# Number of backbone stages to freeze, with their batch-norm statistics; in a dual model, of the ego
+# half. For SlowFast, 1 freezes the stem, 5 the whole backbone. For a transformer,
 # 1 freezes the embeddings, and each further stage is a layer.
 _C.MODEL.FREEZE_STAGES = number(0, at_least=0)
 
 # Store clips and weights with the channels innermost, for speed. Values differ by rounding.
 _C.MODEL.CHANNELS_LAST = False
-# Compute convolutions over space or time alone as 2-D ones, for speed. Values differ by rounding.
+# Compute convolutions over space or time alone as 2-D convolutions, for speed. Values differ by
+# rounding.
 _C.MODEL.CONV_2D = False
 # How MODEL.CHANNELS_LAST and MODEL.CONV_2D are chosen.
 #   as_set: by these two keys.
@@ -559,15 +571,15 @@ _C.MODEL.SPEED_OPTIONS = choice("as_set", "auto")
 # Run the backbones through torch.compile, for speed. Values differ by rounding. The first step
 # takes minutes; on a CPU it needs a C++ compiler.
 _C.MODEL.COMPILE = False
-# Stages whose activations are computed again in the backward pass instead of kept (activation
-# checkpointing). Saves memory for about a third more work.
+# Stages whose activations are recomputed in the backward pass instead of stored (activation
+# checkpointing). Saves memory at the cost of about a third more computation.
 _C.MODEL.RECOMPUTE_STAGES = subset(
     [], of=["s1", "s1_fuse", "s2", "s2_fuse", "s3", "s3_fuse", "s4", "s4_fuse", "s5"]
 )
 
 _C.HANDOBJ = Section()
-# The config is of a published Ego-Exo* model, whose hand and object heads are not supported. A
-# test ignores their weights; training is refused.
+# Marks the config of a published Ego-Exo* model, whose hand and object heads are not supported. A
+# test ignores their weights; training is an error.
 _C.HANDOBJ.ENABLE = False
 
 # ResNet of each pathway. Lists give [slow, fast] for each of the stages s2 to s5.
@@ -582,14 +594,14 @@ _C.RESNET.WIDTH_PER_GROUP = number(64, at_least=1)
 _C.RESNET.INPLACE_RELU = True
 # Initialise the last norm of every block to zero.
 _C.RESNET.ZERO_INIT_FINAL_BN = False
-# Number of blocks of each stage with the stage's temporal kernel; the others have a kernel of 1.
+# Number of blocks in each stage with the stage's temporal kernel; the others have a kernel of 1.
 _C.RESNET.NUM_BLOCK_TEMP_KERNEL = per_stage([[3, 3], [4, 4], [6, 6], [3, 3]], at_least=0)
 # Spatial stride of each stage.
 _C.RESNET.SPATIAL_STRIDES = per_stage([[1, 1], [2, 2], [2, 2], [2, 2]], at_least=1)
 # Spatial dilation of each stage.
 _C.RESNET.SPATIAL_DILATIONS = per_stage([[1, 1], [1, 1], [1, 1], [1, 1]], at_least=1)
 
-# How the two pathways differ and are connected, in both views.
+# Differences and connections of the two pathways, in both views.
 _C.SLOWFAST = Section()
 # Frame-rate ratio of the fast to the slow pathway.
 _C.SLOWFAST.ALPHA = number(4, at_least=1)
@@ -602,14 +614,15 @@ _C.SLOWFAST.FUSION_KERNEL_SZ = odd_number(5)
 
 # Batch norm.
 _C.BN = Section()
-# Statistics that training normalises by.
+# Statistics used for normalisation in training.
 #   batchnorm: those of the clips of one process and step.
-#   sync_batchnorm: those of all processes; CUDA only. The host waits for the device in every layer.
+#   sync_batchnorm: those of the clips of all processes; CUDA only. The host waits for the
+#     device in every layer.
 #   frozen: the running statistics, which stay as loaded. Scale and shift are trained.
 _C.BN.NORM_TYPE = choice("batchnorm", "sync_batchnorm", "frozen")
-# Measure the statistics again before each validation and each checkpoint of a finished epoch.
+# Recompute the statistics before each validation and each checkpoint of a finished epoch.
 _C.BN.USE_PRECISE_STATS = False
-# Number of training batches for that measurement.
+# Number of training batches for USE_PRECISE_STATS.
 _C.BN.NUM_BATCHES_PRECISE = number(200, at_least=1)
 # Weight decay of batch-norm parameters.
 _C.BN.WEIGHT_DECAY = number(0.0, at_least=0)
@@ -618,20 +631,19 @@ _C.BN.WEIGHT_DECAY = number(0.0, at_least=0)
 # Solver
 # ---------------------------------------------------------------------------------------------
 _C.SOLVER = Section()
-# Learning rate that the policy starts from, for TRAIN.BATCH_SIZE clips. It is not scaled
-# implicitly.
+# Initial learning rate of the policy, for TRAIN.BATCH_SIZE clips. It is not scaled implicitly.
 _C.SOLVER.BASE_LR = number(0.1, at_least=0)
 # Batch size that BASE_LR and WARMUP_START_LR are given for. Both are multiplied by
-# TRAIN.BATCH_SIZE / BASE_LR_BATCH_SIZE. 0 does not scale. The batch size of one machine gives
-# PySlowFast's BASE_LR_SCALE_NUM_SHARDS True.
+# TRAIN.BATCH_SIZE / BASE_LR_BATCH_SIZE. 0 disables the scaling. Set it to the batch size
+# of one machine for the effect of BASE_LR_SCALE_NUM_SHARDS True in PySlowFast.
 _C.SOLVER.BASE_LR_BATCH_SIZE = number(0, at_least=0)
 # Learning rate over the epochs: half a cosine down to 0, or constant factors from given epochs.
 _C.SOLVER.LR_POLICY = choice("cosine", "steps_with_relative_lrs")
-# Epochs at which the factors of LRS begin, from 0 (steps_with_relative_lrs).
+# Epochs at which the factors in LRS take effect; the first is 0 (steps_with_relative_lrs).
 _C.SOLVER.STEPS = []
 # Factors of BASE_LR, one per entry of STEPS (steps_with_relative_lrs).
 _C.SOLVER.LRS = []
-# Number of epochs of a training.
+# Number of training epochs.
 _C.SOLVER.MAX_EPOCH = number(30, at_least=1)
 # Epochs of linear warm-up, from WARMUP_START_LR to the learning rate of the policy.
 _C.SOLVER.WARMUP_EPOCHS = number(0.0, at_least=0)
@@ -647,7 +659,7 @@ _C.SOLVER.DAMPENING = number(0.0, at_least=0, below=1)
 # Use Nesterov momentum in sgd. Needs DAMPENING 0.
 _C.SOLVER.NESTEROV = True
 # Number of non-finite steps to tolerate. A step with a non-finite loss or gradient on any rank
-# changes nothing; one more than this number ends the training.
+# is not applied; one more than this number stops the training.
 _C.SOLVER.SKIP_NONFINITE = number(0, at_least=0)
 # Weight decay of all parameters except those of batch norm (BN.WEIGHT_DECAY).
 _C.SOLVER.WEIGHT_DECAY = number(1e-4, at_least=0)
@@ -657,18 +669,19 @@ _C.SOLVER.LAYER_DECAY = number(1.0, above=0, at_most=1)
 # Update all weights in one kernel; auto does so on CUDA. Values differ by rounding.
 _C.SOLVER.FUSED = choice("auto", "always", "never")
 
-# Largest absolute value of a gradient entry; larger ones are clipped. 0 disables it. Excludes
-# CLIP_GRAD_L2NORM.
+# Largest absolute value of a gradient entry; larger ones are clipped. 0 disables it. Cannot be
+# combined with CLIP_GRAD_L2NORM.
 _C.SOLVER.CLIP_GRAD_VAL = number(0.0, at_least=0)
-# Largest L2 norm of all gradients together; a larger one is scaled down. 0 disables it. Excludes
-# CLIP_GRAD_VAL.
+# Largest L2 norm of all gradients together; a larger one is scaled down. 0 disables it. Cannot be
+# combined with CLIP_GRAD_VAL.
 _C.SOLVER.CLIP_GRAD_L2NORM = number(0.0, at_least=0)
-# Parts that each process splits its share of the batch into, one after the other for one step.
-# Saves memory; batch-norm statistics are those of a part. SUML.GRAD_CACHE decides where negatives
-# come from. A training resumes on fewer processes with as many parts of each batch in all.
+# Number of parts into which each process splits its share of the batch; their gradients are added
+# up for one step. Saves memory; batch-norm statistics are those of a part. SUML.GRAD_CACHE decides
+# where negatives come from. To resume on fewer processes with the same parts, raise it so that the
+# total number of parts per batch stays the same.
 _C.SOLVER.ACCUMULATE = number(1, at_least=1)
-# Decay of the moving average of weights and batch-norm statistics. The average is validated, kept
-# in checkpoints next to the weights, and tested (TEST.EMA). 0 disables it.
+# Decay of the exponential moving average of weights and batch-norm statistics. The average is
+# validated, kept in checkpoints next to the weights, and tested (TEST.EMA). 0 disables it.
 _C.SOLVER.EMA_DECAY = number(0.0, at_least=0, below=1)
 
 # ---------------------------------------------------------------------------------------------
@@ -679,9 +692,9 @@ _C.DATA_LOADER = Section()
 _C.DATA_LOADER.NUM_WORKERS = number(8, at_least=0)
 # Copy batches to page-locked memory, which makes the transfer to a GPU faster.
 _C.DATA_LOADER.PIN_MEMORY = True
-# Let workers fill the same shared memory over and over, which saves page faults. Training,
+# Let workers reuse the same shared memory for all batches, which saves page faults. Training,
 # validation and test each map memory outside /dev/shm for all batches that may wait (2 per worker,
-# in a test 1 segment) and one more: 6.9 GB a process for 8 workers and batches of 32 pairs of
+# in a test 1 segment) and one more: 6.9 GB per process for 8 workers and batches of 32 pairs of
 # 32 x 256 x 256. A batch is then valid only until the next one is requested.
 _C.DATA_LOADER.SHARED_RING = True
 # Seconds to wait for a batch before a dead or hanging worker is an error. 0 waits indefinitely.
@@ -689,19 +702,19 @@ _C.DATA_LOADER.TIMEOUT = number(300, at_least=0)
 
 _C.DISTRIBUTED = Section()
 # Seconds that a process waits for the others, at the start and in every collective call, before a
-# missing one is an error.
+# missing process is an error.
 _C.DISTRIBUTED.TIMEOUT = number(1800, at_least=1)
 
 _C.TENSORBOARD = Section()
-# Write scalars and hyperparameters to OUTPUT_DIR/tensorboard, those of a training by its optimizer
-# steps. The other keys of this section need it.
+# Write scalars and hyperparameters to OUTPUT_DIR/tensorboard. Training scalars are plotted over
+# optimizer steps. The other keys of this section need it.
 _C.TENSORBOARD.ENABLE = False
 # Number of training pairs to draw in every epoch: the ego clip over its exo clip, as the model sees
 # them, with both narrations. 0 disables it. A pair takes about 0.2 s.
 _C.TENSORBOARD.PAIRS = number(0, at_least=0)
 _C.TENSORBOARD.CONFUSION_MATRIX = Section()
-# Draw a confusion matrix of every single-label head after a validation and a test, of the 50 most
-# frequent classes. It takes about a second.
+# Draw a confusion matrix of every single-label head after each validation and test, with the 50
+# most frequent classes. It takes about a second.
 _C.TENSORBOARD.CONFUSION_MATRIX.ENABLE = False
 _C.TENSORBOARD.HISTOGRAM = Section()
 # Write a histogram of the similarity of the narrations of an epoch's training pairs.

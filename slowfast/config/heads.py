@@ -48,6 +48,11 @@ def heads_of(cfg: CfgNode, view: str) -> tuple[HeadSpec, ...]:
     return exo_heads(cfg) if view == "exo" else ego_heads(cfg)
 
 
+def ego_activation(cfg: CfgNode) -> str:
+    """Activation of ego scores in eval mode: MODEL.HEAD_ACT, for multi-label heads sigmoid."""
+    return "sigmoid" if cfg.MODEL.LOSS_FUNC == "bce_logit" else str(cfg.MODEL.HEAD_ACT)
+
+
 def joint_name(names: Collection[str]) -> str:
     """Name of the joint answer, which is right if every head is right.
 

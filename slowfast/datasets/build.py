@@ -25,9 +25,9 @@ class VideoDataset(Protocol):
 
     segments: one per item, of the evaluated view.
     transform: turns the frames of the evaluated view into the model's input.
-    left_out: segments of the list whose video is missing; None: all are there.
-    digests: of everything that the data set was built from, except frames, by the name of the
-        input: two data sets with the same digests give the same samples.
+    left_out: segments of the list whose video is missing; None if every video exists.
+    digests: hash of every input except the frames, by the name of the input; two data sets with
+        the same digests give the same samples.
     """
 
     @property
@@ -47,7 +47,7 @@ class VideoDataset(Protocol):
     def __getitem__(self, key: int | SampleKey) -> ClipSample | PairedSample | SegmentViews: ...
 
     def clip(self, index: int, view: int | None = None) -> ClipSample:
-        """The validation view of one segment, or test view `view`."""
+        """The validation view of one segment, or its test view number `view`."""
         ...
 
 

@@ -17,7 +17,12 @@ from slowfast.utils.errors import UserError
 
 def segments_digest(segments: Sequence[Segment]) -> str:
     """SHA-256 over ids, places and labels, in their order; narrations are not part of it."""
-    rows = [[s.segment_id, s.video_id, s.start_frame, s.stop_frame, s.labels] for s in segments]
+    rows = [
+        [s.segment_id, s.video_id, s.start_frame, s.stop_frame, s.labels]
+        # Only where there are any, so that the digests of other data sets stay.
+        + ([s.occurrences] if s.occurrences else [])
+        for s in segments
+    ]
     return value_digest(rows)
 
 

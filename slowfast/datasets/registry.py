@@ -81,6 +81,8 @@ JoinedBuilder = Callable[[CfgNode, str], Any]
 SOURCE_REGISTRY: Registry[SourceSpec] = Registry(
     "data set", "TRAIN.DATASET", package="slowfast.datasets.sources"
 )
+# The sets of EXO and EXO.MORE together; no config names it.
+UNION = "_exo_union"
 JOINED_REGISTRY: Registry[JoinedBuilder] = Registry("joined data set", "TRAIN.DATASET")
 
 
@@ -105,7 +107,7 @@ def build_source(name: str, cfg: CfgNode, split: str, view: str) -> DataSource:
     """
     key = {"ego": "EGO.DATASET", "exo": "EXO.DATASET"}[view]
     if view == "exo" and cfg.EXO.MORE and name == cfg.EXO.DATASET:
-        name = "exo_union"
+        name = UNION
     spec = SOURCE_REGISTRY.get(name, key)
     if view not in spec.views:
         fitting = [n for n in SOURCE_REGISTRY if view in SOURCE_REGISTRY.get(n).views]

@@ -103,11 +103,11 @@ class ClipSettings:
 class SegmentDataset(Dataset[ClipSample | SegmentViews]):
     """One item per segment; keys are positions or SampleKeys.
 
-    train: a ClipSample at a random place, with random scale, crop and flip.
+    train: a ClipSample at a random position, with random scale, crop and flip.
     val: the ClipSample of the validation view.
     test: the SegmentViews of the segment.
 
-    allocate: allocates the array for the frames of the next clip, by shape; a loader may set it.
+    allocate: shape -> array for the frames of the next clip; a loader may replace it.
     clip_shape: shape of the frames of a training or validation clip.
     digests: of the annotations, by the name of the input (`datasets.identity`).
     """
@@ -166,6 +166,8 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         segment = self.segments[key.index]
         numbers = self.sampling.train(segment, rng)
         sample = self._sample(key.index, numbers, lambda h, w: self.geometry.train(h, w, rng))
+        if segment.occurrences:
+            sample.labels = self._encoded(labels_in(segment, numbers))
         if self.settings.lighting_std > 0:
             sample.lighting = draw_lighting(self.settings.lighting_std, rng)
         return sample
@@ -222,11 +224,14 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
 
     def labels(self, index: int) -> tuple[Tensor, ...]:
         """Per head the class id () int64, -1 without one, or the multi-hot vector (K,)."""
+        return self._encoded(self.segments[index].labels)
+
+    def _encoded(self, labels: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
         return tuple(
             _multi_hot(classes, head.num_classes)
             if head.multi_label
             else torch.tensor(classes[0] if classes else -1)
-            for head, classes in zip(self.settings.heads, self.segments[index].labels, strict=True)
+            for head, classes in zip(self.settings.heads, labels, strict=True)
         )
 
     def _generator(self, key: SampleKey) -> np.random.Generator:
@@ -306,6 +311,20 @@ def merge_views(frame_positions: np.ndarray, placements: Sequence[Placement]) ->
             view = (tuple(positions), placement.top, placement.left)
             weights[view] = weights.get(view, 0) + 1
     return [View(*view, weight) for view, weight in weights.items()]
+
+
+def labels_in(segment: Segment, numbers: np.ndarray) -> list[tuple[int, ...]]:
+    """Per head the distinct labels that hold in one of the frames `numbers` (T,)."""
+    return [
+        tuple(
+            dict.fromkeys(
+                label
+                for label, first, last in occurrences
+                if np.any((numbers >= first) & (numbers <= last))
+            )
+        )
+        for occurrences in segment.occurrences
+    ]
 
 
 def new_frames(shape: tuple[int, ...]) -> np.ndarray:

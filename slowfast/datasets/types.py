@@ -25,6 +25,9 @@ class Segment:
         position in the video).
     labels: class ids per head (EPIC: verb, noun); one id if the head is single-label, none
         if the segment is unlabelled.
+    occurrences: per head (class id, first frame, last frame) of every time that a label holds. A
+        training clip then has the labels that hold in one of its frames. (): every label holds
+        in the whole segment.
     """
 
     segment_id: str
@@ -34,6 +37,7 @@ class Segment:
     stop_frame: int
     narration: str
     labels: tuple[tuple[int, ...], ...]
+    occurrences: tuple[tuple[tuple[int, int, int], ...], ...] = ()
 
     @property
     def num_frames(self) -> int:

@@ -33,6 +33,17 @@ def announce_training(run: Training) -> None:
     logger.info("training\n%s", _table(rows))
 
 
+def announce_trained(run: Training, newest: Path | None) -> None:
+    """Log what a training ended with. newest: the checkpoint that a test takes."""
+    best = {name: value for name, value in run.best.items() if name != "epoch"}
+    named = ", ".join(f"{name} {value:.2f}" for name, value in best.items())
+    rows = {
+        "best": f"{named} after epoch {run.best['epoch']}" if named else "no validation yet",
+        "checkpoint": str(newest or "none, as this run wrote none"),
+    }
+    logger.info("trained\n%s", _table(rows))
+
+
 def announce_end(cfg: CfgNode) -> None:
     """Log the commands that are usually next after a training or a test."""
     folder = Path(cfg.OUTPUT_DIR)

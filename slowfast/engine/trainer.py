@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from fvcore.common.config import CfgNode
 
-from slowfast.engine.announce import announce_training
+from slowfast.engine.announce import announce_trained, announce_training
 from slowfast.engine.checkpoint import checkpoint_path
 from slowfast.engine.checkpoints.files import BEST
 from slowfast.engine.monitor.collected import CollectedScores
@@ -61,7 +61,9 @@ def train(
         except Interrupted as interrupted:
             stop_at_signal(run, interrupted)
     check_saved(run)
-    return tested_next(run)
+    newest = tested_next(run)
+    announce_trained(run, newest)
+    return newest
 
 
 def _run_epoch(run: Training) -> None:

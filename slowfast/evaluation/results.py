@@ -84,7 +84,9 @@ def read_results(path: Path | str) -> dict[str, Any]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); has the run tested?") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); did the run finish its test?"
+        ) from None
     except ValueError as error:
         raise UserError(f"{path}: not a results file ({error})") from None
     if not isinstance(content, dict) or not isinstance(content.get("num_segments"), int):

@@ -67,7 +67,7 @@ def multi_instance_retrieval(
     clips: ActionClasses,
     sentences: ActionClasses,
 ) -> dict[str, float]:
-    """mAP, graded mAP and nDCG, clips to sentences (vt), back (tv), and their average (avg).
+    """mAP, graded mAP and nDCG: clip to sentence (vt), sentence to clip (tv), their average (avg).
 
     clip_features (n, D), sentence_features (m, D): similarity is their inner product.
     """

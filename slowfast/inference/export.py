@@ -138,7 +138,7 @@ def export(loaded: LoadedModel, name: str, path: Path) -> Export:
         difference = max(_difference(loaded, form, written, clips) for clips in _CHECKED_BATCHES)
         if not difference <= TOLERANCE:
             raise UserError(
-                f"{path} is not written: its probabilities differ from the model's by "
+                f"{path} was not written: its probabilities differ from the model's by "
                 f"{difference:.2g}, more than {TOLERANCE}; choose another --format"
             )
         written.replace(path)

@@ -25,7 +25,8 @@ def same_classes(labels: Iterable[Tensor], labels_all: Iterable[Tensor]) -> Tens
 
 
 def class_overlap(labels: Iterable[Tensor], labels_all: Iterable[Tensor]) -> Tensor:
-    """The share of tasks in which two clips agree, (n, M) float32 in 0..1; as `same_classes`."""
+    """Share of tasks in which two clips have the same class, (n, M) float32 in 0..1; inputs as for
+    `same_classes`."""
     agree = [_agree(y, y_all) for y, y_all in zip(labels, labels_all, strict=True)]
     return torch.stack(agree).float().mean(0)
 

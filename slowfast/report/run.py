@@ -107,7 +107,7 @@ def load_run(path: Path) -> ReportRun:
         return ReportRun(path.stem, None, None, (), {}, read_predictions(path))
     if not (path / CONFIG).is_file() and not (path / LOG).is_file():
         raise UserError(
-            f"{path} is not a run: it holds neither {CONFIG} nor {LOG}; name an OUTPUT_DIR or a "
+            f"{path} is not a run: it has neither {CONFIG} nor {LOG}; give an OUTPUT_DIR or a "
             "predictions file"
         )
     missing: list[str] = []

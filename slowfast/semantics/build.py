@@ -11,21 +11,16 @@ import numpy as np
 from fvcore.common.config import CfgNode
 
 from slowfast.config.exo_sources import exo_sources
-from slowfast.config.heads import ego_heads, exo_heads
+from slowfast.config.heads import ego_heads
 from slowfast.datasets.ego_exo import mining_settings
 from slowfast.datasets.from_cfg import checked_annotations
 from slowfast.datasets.names import class_names
 from slowfast.datasets.pairing.exo_mix import ExoMix
-from slowfast.datasets.pairing.label_map import (
-    ClassMap,
-    ClassNamesMissing,
-    ClassTable,
-    build_label_map,
-)
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
 from slowfast.datasets.registry import build_source
-from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment, UnionAnnotations
+from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment
 from slowfast.semantics.encoder import encode_cached
+from slowfast.semantics.exo_labels import map_exo_labels
 from slowfast.semantics.ivf_search import IvfSearch, sampled_recall
 from slowfast.semantics.label_tiers import TIER_HEADS, ExoLabels
 from slowfast.semantics.mining import MiningReport, make_table, mine_pairs, report
@@ -185,78 +180,6 @@ def _narrations(
         rows = np.array([row[segment.narration] for segment in segments], np.int64)
         result.append(Narrations(part, rows))
     return result[0], result[1]
-
-
-def map_exo_labels(cfg: CfgNode, exo: Annotations, required: bool) -> ExoLabels | None:
-    """The exo verbs and nouns as ego classes.
-
-    None if a view has no verbs and nouns, or no names for its classes.
-    Raises: UserError if they are required and missing.
-    """
-    if isinstance(exo, UnionAnnotations):
-        sets = zip(exo_sources(cfg), exo.parts, strict=True)
-        of_sets = [map_exo_labels(source.cfg, part, required) for source, part in sets]
-        known = [labels for labels in of_sets if labels is not None]
-        return ExoLabels.joined(known) if len(known) == len(of_sets) else None
-    try:
-        maps = _class_maps(cfg, exo)
-    except ClassNamesMissing as error:
-        if required:
-            raise UserError(
-                f"SUML.PAIRS.MINING {cfg.SUML.PAIRS.MINING} compares labels, but {error}, or set"
-                " SUML.PAIRS.MINING text"
-            ) from error
-        logger.info("labels of the pairs are not compared: %s", error)
-        return None
-    labels: list[list[list[int | None]]] = []
-    for head, classes in enumerate(maps):
-        _log_unmapped(TIER_HEADS[head], exo.class_names[head], classes)
-        labels.append([[classes[label] for label in s.labels[head]] for s in exo.segments])
-    verb, noun = ego_heads(cfg)[: len(TIER_HEADS)]
-    return ExoLabels(labels[0], labels[1], verb.num_classes, noun.num_classes)
-
-
-def _class_maps(cfg: CfgNode, exo: Annotations) -> tuple[ClassMap, ...]:
-    """Ego class by exo class, for every head of TIER_HEADS."""
-    for section, heads in (("MODEL", ego_heads(cfg)), ("EXO", exo_heads(cfg))):
-        names = tuple(head.name for head in heads)
-        if names[: len(TIER_HEADS)] != TIER_HEADS:
-            raise ClassNamesMissing(
-                f"{section}.HEAD_NAMES is {list(names)}; to compare them, name the heads"
-                f" {' and '.join(TIER_HEADS)} first"
-            )
-    if not exo.class_names:
-        raise ClassNamesMissing(
-            f"EXO.DATASET {cfg.EXO.DATASET} has no names for its classes; to compare them, give its"
-            " annotations `class_names`"
-        )
-    tables = build_source(cfg.EGO.DATASET, cfg, "train", "ego").class_tables()
-    return build_label_map(
-        exo.class_names[: len(TIER_HEADS)],
-        tables[: len(TIER_HEADS)],
-        cfg.SUML.PAIRS.LABEL_MAP or None,
-        TIER_HEADS,
-        _exo_tables(cfg),
-    )
-
-
-def _exo_tables(cfg: CfgNode) -> tuple[ClassTable, ...]:
-    """The class tables of the exo set; () if it only names its classes."""
-    try:
-        return build_source(cfg.EXO.DATASET, cfg, "train", "exo").class_tables()
-    except ClassNamesMissing:
-        return ()
-
-
-def _log_unmapped(head: str, names: Sequence[str], classes: ClassMap) -> None:
-    without = [name for name, ego in zip(names, classes, strict=True) if ego is None]
-    logger.info(
-        "%d of %d exo %ss have no ego class: %s",
-        len(without),
-        len(names),
-        head,
-        ", ".join(without),
-    )
 
 
 def other_table(cfg: CfgNode) -> str:

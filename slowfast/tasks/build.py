@@ -26,7 +26,7 @@ def build_training(cfg: CfgNode) -> tuple[nn.Module, Task]:
 
     The model is that of `build_model`, without the parts that no loss needs.
 
-    Raises: UserError for a term of SUM-L that model, data or config do not give what it needs.
+    Raises: UserError if model, data or config lack an input of a SUM-L term.
     """
     spec, model = model_spec(cfg), build_model(cfg)
     if spec.is_dual:

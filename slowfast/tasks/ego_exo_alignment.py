@@ -65,7 +65,7 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
         for term, weight in self._terms:
             found = _called(term, output, batch, Step(epoch, iteration))
             if taken := losses.keys() & found.losses.keys():
-                raise UserError(f"two losses are called {min(taken)}; rename a head or a term")
+                raise UserError(f"two losses are called {min(taken)}; rename the head or the term")
             losses |= found.losses
             weights |= dict.fromkeys(found.losses, weight)
             for name, count in found.counts.items():

@@ -42,7 +42,7 @@ def writing(path: Path, fix: str = "make room, or write to another folder") -> I
 
 
 def require_free_name(path: Path) -> None:
-    """Check before the work that a result can get its name. Raises: UserError for a folder."""
+    """Check early that a result can be written to its path. Raises: UserError for a folder."""
     if path.is_dir():
         raise UserError(f"{path} is a folder, but a result has that name; remove or rename it")
 

@@ -27,7 +27,7 @@ def reading(path: Path | str, what: str, fix: str = "") -> Iterator[None]:
 
     Parsers of foreign formats raise many kinds of exceptions on a damaged file (zlib.error,
     RecursionError, MemoryError, tokenize.TokenError ...), so no list of them is ever complete.
-    The traceback goes to the log at level DEBUG, where a fault of our own can still be found.
+    The traceback goes to the log at level DEBUG, where a bug in this code can still be found.
 
     what: the kind of file, for "cannot read {path} as {what}", for example "a pair table".
     fix: what the user can do, for example "download it again".

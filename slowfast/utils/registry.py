@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Table of entries by name, in registration order.
+    """Table of entries by name, in registration order; a name with `_` in front is not listed.
 
     what: the kind of entry, for errors ("model"). key: the config key that names one.
     package: its modules register the entries; the first look-up imports them. None: the entries
@@ -40,7 +40,7 @@ class Registry(Generic[T]):
         """
         self._load()
         if name not in self._entries:
-            known = ", ".join(sorted(self._entries))
+            known = ", ".join(sorted(self))
             raise UserError(
                 f"{key or self._key} {name!r} is not a registered {self._what}; choose one of"
                 f" {known}"
@@ -53,7 +53,7 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         self._load()
-        return iter(self._entries)
+        return (name for name in self._entries if not name.startswith("_"))
 
     def _load(self) -> None:
         if self._package is not None:

@@ -51,6 +51,7 @@ def test_each_choice_is_allowed(empty: Path, key: str) -> None:
     needed = {
         "SOLVER.LR_POLICY": ["SOLVER.STEPS", "[0]", "SOLVER.LRS", "[1]"],
         "SUML.ALIGN.KIND": ["SUML.PAIRS.MINING", "factors"],
+        "SUML.PAIRS.MODE": ["SUML.PAIRS.PAIRED_FILE", "pairs.csv"],
     }
     for choice in CHOICES[key]:
         load_config(empty, [key, choice, *needed.get(key, [])])

@@ -8,7 +8,7 @@ from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry, place_float
 from slowfast.datasets.frames.image_files import make_decoder
 from slowfast.datasets.frames.store import VideoStore
-from slowfast.datasets.segment_dataset import TestViews
+from slowfast.datasets.segment_dataset import TestViews, labels_in
 from slowfast.datasets.types import SampleKey, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream
@@ -150,6 +150,20 @@ def test_first_frame_views_are_one(make_dataset):
 def test_view_out_of_range_is_an_error(make_dataset):
     with pytest.raises(IndexError, match="view 12 of 12"):
         load_clip(make_dataset(), 0, 12)
+
+
+def test_training_clips_have_the_labels_of_their_frames(make_dataset):
+    """Of a segment with times, a clip has what holds in one of its frames; a test has all."""
+    times = (((1, 1, 20), (3, 41, 60), (1, 55, 60)), ((6, 10, 9),))
+    segment = Segment("s", "P01_01", "P01", 1, 60, "", ((1, 3), (6,)), times)
+    assert labels_in(segment, np.array([20, 30, 40])) == [(1,), ()]
+    assert labels_in(segment, np.array([41, 56])) == [(3, 1), ()]
+    dataset = make_dataset([segment], heads=heads(multi_label=True))
+    drawn = {tuple(dataset[SampleKey(epoch, 0)].labels[0].tolist()) for epoch in range(30)}
+    assert (0, 1, 0, 0, 0) in drawn
+    assert (0, 0, 0, 1, 0) in drawn
+    whole = make_dataset([segment], "val", heads=heads(multi_label=True))[0].labels
+    assert [label.sum() for label in whole] == [2, 1]
 
 
 def test_labels(make_dataset):

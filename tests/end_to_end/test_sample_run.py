@@ -36,6 +36,20 @@ def test_every_loss_is_logged_by_name(suml_run):
         assert all(math.isfinite(step[name]) for name in LOSSES)
 
 
+def test_it_says_what_it_trains_what_came_out_and_what_is_next(suml_run):
+    """For people; the numbers alone are in metrics.jsonl."""
+    log = (suml_run.output / "log.txt").read_text()
+    titles = ["data", "pairs", "model", "start", "devices", "batch", "schedule", "validation"]
+    beginning = log[log.index("] training\n") :].splitlines()[1:11]
+    assert [line.split()[0] for line in beginning] == [*titles, "checkpoints", "results"]
+    assert "2 processes" in beginning[4]
+    best = log[log.index("] trained\n") :].splitlines()[1]
+    assert best.startswith("  best        action_top1 ")
+    assert f"python tools/report.py {suml_run.output.parent.name}/" in log[log.index("] next\n") :]
+    lines = (suml_run.output / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == json_stats(suml_run.output)
+
+
 def test_validation_and_scalars(suml_run):
     (validation,) = [s for s in json_stats(suml_run.output) if s["_type"] == "val_epoch"]
     assert 0 <= validation["verb_top1"] <= 100

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 
+from slowfast.datasets.pairing.label_map import readable
 from slowfast.engine.tester import plan_test, test
-from slowfast.engine.testing.zero_shot import readable
 from slowfast.models import build_model
 from slowfast.models.published_names import published_state_dict
 from slowfast.semantics.encoder import encode_cached

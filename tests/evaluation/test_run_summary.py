@@ -79,7 +79,7 @@ def test_runs_of_other_segments_are_not_compared(tmp_path: Path) -> None:
 
 
 def test_what_is_no_results_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot be read .*has the run tested"):
+    with pytest.raises(UserError, match=r"cannot be read .*did the run finish its test"):
         load_run(tmp_path)
     (tmp_path / "results.json").write_text('{"verb_top1": 3}')
     with pytest.raises(UserError, match="not a results file"):

@@ -219,7 +219,7 @@ def test_stopped_on_features(sample_home, monkeypatch, tmp_path):
     kept = (tmp_path / "exo" / "train.npz").read_bytes()
     arrays = dict(np.load(tmp_path / "exo" / "train.npz"))
     np.savez(tmp_path / "exo" / "train.npz", **{**arrays, "views": -arrays["views"]})
-    with pytest.raises(UserError, match="these have changed since: training exo features"):
+    with pytest.raises(UserError, match="have changed since: training exo features"):
         run_here(cfg)
     (tmp_path / "exo" / "train.npz").write_bytes(kept)
     assert run_here(cfg) == 0

@@ -99,7 +99,7 @@ def test_a_file_that_disagrees_is_not_written(
 ) -> None:
     form = FORMATS["safetensors"]
     monkeypatch.setattr(form, "run", lambda path, x: [torch.ones(len(x), 6), torch.ones(len(x), 8)])
-    with pytest.raises(UserError, match="is not written: its probabilities differ"):
+    with pytest.raises(UserError, match="was not written: its probabilities differ"):
         export(loaded, "safetensors", tmp_path / "model.safetensors")
     assert not any(tmp_path.iterdir())
 

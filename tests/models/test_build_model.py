@@ -41,8 +41,11 @@ def test_exo_scores_are_sigmoids_of_the_logits(make_model, make_clip, randomised
         assert torch.equal(a, b.sigmoid())
 
 
-def test_head_act_sigmoid(make_model, make_clip, randomised):
-    model = randomised(make_model("MultiTaskSlowFast", MODEL__HEAD_ACT="sigmoid")).eval()
+@pytest.mark.parametrize("options", [{"HEAD_ACT": "sigmoid"}, {"LOSS_FUNC": "bce_logit"}], ids=str)
+def test_sigmoid_scores(make_model, make_clip, randomised, options):
+    """Where HEAD_ACT says so, and of multi-label heads in any case."""
+    options = {f"MODEL__{key}": value for key, value in options.items()}
+    model = randomised(make_model("MultiTaskSlowFast", **options)).eval()
     logits = randomised(make_model("MultiTaskSlowFast", TEST__NO_ACT=True)).eval()(make_clip())
     for a, b in zip(model(make_clip()), logits, strict=True):
         assert torch.equal(a, b.sigmoid())

@@ -142,5 +142,5 @@ def test_page_holds_no_nan(run: ReportRun) -> None:
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is not a run: it holds neither config.yaml nor log.txt"):
+    with pytest.raises(UserError, match=r"is not a run: it has neither config.yaml nor log.txt"):
         load_run(tmp_path)

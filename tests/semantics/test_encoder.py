@@ -231,7 +231,7 @@ def test_a_pipe_is_no_cache(tmp_path: Path) -> None:
 def test_a_cache_of_another_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(cache_path(tmp_path, "fake")) as connection:
         connection.execute("PRAGMA user_version = 7")
-    with pytest.raises(UserError, match=r"is of version 7, this program writes 2; delete it"):
+    with pytest.raises(UserError, match=r"has version 7, but this program writes 2; delete it"):
         fill(tmp_path, ["a"], make_fake)
 
 

@@ -38,6 +38,19 @@ def test_partners_are_those_of_the_column(paired: CfgNode) -> None:
     assert {dataset.partner(SampleKey(epoch, 1)) for epoch in range(20)} == {1}
 
 
+def test_ids_made_of_columns(paired: CfgNode) -> None:
+    """An empty cell gives no partner, whatever is written around it."""
+    path = Path(paired.SUML.PAIRS.PAIRED_FILE)
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *(row.removeprefix("P01_") for row in rows)]))
+    prefix = exo_train_annotations(paired).segments[0].segment_id[:1]
+    path.write_text(path.read_text().replace(f",{prefix}", ","))
+    paired.SUML.PAIRS.PAIRED_COLUMNS = ["P01_{narration_id}", f"{prefix}{{exo_id}}"]
+    mine_from_config(paired)
+    table = PairTable.load(Path(paired.SUML.PAIRS.FILE))
+    assert table.indices.tolist() == [[2, 0], [1, -1], [-1, -1], [-1, -1]]
+
+
 def test_a_changed_list_needs_a_new_table(paired: CfgNode) -> None:
     add_frames(paired)
     mine_from_config(paired)

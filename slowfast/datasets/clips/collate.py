@@ -19,7 +19,7 @@ from slowfast.datasets.types import (
 
 
 def collate(samples: Sequence[Any], with_frames: bool = True) -> Batch:
-    """Samples of one kind as their batch; SegmentViews come alone and stay as they are."""
+    """Join samples of one kind into a batch. SegmentViews come singly and stay unchanged."""
     first = samples[0]
     if isinstance(first, SegmentViews):
         return first

@@ -70,9 +70,9 @@ class ClipSampling:
     """Temporal sampling of clips from segments.
 
     num_frames: T.
-    rate: step between two frames of a clip, in frames of the video.
-    position: segment (inside the segment) or first_frame (centred on the segment's first frame,
-        may leave the segment; never random).
+    rate: stride between the frames of a clip, in frames of the video.
+    position: segment (inside the segment) or first_frame (centred on the segment's first frame;
+        the clip may extend beyond the segment; never random).
     """
 
     num_frames: int

@@ -34,7 +34,7 @@ class StatedTimes(NamedTuple):
 
 
 def times_of_packets(container: Any, stream: Any) -> StatedTimes:
-    """Of all packets, for which the whole file is read."""
+    """Times of all packets. Reads the whole file."""
     packets = [
         (packet.pts, packet.is_keyframe, packet.is_discard)
         for packet in container.demux(stream)
@@ -48,7 +48,7 @@ def times_of_packets(container: Any, stream: Any) -> StatedTimes:
 
 
 def times_of_index(path: Path, container: Any, stream: Any, samples: Any) -> StatedTimes | None:
-    """Of the index in the header of an mp4 file; None if it does not state all of them.
+    """Times from the index in the header of an mp4 file; None if the index is incomplete.
 
     samples: the same stream opened with edit lists ignored, whose index has one entry per frame in
         the file, in order.

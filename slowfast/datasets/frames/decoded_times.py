@@ -17,9 +17,9 @@ _KEYS_BACK = (1, 2, 4, 8, 16)
 
 
 def decoded_times(path: Path, number: int) -> list[int | None]:
-    """Of all frames, in the order of the decoder, up to the first that is damaged.
+    """Times of all frames, in the order of the decoder, up to the first damaged one.
 
-    None for frames without a time. number: of the video stream.
+    None for frames without a time. number: index of the video stream.
 
     Raises: errors of PyAV if no frame can be decoded.
     """

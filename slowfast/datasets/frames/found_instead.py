@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-_NAMES = "frames are called frame_0000000001.jpg or img_00001.jpg, with 4 to 10 digits"
+_NAMES = "frames are called frame_0000000001.jpg, img_00001.jpg or 00001.jpg, with 4 to 10 digits"
 # Files of a folder that are looked at.
 _LOOKED_AT = 50
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -15,7 +15,7 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 
 
 def found_instead(folders: Iterable[Path]) -> str:
-    """Files in the first of `folders` that exists, or next to it under its name; "" for nothing.
+    """Text on what the first existing folder has, or else on a file next to one; "" for nothing.
 
     Raises: OSError for a folder that cannot be listed.
     """

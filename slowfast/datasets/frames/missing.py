@@ -16,7 +16,7 @@ _EXAMPLES = 5
 class MissingVideos:
     """Videos of one list that have no frames, and how many videos the list has.
 
-    reason: why the first one has none, and the fix.
+    reason: why the first video has no frames, and the fix.
     """
 
     names: list[str]

@@ -22,12 +22,12 @@ from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.reading import require_file
 
-_MEMBER = re.compile(r"(?:.*/)?(frame_|img_)(\d{4,10})\.jpg")
+_MEMBER = re.compile(r"(?:.*/)?(frame_|img_|)(\d{4,10})\.jpg")
 # The number changes with what is stored.
 _CACHED = "tar1"
 _FIX = "copy the tar again, or unpack it into a folder of its name"
 # File number minus frame number where neither file 0 nor file 1 is in the tar.
-_NUMBERING = {"frame_": 0, "img_": -1}
+_NUMBERING = {"frame_": 0, "img_": -1, "": 0}
 
 
 @dataclass
@@ -168,7 +168,9 @@ def _indexed(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
         kind = "" if not path.name.endswith("gz") else "compressed, which cannot be read in part: "
         raise UserError(f"{path} is {kind}not a sound tar after {last} ({error}); {_FIX}") from None
     if not places:
-        raise UserError(f"{path} holds no frames (frame_0000000001.jpg or img_00001.jpg); {_FIX}")
+        raise UserError(
+            f"{path} holds no frames (frame_0000000001.jpg, img_00001.jpg or 00001.jpg); {_FIX}"
+        )
     prefix = max(places, key=lambda name: len(places[name]))
     ordered = sorted(places[prefix].items())
     end = max(offset + size for offset, size in places[prefix].values())

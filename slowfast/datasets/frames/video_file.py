@@ -134,7 +134,7 @@ class VideoFile:
         if is_after:
             raise UserError(
                 f"{index.path} holds {count} frames, but segment {segment.segment_id} begins at "
-                f"{beginning}: copy it again"
+                f"{beginning}; copy the file again"
             )
 
     def _position(self, number: int) -> int:

@@ -40,11 +40,11 @@ class GlobalBatchSampler(Sampler[list[SampleKey]]):
 
     Global batch b holds positions b*B .. b*B + B-1 of the epoch's order, whatever the number of
     ranks; rank r takes the r-th of R contiguous parts. A last batch of fewer than B is divided as
-    evenly as possible; a rank whose part is empty has one batch less. Starts with epoch 0.
+    evenly as possible; a rank whose part is empty has one batch fewer. The first epoch is 0.
 
     num_samples: number of segments in the data set.
     shuffle: use a permutation drawn from (seed, epoch), else the order of the data set.
-    drop_last: leave out a last batch of fewer than B.
+    drop_last: drop a last batch of fewer than B.
     """
 
     def __init__(

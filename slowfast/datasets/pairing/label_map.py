@@ -100,6 +100,11 @@ def synonyms(label: str) -> list[str]:
     return [first, *(word.strip("_ ") for word in others.split(",") if word.strip("_ "))]
 
 
+def readable(key: str) -> str:
+    """A class key in words: `put-down` is put down, `board:chopping` is chopping board."""
+    return " ".join(reversed(key.split(":"))).replace("-", " ").replace("_", " ")
+
+
 def _classes_by_words(exo: ClassTable, ids: Mapping[str, int]) -> dict[int, int]:
     """Exo class -> the ego class that most of its words belong to; of equals, the first found."""
     votes: dict[int, Counter[int]] = {}

@@ -118,7 +118,7 @@ def has_table(connection: sqlite3.Connection, path: Path) -> bool:
     version = cache_version(connection)
     if version not in (0, _WITHOUT_DIGEST, CACHE_VERSION):
         raise UserError(
-            f"narration cache {path} is of version {version}, this program writes "
+            f"narration cache {path} has version {version}, but this program writes "
             f"{CACHE_VERSION}; delete it and run tools/mine_pairs.py again"
         )
     return version != 0

@@ -1,4 +1,4 @@
-"""The exo sets of EXO and EXO.MORE as one list: the data set `exo_union`.
+"""The exo sets of EXO and EXO.MORE as one list.
 
 A segment has labels for the heads of its set, and none for the others. Ids of segments and
 videos of a further set begin with `NAME/`.
@@ -13,22 +13,17 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config.exo_sources import exo_sources, source_index
 from slowfast.datasets.frames.missing import missing_collected, report_missing
-from slowfast.datasets.registry import DataSource, build_source, register_source
+from slowfast.datasets.registry import UNION, DataSource, build_source, register_source
 from slowfast.datasets.types import Annotations, FrameSource, FrameStore, Segment, UnionAnnotations
 from slowfast.utils.errors import UserError
 
 
-@register_source("exo_union", views=("exo",))
+@register_source(UNION, views=("exo",))
 class ExoUnion(DataSource):
     """The sets of EXO and EXO.MORE, in this order. EXO.MORE selects it, not its name."""
 
     def __init__(self, cfg: CfgNode, split: str, view: str) -> None:
         super().__init__(cfg, split, view)
-        if not cfg.EXO.MORE:
-            raise UserError(
-                "EXO.DATASET exo_union joins the sets of EXO.MORE, which is empty; set"
-                " EXO.DATASET to the first set and EXO.MORE to the others"
-            )
         self._sources = exo_sources(cfg)
         self._parts = [
             build_source(source.cfg.EXO.DATASET, source.cfg, split, view)
@@ -44,8 +39,7 @@ class ExoUnion(DataSource):
             before, after = sum(counts[:number]), sum(counts[number + 1 :])
             for segment in part.segments:
                 self._check(segment, name, counts[number])
-                labels = ((),) * before + tuple(segment.labels) + ((),) * after
-                segments.append(_named(segment, name, labels))
+                segments.append(_named(_with_heads(segment, before, after), name))
         class_names = tuple(names for part in parts for names in part.class_names)
         if not all(part.class_names for part in parts):
             class_names = ()
@@ -102,12 +96,22 @@ def _prefixed(name: str, identifier: str) -> str:
     return f"{name}/{identifier}" if name else identifier
 
 
-def _named(segment: Segment, name: str, labels: tuple[tuple[int, ...], ...]) -> Segment:
+def _with_heads(segment: Segment, before: int, after: int) -> Segment:
+    """The segment with empty labels for the heads of other sets before and after its heads."""
+    others, more = ((),) * before, ((),) * after
+    times = segment.occurrences
+    return replace(
+        segment,
+        labels=(*others, *segment.labels, *more),
+        occurrences=(*others, *times, *more) if times else (),
+    )
+
+
+def _named(segment: Segment, name: str) -> Segment:
     return replace(
         segment,
         segment_id=_prefixed(name, segment.segment_id),
         video_id=_prefixed(name, segment.video_id),
-        labels=labels,
     )
 
 

@@ -87,10 +87,10 @@ def write_checkpoint(
 ) -> None:
     """Save `content` under a temporary name, flush it to the disk, then rename it to `path`.
 
-    Whatever happens, an earlier file of this name stays whole until the new one replaces it.
-    Leftovers of saves that were killed are removed.
+    An earlier file of this name stays intact until the new one replaces it. Temporary files of
+    interrupted saves are removed.
 
-    check: called before the rename; what it raises leaves the earlier file.
+    check: called before the rename; if it raises, the earlier file stays.
 
     Raises: OSError for a full disk and other faults of the file system.
     """

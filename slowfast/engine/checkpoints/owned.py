@@ -21,9 +21,9 @@ RECORD_NAME = ".checkpoints.json"
 
 
 class OwnedCheckpoints:
-    """The numbered checkpoints in OUTPUT_DIR that this training has written.
+    """The numbered checkpoints in OUTPUT_DIR that this training run has written.
 
-    resumed: the checkpoint that the training resumes from; None: it starts.
+    resumed: the checkpoint that the run resumes from; None for a new run.
     """
 
     def __init__(self, output_dir: str | Path, resumed: Path | None = None) -> None:

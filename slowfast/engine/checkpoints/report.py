@@ -65,7 +65,7 @@ class LoadReport:
     unwrapped: int = 0
 
     def summary(self) -> str:
-        """One line: how many of each, with examples."""
+        """One line with the count of each kind of weight, and examples."""
         text = (
             f"{self.source}: {len(self.loaded)} weights loaded; "
             f"{counted(self.missing)} missing, which keep their initial values; "

@@ -48,8 +48,8 @@ def check_data(
     names = ", ".join(changed)
     if not accepted:
         raise UserError(
-            f"{path} was trained with other data: these have changed since: {names}; restore "
-            "them, or set TRAIN.ACCEPT_CHANGED_DATA True to resume with the new ones"
+            f"{path} was trained with data that have changed since: {names}; restore them,"
+            " or set TRAIN.ACCEPT_CHANGED_DATA True to resume with the new ones"
         )
     logger.warning(
         "%s was trained with other data; TRAIN.ACCEPT_CHANGED_DATA True resumes with the new %s",

@@ -80,7 +80,7 @@ class Weights:
 
     @classmethod
     def of_model(cls, model: nn.Module) -> Weights:
-        """The weights of a model themselves, not copies."""
+        """The weights of a model, by reference rather than copied."""
         return cls.named("the model", published_state_dict(model))
 
     @property

@@ -49,10 +49,10 @@ class DryRun(Findings):
 
 
 def dry_run(cfg: CfgNode) -> DryRun:
-    """Builds everything that the config asks for and makes one step on synthetic data.
+    """Build everything that the config asks for and run one step on synthetic data.
 
-    One process does it for all; the step is left out where the device, its memory or a reasonable
-    time is not there. Nothing is written, except copies of inputs that are URLs.
+    One process stands in for all. The step is skipped if the device or its memory is missing, or if
+    it would take too long. Nothing is written, except copies of inputs that are URLs.
     """
     report, processes = DryRun(), _processes(cfg)
     cfg = cfg.clone()

@@ -82,7 +82,7 @@ def _launched_process(cfg: CfgNode) -> ProcessInfo:
         )
     if cfg.NUM_GPUS > 0 and world_size > 1 and "LOCAL_RANK" not in os.environ:
         raise UserError(
-            "the launcher sets WORLD_SIZE and RANK but no LOCAL_RANK, which tells the GPU; "
+            "the launcher sets WORLD_SIZE and RANK but not LOCAL_RANK, which selects the GPU; "
             "use torchrun, or set LOCAL_RANK"
         )
     local_rank = launcher_number("LOCAL_RANK", 0)

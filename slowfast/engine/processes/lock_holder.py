@@ -48,7 +48,7 @@ class Holder:
         return _start_of(self.pid) in ("", self.started)
 
     def encode(self) -> bytes:
-        """One line of JSON."""
+        """The holder as one line of JSON."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
 

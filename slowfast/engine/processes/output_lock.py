@@ -58,7 +58,7 @@ def output_lock(folder: str | Path, name: str = LOCK_NAME) -> Iterator[OutputLoc
 
 
 def lock_in(folder: str | Path) -> str:
-    """Description of the holder of a folder's lock, dead or alive; empty without a readable lock.
+    """Description of the holder of a folder's lock, dead or alive; empty if no lock can be read.
 
     Raises: UserError if the lock is not a regular file.
     """

@@ -18,10 +18,10 @@ from slowfast.tasks.base import StepOutput, Task
 
 @dataclass(frozen=True)
 class PartPasses:
-    """Passes of one step over the parts of a batch.
+    """Forward and backward passes of one step over the parts of a batch.
 
-    model: not wrapped. stepped: the model, or its wrapper for distributed training. backward:
-    called with a loss; adds its gradients.
+    model: the model without a wrapper. stepped: the model, or its wrapper for distributed training.
+    backward: loss -> None; adds the gradients of the loss.
     """
 
     task: Task

@@ -47,7 +47,7 @@ class _Watched(NamedTuple):
 
 
 class FiniteWatch:
-    """Remembers on the device which terms of which steps were finite, until `read`."""
+    """Record on the device of which terms were finite in which steps, until `read`."""
 
     def __init__(self) -> None:
         self._steps: list[_Watched] = []

@@ -32,7 +32,9 @@ def check_precision(key: str, name: str, device: torch.device) -> None:
         if name == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise UserError(f"{key} bf16: this GPU has no bf16 arithmetic; set fp16 or fp32")
     elif name in _NEEDS_CUDA:
-        raise UserError(f"{key} {name} needs CUDA, and this run is on the CPU; set fp32 or bf16")
+        raise UserError(
+            f"{key} {name} needs CUDA, but this run is on the CPU; set it to fp32 or bf16"
+        )
 
 
 def set_precision(model: nn.Module, name: str, device: torch.device) -> None:

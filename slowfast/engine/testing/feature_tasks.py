@@ -132,7 +132,7 @@ def test_features(
 def tested_views(
     cfg: CfgNode, datasets: Datasets, checkpoint: InputPath, device: torch.device
 ) -> list[TestedView]:
-    """The views with the parts of the model that they need, with the weights of the checkpoint."""
+    """The tested views, each with the parts of the model that it needs, weights loaded."""
     model = build_model(cfg) if model_spec(cfg).is_dual else build_test_model(cfg)
     report = load_test_weights(model, checkpoint, cfg)
     if isinstance(model, EgoExoModel):

@@ -151,10 +151,10 @@ def features_folder(cfg: CfgNode, view: str) -> Path:
 def extract_features(
     cfg: CfgNode, view: TestedView, chunk_views: int, device: torch.device
 ) -> FeatureSet:
-    """The features of a view: those that are there, the rest from the model. On every rank.
+    """Read the stored features of a view and compute the missing ones. Call on every rank.
 
-    Raises: UserError where TEST.FEATURES.DIR is named and holds other features, or is not one
-        folder for all processes.
+    Raises: UserError if TEST.FEATURES.DIR is set and has features of another test, or is not shared
+        by all processes.
     """
     folder = features_folder(cfg, view.name)
     key = _features_key(cfg, view)
@@ -186,8 +186,8 @@ def extract_features(
     missing = len(view.dataset) - len(found.done)
     if missing:
         raise UserError(
-            f"{folder} lacks the features of {missing} segments that other processes wrote; it "
-            "must be one folder for all machines of the run: set TEST.FEATURES.DIR"
+            f"{folder} lacks the features of {missing} segments that other processes wrote; "
+            "set TEST.FEATURES.DIR to a folder that all machines of the run share"
         )
     return FeatureSet(found.paths, view.dataset.segments)
 

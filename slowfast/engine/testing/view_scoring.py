@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 def ready_for_test(model: nn.Module, cfg: CfgNode, device: torch.device) -> nn.Module:
     """Put the model on its device, in eval mode, TEST.FOLD_BN and TEST.PRECISION.
 
-    Call after loading the weights: folded batch norms take none.
+    Call after loading the weights: a folded batch norm has none to load.
     """
     model.to(device).eval()
     if cfg.TEST.FOLD_BN:
@@ -67,7 +67,7 @@ class SegmentScores:
 
 
 class ViewJoin(NamedTuple):
-    """Settings of joining the scores of the views of a segment.
+    """How the scores of a segment's views are joined.
 
     method: `sum` (the mean over views) or `max`. logits: the model returns logits.
     """

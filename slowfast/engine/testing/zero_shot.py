@@ -14,6 +14,7 @@ from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
 from slowfast.config.heads import ego_heads
+from slowfast.datasets.pairing.label_map import readable
 from slowfast.datasets.registry import build_source
 from slowfast.datasets.types import Segment
 from slowfast.engine.testing.outcome import epic_protocol
@@ -56,11 +57,6 @@ def _prompts(cfg: CfgNode, head: str) -> list[str]:
     zero_shot = cfg.TEST.ZERO_SHOT
     prompts = {"verb": zero_shot.VERB_PROMPTS, "noun": zero_shot.NOUN_PROMPTS}
     return list(prompts.get(head, ["{}"]))
-
-
-def readable(key: str) -> str:
-    """A class key in words: `put-down` is put down, `board:chopping` is chopping board."""
-    return " ".join(reversed(key.split(":"))).replace("-", " ")
 
 
 def zero_shot_results(

@@ -30,7 +30,7 @@ _OTHER_ROOTS = ("/nonexistent/train_rgb_frames", "/nonexistent/test_rgb_frames")
 
 
 def load_clip(paths: Sequence[str], placement: Placement) -> list[Tensor]:
-    """[slow (3, A, S, S), fast (3, T, S, S)] float32: every frame whole, in float.
+    """[slow (3, A, S, S), fast (3, T, S, S)] float32, processed as full frames in float.
 
     Read, stack, scale to 0..1, normalise, resize, crop, flip, gather the slow pathway.
     """

@@ -247,7 +247,7 @@ class ClipCosts:
 def limited_by(costs: ClipCosts, cores: int) -> str:
     """The slowest part: decode, workers, transfer or model.
 
-    Workers that are the slowest are limited by decoding where that is most of their work.
+    If the workers are slowest and spend most of their time on decoding, it is decode.
     """
     rates = costs.rates(cores)
     slowest = min(rates, key=lambda part: rates[part])

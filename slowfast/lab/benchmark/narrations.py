@@ -28,7 +28,7 @@ def made_texts() -> list[str]:
 
 
 def configured_texts(cfg: CfgNode) -> list[str]:
-    """The narrations of both training lists of a config, in their order, repeated ones too."""
+    """The narrations of both training lists of a config, in order, including repeats."""
     segments = (*ego_train_segments(cfg), *exo_train_annotations(cfg).segments)
     return [segment.narration for segment in segments]
 

@@ -27,14 +27,14 @@ _WAITING_OPERATORS = ("aten::item", "aten::nonzero", "aten::is_nonzero")
 def interleaved(
     parts: Mapping[str, Callable[[], object]], rounds: int, clock: Clock
 ) -> dict[str, float]:
-    """Milliseconds of each part: A B C A B C ..., median of `rounds` after a first round."""
+    """Median milliseconds of each part over `rounds` rounds A B C A B C ..., after a warm-up."""
     return interleaved_by(parts, rounds, [clock])[0]
 
 
 def interleaved_by(
     parts: Mapping[str, Callable[[], object]], rounds: int, clocks: Sequence[Clock]
 ) -> list[dict[str, float]]:
-    """As `interleaved`, by several clocks at once."""
+    """As `interleaved`, timed by several clocks at once."""
     taken: list[dict[str, list[float]]] = [{name: [] for name in parts} for _ in clocks]
     for _ in range(rounds + 1):
         for name, part in parts.items():

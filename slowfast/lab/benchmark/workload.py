@@ -25,7 +25,7 @@ _MEMORY_SHARE = 0.66
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to compute. settings: keys that differ from the plain way."""
+    """One configuration to measure. settings: keys that differ from the baseline."""
 
     name: str
     precision: str = "fp32"

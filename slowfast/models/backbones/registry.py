@@ -36,7 +36,7 @@ def register_family(
 
 
 def library(name: str, install: str) -> ModuleType:
-    """Import a library. Raises: UserError with the pip command where it is not installed."""
+    """Import a library. Raises: UserError with the pip command if it is not installed."""
     try:
         return importlib.import_module(name)
     except (ImportError, RuntimeError) as error:

@@ -68,8 +68,9 @@ def transformers_backbone(name: str, clips: ClipGeometry) -> Backbone:
     if (own.num_frames, own.size) != (clips.num_frames, clips.size):
         raise UserError(
             f"MODEL.BACKBONE transformers:{name} takes {own.num_frames} frames of {own.size} "
-            f"pixels, the config has {clips.num_frames} of {clips.size}; set NUM_FRAMES of DATA or "
-            "EXO, DATA.TRAIN_CROP_SIZE and DATA.TEST_CROP_SIZE to the model's"
+            f"pixels, but the config has {clips.num_frames} of {clips.size}; set "
+            "DATA.NUM_FRAMES or EXO.NUM_FRAMES, DATA.TRAIN_CROP_SIZE and DATA.TEST_CROP_SIZE to "
+            "the values of the model"
         )
     transformers = library("transformers", "transformers")
     with real_tensors():

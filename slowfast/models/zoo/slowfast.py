@@ -6,7 +6,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config.clip_geometry import OWN, ClipGeometry, split_name
 from slowfast.config.derived import backbone_of
-from slowfast.config.heads import ego_heads, exo_heads, single_head
+from slowfast.config.heads import ego_activation, ego_heads, exo_heads, single_head
 from slowfast.models.backbone import Backbone
 from slowfast.models.backbones.registry import BACKBONE_REGISTRY
 from slowfast.models.build import build_recognizer
@@ -21,7 +21,7 @@ def SlowFast(cfg: CfgNode) -> Recognizer:
     """One head of MODEL.NUM_CLASSES."""
     layers = [f"head{cfg.TASK}.projection"]
     return build_recognizer(
-        cfg, build_backbone(cfg, "ego"), [cfg.MODEL.NUM_CLASSES], layers, cfg.MODEL.HEAD_ACT
+        cfg, build_backbone(cfg, "ego"), [cfg.MODEL.NUM_CLASSES], layers, ego_activation(cfg)
     )
 
 
@@ -30,7 +30,7 @@ def MultiTaskSlowFast(cfg: CfgNode) -> Recognizer:
     """The ego recogniser: one head per entry of MODEL.NUM_CLASSES_LIST."""
     counts = cfg.MODEL.NUM_CLASSES_LIST
     layers = head_layers(f"head{cfg.TASK}", len(counts))
-    return build_recognizer(cfg, build_backbone(cfg, "ego"), counts, layers, cfg.MODEL.HEAD_ACT)
+    return build_recognizer(cfg, build_backbone(cfg, "ego"), counts, layers, ego_activation(cfg))
 
 
 @register_model(views=("exo",), heads=exo_heads, losses=("bce_logit",))

@@ -20,7 +20,7 @@ def text_of(clips: ClipBatch) -> Tensor:
 
 
 def all_exo(batch: PairedBatch) -> ClipBatch:
-    """Labels and narrations of all exo clips, (2N, ...) where there are further ones."""
+    """Labels and narrations of all exo clips, (2N, ...) if the batch has additional ones."""
     exo, other = batch.exo, batch.other_exo
     if other is None:
         return exo

@@ -72,5 +72,5 @@ class Peers:
 
 
 def build_peers(cfg: CfgNode, gather: bool = True) -> Peers:
-    """gather: False keeps to the rows of this process, whatever SUML.GATHER is."""
+    """Peers for the SUML keys of a config. gather False uses only this process's rows."""
     return Peers(cfg.SUML.GATHER and gather, cfg.SUML.NEGATIVES)

@@ -84,8 +84,11 @@ STAND_INS: dict[tuple[str, str], type] = {
 
 
 def check_key(key: Any) -> None:
-    """Raises: UnpicklingError for a key whose hash may take long: a large integer, or a tuple with
-    more parts than any key of a table needs."""
+    """Refuse a key whose hash may take long.
+
+    Raises: UnpicklingError for a large integer, or a tuple with more parts than any key of a table
+        needs.
+    """
     waiting, parts = [key], 0
     while waiting:
         item = waiting.pop()

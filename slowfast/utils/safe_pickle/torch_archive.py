@@ -27,9 +27,9 @@ _STORAGES = {
 
 
 def load_torch_values(path: Path) -> Any:
-    """Built-in types, numpy arrays, text arrays, and tensors as arrays.
+    """Load built-in types, numpy arrays, text arrays, and tensors as arrays.
 
-    Raises: UserError for a missing, damaged or foreign file, and for one that names anything else.
+    Raises: UserError for a missing, damaged or foreign file, or one with any other type.
     """
     require_file(path, f"a {_WHAT}", _FIX)
     with reading(path, f"a {_WHAT}", _FIX), zipfile.ZipFile(path) as archive:

@@ -161,7 +161,7 @@ def array_of(
 ) -> NDArray:
     """A copy of bytes as an array of a type of `dtype_of`, other than object.
 
-    Raises: ValueError if the bytes are more or fewer than the shape needs, or no text.
+    Raises: ValueError if the bytes are more or fewer than the shape needs, or are not valid text.
     """
     array: NDArray = np.ndarray(shape, dtype, buffer=raw, order=order)
     # Items without bytes, as those of type S0, could be any number.

@@ -37,6 +37,9 @@ def store(root: Path) -> VideoStore:
         ("img_{:05d}.jpg", range(1, 4), 1),
         ("img_{:05d}.jpg", range(99_998, 100_002), 0),
         ("frame_{:04d}.jpg", range(1, 3), 1),
+        ("{:05d}.jpg", range(1, 4), 1),
+        ("{:06d}.jpg", range(4), 0),
+        ("{:05d}.jpg", range(50, 54), 1),
     ],
 )
 def test_numbering_is_that_of_the_files(
@@ -48,6 +51,18 @@ def test_numbering_is_that_of_the_files(
     assert folder.numbering == first - 1
     assert folder.list_range() == (numbers[0], numbers[-1])
     assert Path(folder.file(numbers[-1])).exists()
+
+
+@pytest.mark.parametrize(("numbers", "first"), [(range(1, 4), 1), (range(50, 53), 1)])
+def test_files_called_after_their_folder(tmp_path: Path, numbers: range, first: int) -> None:
+    """As the published frames of Charades are; a name with characters of patterns is no pattern."""
+    path = files(tmp_path / "a+b", numbers, "a+b-{:06d}.jpg")
+    (path / "aab-000001.jpg").touch()
+    folder = VideoFolder.find(path)
+    assert folder is not None
+    assert folder.numbering == first - 1
+    assert folder.list_range() == (numbers[0], numbers[-1])
+    assert folder.file(numbers[0]) == f"{path}/a+b-{numbers[0]:06d}.jpg"
 
 
 def test_digits_grow_beyond_the_width(tmp_path: Path) -> None:

@@ -228,6 +228,17 @@ BAD = {
 }
 
 
+def test_a_test_takes_the_validation_rows_of_a_list_without_test_rows(
+    make_source: Callable[..., DataSource],
+) -> None:
+    text = "video,split,verb,noun\nv,train,a,b\nv,val,a,b\n"
+    counts = ("MODEL.NUM_CLASSES_LIST", [1, 1])
+    assert [s.segment_id for s in segments(make_source(text, *counts, split="test"))] == ["v_1"]
+    with_test = text + "v,test,a,b\n"
+    found = segments(make_source(with_test, *counts, split="test"))
+    assert [s.segment_id for s in found] == ["v_2"]
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input(make_source: Callable[..., DataSource], name: str) -> None:
     text, reason = BAD[name]
