@@ -562,6 +562,12 @@ _C.MODEL.CHANNELS_LAST = False
 # Compute convolutions over space or time alone as 2-D convolutions, for speed. Values differ by
 # rounding.
 _C.MODEL.CONV_2D = False
+# How MODEL.CHANNELS_LAST and MODEL.CONV_2D are chosen.
+#   as_set: by these two keys.
+#   auto: as set, and what was measured to be faster on the device of the run, which the log names:
+#     both for convolutional SlowFast backbones on a CPU (NUM_GPUS 0), none on CUDA, where nothing
+#     was measured.
+_C.MODEL.SPEED_OPTIONS = choice("as_set", "auto")
 # Run the backbones through torch.compile, for speed. Values differ by rounding. The first step
 # takes minutes; on a CPU it needs a C++ compiler.
 _C.MODEL.COMPILE = False

@@ -29,7 +29,10 @@ from slowfast.utils.paths import InputPath
 logger = logging.getLogger(__name__)
 
 # Where a clip is only classified, these hold whatever the run was set to.
-_OVERRIDES = ("TEST.NO_ACT", "False", "MODEL.COMPILE", "False", "DATA.RESIZE_ON", "worker")
+_OVERRIDES = (
+    *("TEST.NO_ACT", "False", "MODEL.COMPILE", "False", "MODEL.SPEED_OPTIONS", "as_set"),
+    *("DATA.RESIZE_ON", "worker"),
+)
 
 
 class Label(NamedTuple):

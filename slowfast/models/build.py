@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -9,13 +10,15 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from slowfast.models.backbone import Backbone
-from slowfast.models.convolution import use_2d_convolutions
+from slowfast.models.convolution import Conv3d, use_2d_convolutions
 from slowfast.models.heads import Head
 from slowfast.models.init import init_weights
 from slowfast.models.norms import convert_norms
 from slowfast.models.recognizer import Recognizer
 from slowfast.models.registry import MODEL_REGISTRY, ModelSpec, model_spec
 from slowfast.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
@@ -75,10 +78,11 @@ def _build(spec: ModelSpec, cfg: CfgNode) -> nn.Module:
 def _set_up(model: nn.Module, cfg: CfgNode) -> None:
     """Set how the model computes. Except for BN.NORM_TYPE, values differ by rounding at most."""
     convert_norms(model, cfg.BN.NORM_TYPE)
-    if cfg.MODEL.CONV_2D:
+    fast_on_cpu = cfg.MODEL.SPEED_OPTIONS == "auto" and _is_faster_as_2d(model, cfg)
+    if cfg.MODEL.CONV_2D or fast_on_cpu:
         use_2d_convolutions(model)
-    if cfg.MODEL.CHANNELS_LAST:
-        model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    if cfg.MODEL.CHANNELS_LAST or fast_on_cpu:
+        _store_channels_last(model)
     backbones = [module for module in model.modules() if isinstance(module, Backbone)]
     _check_recomputed(backbones, cfg.MODEL.RECOMPUTE_STAGES)
     for backbone in backbones:
@@ -86,6 +90,32 @@ def _set_up(model: nn.Module, cfg: CfgNode) -> None:
         if cfg.MODEL.COMPILE:
             # In place, so that names of weights stay; it happens at the first pass.
             backbone.compile()
+
+
+def _is_faster_as_2d(model: nn.Module, cfg: CfgNode) -> bool:
+    """Whether channels last and 2-D convolutions were measured to be faster; logs the choice.
+
+    docs/benchmarks.md has the figures.
+    """
+    if cfg.NUM_GPUS > 0:
+        reason = "no further option, since none has been measured on CUDA"
+    elif not any(isinstance(module, Conv3d) for module in model.modules()):
+        reason = "no further option, since none has been measured for this backbone"
+    else:
+        logger.info(
+            "MODEL.SPEED_OPTIONS auto: channels last and 2-D convolutions, measured to be faster "
+            "on a CPU"
+        )
+        return True
+    logger.info("MODEL.SPEED_OPTIONS auto: %s", reason)
+    return False
+
+
+def _store_channels_last(model: nn.Module) -> None:
+    """As `model.to(memory_format=...)`, which refuses fake tensors."""
+    for weight in model.parameters():
+        if weight.dim() == 5:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _check_recomputed(backbones: Sequence[Backbone], names: Sequence[str]) -> None:

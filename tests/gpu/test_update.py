@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
+from slowfast.engine.checkpoints.host_copies import HostCopies
 from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.batches import DeviceCopies
 from slowfast.engine.step.precision import set_precision
@@ -114,3 +115,16 @@ def test_batches_of_the_ring_arrive_whole(make_dataset, workers):
         reserved.append(torch.cuda.memory_reserved())
     assert reserved[1] == reserved[2]
     loader.close()
+
+
+def test_a_save_copies_into_pinned_memory_that_is_reused():
+    copies, pointers = HostCopies(), set()
+    for seed in range(2):
+        torch.manual_seed(seed)
+        weight = torch.randn(4, 2, 3, 3, 3, device=cuda()).to(memory_format=torch.channels_last_3d)
+        copied = copies({"w": weight})["w"]
+        assert copied.is_pinned()
+        assert torch.equal(copied, weight.cpu())
+        assert copied.stride() == weight.stride()
+        pointers.add(copied.data_ptr())
+    assert len(pointers) == 1

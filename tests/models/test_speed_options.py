@@ -108,6 +108,25 @@ def test_layouts_and_2d_convolutions_change_rounding_alone(make_model, make_clip
     assert_close(found, expected, 1e-8)
 
 
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_auto_takes_what_was_measured_on_the_device(make_model, caplog, gpus):
+    caplog.set_level("INFO")
+    model = make_model(MODEL__SPEED_OPTIONS="auto", NUM_GPUS=gpus)
+    convolutions = [module for module in model.modules() if isinstance(module, Conv3d)]
+    assert {module.as_2d for module in convolutions} == {gpus == 0}
+    weight = next(module.weight for module in convolutions if module.kernel_size == (1, 3, 3))
+    assert weight.is_contiguous(memory_format=torch.channels_last_3d) == (gpus == 0)
+    said = "none has been measured on CUDA" if gpus else "channels last and 2-D convolutions"
+    assert caplog.text.count("MODEL.SPEED_OPTIONS auto: ") == 1
+    assert said in caplog.text
+
+
+def test_as_set_nothing_is_chosen(make_model, caplog):
+    caplog.set_level("INFO")
+    assert not any(getattr(module, "as_2d", False) for module in make_model().modules())
+    assert "SPEED_OPTIONS" not in caplog.text
+
+
 def test_compiled_backbones_compute_the_same(make_model, make_clip, monkeypatch):
     """Traced and run by torch's own operators: a machine may lack a C++ compiler."""
     compile_module = nn.Module.compile

@@ -52,6 +52,7 @@ FREE = (
     "SOLVER.FUSED",
     "MODEL.CHANNELS_LAST",
     "MODEL.CONV_2D",
+    "MODEL.SPEED_OPTIONS",
     "MODEL.COMPILE",
     "MODEL.RECOMPUTE_STAGES",
     # Differs by more than rounding, which is logged.

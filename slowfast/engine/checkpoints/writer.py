@@ -9,20 +9,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from slowfast.engine.checkpoints.files import (
     is_numbered_checkpoint,
     numbered_checkpoints,
     write_checkpoint,
 )
+from slowfast.engine.checkpoints.host_copies import HostCopies
 from slowfast.engine.checkpoints.owned import OwnedCheckpoints
 
 logger = logging.getLogger(__name__)
 
 
 class CheckpointWriter:
-    """One save at a time. The caller waits for the copy to host memory, not for the disk.
+    """One save at a time. The caller waits for the copy to host memory, not for the disk. The
+    memory of the copies, that of a checkpoint, is kept from the first save on.
 
     A fault of the disk is an error in the log: earlier files stay whole and training continues.
     Only files that this training has written are ever removed.
@@ -51,13 +51,14 @@ class CheckpointWriter:
         self._keep_last = keep_last
         self._keep_every = keep_every
         self._check = check
+        self._on_host = HostCopies()
         self._thread: threading.Thread | None = None
         self._fault: BaseException | None = None
 
     def write(self, content: Mapping[str, Any], *paths: Path) -> None:
         """Wait for the save in progress, copy `content` and start to save it."""
         self.wait()
-        copied = _on_host(content)
+        copied = self._on_host(content)
         self._thread = threading.Thread(target=self._write_all, args=(copied, paths))
         self._thread.start()
 
@@ -123,14 +124,3 @@ class CheckpointWriter:
             logger.error("%s could not be removed: %s", path, error)
         else:
             logger.info("removed %s", path)
-
-
-def _on_host(value: Any) -> Any:
-    """A copy of nested containers whose tensors share no memory with the model's."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, Mapping):
-        return type(value)((key, _on_host(entry)) for key, entry in value.items())  # type: ignore[call-arg]
-    if isinstance(value, list):
-        return [_on_host(entry) for entry in value]
-    return value

@@ -12,7 +12,7 @@ from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.precision import set_precision
 from slowfast.engine.step.update import Update, update_options
 from slowfast.lab.benchmark.report import Report
-from slowfast.lab.benchmark.workload import Variant, has_bf16, variants
+from slowfast.lab.benchmark.workload import Variant, fastest_eager
 from slowfast.tasks.build import build_training
 
 
@@ -21,8 +21,7 @@ def batch_benchmark(cfg: CfgNode, device: torch.device, most: int | None = None)
 
     most: clips of the last step; None: until memory is exhausted, on CUDA only.
     """
-    eager = [v for v in variants(device, has_bf16(device)) if not v.settings.get("MODEL.COMPILE")]
-    variant = eager[-1]
+    variant = fastest_eager(device)
     report, clips = Report("batch", remarks=[variant.name]), 1
     update = _update(variant, variant.cfg(cfg), device)
     while most is None or clips <= most:
@@ -56,10 +55,7 @@ def _measure(update: Update, cfg: CfgNode, clips: int, device: torch.device) -> 
     if on_gpu:
         torch.cuda.synchronize(device)
     found = {"clips/s": clips / (time.perf_counter() - start)}
-    # Fake weights cannot change their memory format.
-    predicted = cfg.clone()
-    predicted.MODEL.CHANNELS_LAST = False
-    found["predicted GiB"] = step_cost(predicted, clips).bytes / 2**30
+    found["predicted GiB"] = step_cost(cfg, clips).bytes / 2**30
     if on_gpu:
         found["measured GiB"] = torch.cuda.max_memory_allocated(device) / 2**30
     return found

@@ -21,6 +21,7 @@ from slowfast.lab.benchmark.workload import (
     Load,
     Variant,
     clock_of,
+    fastest_eager,
     has_bf16,
     synchronised,
     time_variants,
@@ -87,8 +88,11 @@ def step_benchmark(
 ) -> Report:
     """Time per step of `clips` clips (or pairs), alternating with a large matrix product.
 
-    loader: real batches, for the share of a step that waits for data.
+    loader: real batches, for the share of a step that waits for data; then the plain and the
+        fastest eager way are compared, unless `chosen` names others.
     """
+    if chosen is None and loader is not None:
+        chosen = [Variant(PLAIN), fastest_eager(device)]
     chosen = chosen or variants(device, has_bf16(device))
     report = Report("step")
     batch = synthetic_batch(cfg, clips)

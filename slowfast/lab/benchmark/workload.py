@@ -36,6 +36,7 @@ class Variant:
         cfg = cfg.clone()
         cfg.defrost()
         cfg.MODEL.CHANNELS_LAST = cfg.MODEL.CONV_2D = cfg.MODEL.COMPILE = False
+        cfg.MODEL.SPEED_OPTIONS = "as_set"
         cfg.TEST.FOLD_BN = False
         cfg.SOLVER.FUSED = "never"
         cfg.TRAIN.PRECISION = cfg.TEST.PRECISION = self.precision
@@ -62,6 +63,12 @@ def variants(device: torch.device, has_bf16: bool) -> list[Variant]:
         compiled = {**_LAST_2D, "MODEL.COMPILE": True}
         found.append(Variant("bf16, channels last, 2-D, compiled", "bf16", compiled))
     return found
+
+
+def fastest_eager(device: torch.device) -> Variant:
+    """The last of `variants` that needs no compiler, which takes minutes."""
+    found = variants(device, has_bf16(device))
+    return [v for v in found if not v.settings.get("MODEL.COMPILE")][-1]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,13 @@ from slowfast.datasets.frames.missing import missing_collected
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.types import Segment
 from slowfast.engine.preflight import dry_run as module
-from slowfast.engine.preflight.cost import StepCost, step_cost, synthetic_batch, view_cost
+from slowfast.engine.preflight.cost import (
+    KeptForBackward,
+    StepCost,
+    step_cost,
+    synthetic_batch,
+    view_cost,
+)
 from slowfast.engine.preflight.dry_run import dry_run
 from slowfast.engine.processes.output_lock import lock_in
 from slowfast.engine.solver import build_optimizer
@@ -59,6 +65,19 @@ def test_a_step_costs_what_a_real_one_does(method: str) -> None:
     assert cost.optimizer == pytest.approx(state, rel=0.01)
     # The contrastive losses have matrix products too, of N x N.
     assert 2 * cost.backward_flops == pytest.approx(counter.get_total_flops(), rel=0.001)
+
+
+@pytest.mark.parametrize("conv_2d", [False, True])
+def test_channels_last_activations_are_those_of_a_real_step(conv_2d: bool) -> None:
+    """Fake weights take the memory layout, too, which decides whether 2-D convolutions copy."""
+    cfg = tiny_cfg(**SMALL, MODEL__CHANNELS_LAST=True, MODEL__CONV_2D=conv_2d)
+    model, task = build_training(cfg)
+    model.train()
+    kept = KeptForBackward([*model.parameters(), *model.buffers()])
+    with kept.counting():
+        task.forward(model, synthetic_batch(cfg, 2))
+    assert step_cost(cfg, 2).activations == kept.bytes
+    assert view_cost(cfg).flops == view_cost(tiny_cfg(**SMALL)).flops
 
 
 def test_activations_follow_what_goes_through_at_once() -> None:

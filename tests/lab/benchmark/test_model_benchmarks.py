@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast.engine.preflight.cost import KeptForBackward, step_cost, synthetic_batch, view_cost
-from slowfast.lab.benchmark import evaluation, scale, step
+from slowfast.lab.benchmark import batch, evaluation, scale, step, workload
 from slowfast.lab.benchmark.timing import count_waits
 from slowfast.lab.benchmark.workload import (
     PLAIN,
@@ -61,6 +61,31 @@ def test_a_step_that_computes_something_else_is_noticed(cfg):
     assert [check.holds for check in report.checks] == [True, False]
 
 
+def test_batch(cfg, monkeypatch):
+    monkeypatch.setattr(batch, "fastest_eager", lambda _: OURS)
+    report = batch.batch_benchmark(cfg, CPU, 4)
+    assert list(report.figures) == ["1 clips", "2 clips", "4 clips"]
+    memory = [figures["predicted GiB"] for figures in report.figures.values()]
+    # Weights and optimizer, and activations that double: 2 * (b - a) = c - b.
+    assert memory[2] - memory[1] == pytest.approx(2 * (memory[1] - memory[0]), rel=0.02)
+    assert report.remarks == ["ours"]
+
+
+def test_exhausted_memory_ends_the_batches(cfg, monkeypatch):
+    monkeypatch.setattr(batch, "fastest_eager", lambda _: OURS)
+    measured = batch._measure
+
+    def exhausted(update, cfg, clips, device):
+        if clips == 2:
+            raise torch.OutOfMemoryError
+        return measured(update, cfg, clips, device)
+
+    monkeypatch.setattr(batch, "_measure", exhausted)
+    report = batch.batch_benchmark(cfg, CPU)
+    assert list(report.figures) == ["1 clips"]
+    assert report.remarks == ["ours", "2 clips: out of memory"]
+
+
 def test_eval(cfg):
     folded = Variant("folded", "fp32", {"TEST.FOLD_BN": True, "MODEL.CONV_2D": True})
     report = evaluation.evaluation_benchmark(cfg, 2, CPU, 1, [Variant(PLAIN), folded])
@@ -98,6 +123,13 @@ def test_variants_of_a_device(monkeypatch):
     assert not any("bf16" in name for name in names)
     on_gpu = variants(torch.device("cuda"), has_bf16=True)
     assert on_gpu[-1].cfg(made_cfg(CPU)).MODEL.COMPILE
+    monkeypatch.setattr(workload, "has_bf16", lambda _: True)
+    eager = workload.fastest_eager(torch.device("cuda")).cfg(made_cfg(CPU))
+    assert (eager.MODEL.COMPILE, eager.TRAIN.PRECISION, eager.MODEL.CONV_2D) == (
+        False,
+        "bf16",
+        True,
+    )
     assert not Variant(PLAIN).cfg(on_gpu[-1].cfg(made_cfg(CPU))).MODEL.COMPILE
 
 

@@ -61,6 +61,16 @@ def test_names_and_files(device, tmp_path):
         assert all((ROOT / file).exists() for file in files), part
 
 
+def test_rehearsal_of_the_short_parts(tmp_path):
+    """The other parts take longer: `tools/gpu_check.py --device cpu` rehearses them."""
+    short = [
+        part for part in one_gpu("cpu", tmp_path) if part.name in ("environment", "checkpoint")
+    ]
+    outcomes = run_parts(short, tmp_path, 400)
+    assert [outcome.status for outcome in outcomes] == [OK, OK], outcomes
+    assert "stall per save" in (tmp_path / "check.md").read_text()
+
+
 def test_without_a_gpu_the_rehearsal_is_named(tmp_path):
     ended = run_tool("gpu_check.py", "--gpus", 99, cwd=tmp_path)
     assert_one_line_error(ended, "99 CUDA device(s)", "--device cpu")
