@@ -81,9 +81,10 @@ def _line(path: Path | str, what: str, error: Exception, fix: str) -> str:
     if isinstance(error, FileNotFoundError):
         return _sentence(f"{path}, {what}, does not exist", fix)
     if isinstance(error, OSError) and error.strerror:
-        # Of several files, the one that the system names.
-        named = path if error.filename is None else error.filename
-        return _sentence(f"cannot read {named} as {what}: {error.strerror}", fix)
+        # Of several files, the one that the system names; PyAV names a function there.
+        other = error.filename if str(error.filename) not in ("None", str(path)) else ""
+        where = f" ({other})" if other else ""
+        return _sentence(f"cannot read {path} as {what}: {error.strerror}{where}", fix)
     if found := found_in_place(path, fix):
         return f"{path}, {what}, {found}"
     # A MemoryError often has no text.

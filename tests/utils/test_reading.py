@@ -40,6 +40,18 @@ def test_any_exception_becomes_one_line(error: Exception) -> None:
     assert caught.value.__cause__ is error
 
 
+def test_another_file_that_the_system_names_is_added() -> None:
+    """PyAV gives the name of a function instead, so that the file has to be named too."""
+    denied = PermissionError(13, "Permission denied", "root/P01")
+    with pytest.raises(UserError) as caught, reading("root", "frames", "check its links"):
+        raise denied
+    said = "cannot read root as frames: Permission denied (root/P01); check its links"
+    assert str(caught.value) == said
+    with pytest.raises(UserError, match=r"^cannot read a.csv as a list: Permission denied$"):  # noqa: SIM117
+        with reading("a.csv", "a list"):
+            raise PermissionError(13, "Permission denied", "a.csv")
+
+
 def test_error_of_the_body_passes_unchanged() -> None:
     with pytest.raises(UserError, match=r"^row 3 has no video$"), reading("a.csv", "a list"):
         raise UserError("row 3 has no video")
