@@ -67,9 +67,10 @@ def run_parts(
 def run_part(part: Part, limit_sec: float, stem: Path) -> Outcome:
     """One part, with its output in STEM.log and its report in STEM.json."""
     log, report = stem.with_suffix(".log"), stem.with_suffix(".json")
-    report.unlink(missing_ok=True)
+    for path in (log, report):
+        path.unlink(missing_ok=True)
     start = time.monotonic()
-    with log.open("wb") as stream:
+    with log.open("ab") as stream:
         process = subprocess.Popen(
             part.command(report),
             stdin=subprocess.DEVNULL,
