@@ -36,10 +36,10 @@ def main(argv: list[str] | None = None) -> None:
     # Imported this late so that --help works without torch.
     from slowfast.evaluation.report_links import REPORT_NAME
     from slowfast.report.page import page
-    from slowfast.report.run import load_run
+    from slowfast.report.run import load_runs
     from slowfast.utils.files import write_text
 
-    runs = [load_run(path) for path in args.runs]
+    runs = load_runs(args.runs)
     first = args.runs[0]
     default = first / REPORT_NAME if first.is_dir() else first.with_name(f"{first.stem}.html")
     out = args.out or default

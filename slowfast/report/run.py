@@ -125,6 +125,25 @@ def load_run(path: Path) -> ReportRun:
     return ReportRun(path.name, path, cfg, stats, results, predictions, missing)
 
 
+def load_runs(paths: Sequence[Path]) -> list[ReportRun]:
+    """`load_run` of each; runs whose folders have one name are told apart by those above.
+
+    Raises: UserError as `load_run`, and for a run that is given twice.
+    """
+    if len(set(paths)) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise UserError(f"{twice} is given twice; name each run once")
+    runs = [load_run(path) for path in paths]
+    parts = [path.with_suffix("").parts if path.is_file() else path.parts for path in paths]
+    count = 1
+    while len({own[-count:] for own in parts}) < len(set(parts)):
+        count += 1
+    if count > 1:
+        for run, own in zip(runs, parts, strict=True):
+            run.name = "/".join(own[-count:])
+    return runs
+
+
 def tested_source(cfg: CfgNode) -> DataSource:
     """The data set of the test, as the view that the model is tested on."""
     view = model_spec(cfg).view

@@ -13,7 +13,7 @@ from slowfast.datasets.types import Segment
 from slowfast.evaluation.metrics import bootstrap_intervals, rate
 from slowfast.evaluation.predictions import Predictions, write_predictions
 from slowfast.report.page import page
-from slowfast.report.run import ReportRun, TestedSegments, load_run
+from slowfast.report.run import ReportRun, TestedSegments, load_run, load_runs
 from slowfast.report.sections import classes
 from slowfast.report.sections.curves import curves
 from slowfast.report.sections.results import differences
@@ -144,3 +144,15 @@ def test_page_holds_no_nan(run: ReportRun) -> None:
 def test_other_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is not a run: it has neither config.yaml nor log.txt"):
         load_run(tmp_path)
+
+
+def test_runs_with_one_folder_name_are_told_apart(tmp_path: Path) -> None:
+    """As the arms of an ablation, whose folders are called after their seeds."""
+    folders = [tmp_path / arm / "seed_1" for arm in ("p", "q")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "log.txt").write_text("")
+    assert [run.name for run in load_runs(folders)] == ["p/seed_1", "q/seed_1"]
+    assert [run.name for run in load_runs(folders[:1])] == ["seed_1"]
+    with pytest.raises(UserError, match="is given twice"):
+        load_runs([folders[0], folders[0]])
