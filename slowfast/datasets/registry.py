@@ -98,6 +98,16 @@ def register_source(
     return register
 
 
+def list_names(cfg: CfgNode, split: str) -> str:
+    """The ego list of a split, or several lists separated by commas, as the config names them."""
+    lists = {
+        "train": cfg.TRAIN.TRAIN_DATA_LIST,
+        "val": cfg.TRAIN.VAL_DATA_LIST,
+        "test": cfg.TEST.DATA_LIST,
+    }
+    return str(lists[split])
+
+
 def build_source(name: str, cfg: CfgNode, split: str, view: str) -> DataSource:
     """The source that the config calls `name`, as one half of the data.
 

@@ -20,7 +20,7 @@ from slowfast.datasets.frames.bad_frames import BadFrames
 from slowfast.datasets.frames.image_files import make_decoder
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.pairing.label_map import ClassNamesMissing, ClassTable
-from slowfast.datasets.registry import DataSource, register_source
+from slowfast.datasets.registry import DataSource, list_names, register_source
 from slowfast.datasets.sources.csv_classes import ClassNames, names_in, read_class_names
 from slowfast.datasets.sources.csv_list import Row, VideoList, read_video_lists
 from slowfast.datasets.sources.listed_videos import ListedVideos
@@ -131,13 +131,7 @@ class Csv(DataSource):
         return self._lists[split]
 
     def _list_names(self, split: str) -> str:
-        cfg = self.cfg
-        ego = {
-            "train": cfg.TRAIN.TRAIN_DATA_LIST,
-            "val": cfg.TRAIN.VAL_DATA_LIST,
-            "test": cfg.TEST.DATA_LIST,
-        }
-        return str(cfg.EXO.DATA_LIST if self.view == "exo" else ego[split])
+        return str(self.cfg.EXO.DATA_LIST) if self.view == "exo" else list_names(self.cfg, split)
 
     def _rows(self, listed: VideoList) -> list[Row]:
         split = self.split

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from slowfast.config.heads import ego_heads
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.pairing.label_map import ClassTable
-from slowfast.datasets.registry import DataSource, register_source
+from slowfast.datasets.registry import DataSource, list_names, register_source
 from slowfast.datasets.sources.timed_videos import video_store
 from slowfast.datasets.types import Annotations, Segment
 from slowfast.utils.errors import UserError
@@ -39,12 +39,7 @@ class Egtea(DataSource):
 
     def annotations(self) -> Annotations:
         cfg = self.cfg
-        lists = {
-            "train": cfg.TRAIN.TRAIN_DATA_LIST,
-            "val": cfg.TRAIN.VAL_DATA_LIST,
-            "test": cfg.TEST.DATA_LIST,
-        }
-        path = join(cfg.DATA.PATH_TO_DATA_DIR, lists[self.split])
+        path = join(cfg.DATA.PATH_TO_DATA_DIR, list_names(cfg, self.split))
         segments = read_segments(path, self._heads(), self.class_tables(), self._actions().keys)
         logger.info("%s: %d segments from %s", self.split, len(segments), path)
         return Annotations(segments)

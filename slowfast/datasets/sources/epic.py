@@ -10,7 +10,7 @@ from slowfast.datasets.frames.image_files import make_decoder
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.pairing.label_map import ClassNamesMissing, ClassTable, read_class_table
-from slowfast.datasets.registry import DataSource, register_source
+from slowfast.datasets.registry import DataSource, list_names, register_source
 from slowfast.datasets.sources.epic_annotations import list_paths, read_segments_of
 from slowfast.datasets.types import Annotations
 from slowfast.utils.paths import InputPath, join, optional_path
@@ -27,12 +27,7 @@ class EpicKitchens(DataSource):
 
     def annotations(self) -> Annotations:
         cfg = self.cfg
-        lists = {
-            "train": cfg.TRAIN.TRAIN_DATA_LIST,
-            "val": cfg.TRAIN.VAL_DATA_LIST,
-            "test": cfg.TEST.DATA_LIST,
-        }
-        paths = list_paths(cfg.DATA.PATH_TO_DATA_DIR, lists[self.split])
+        paths = list_paths(cfg.DATA.PATH_TO_DATA_DIR, list_names(cfg, self.split))
         segments = read_segments_of(
             paths,
             epic_100=cfg.DATA.EPIC_100,
