@@ -126,7 +126,7 @@ def load_run(path: Path) -> ReportRun:
 
 
 def load_runs(paths: Sequence[Path]) -> list[ReportRun]:
-    """`load_run` of each; runs whose folders have one name are told apart by those above.
+    """Read several runs. Runs with the same folder name also show their parent folders.
 
     Raises: UserError as `load_run`, and for a run that is given twice.
     """

@@ -13,7 +13,7 @@ from tests.commands import TOOLS
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/me")
     monkeypatch.setenv("DATA", "/data")
     monkeypatch.setenv("EMPTY", "")
 
@@ -21,8 +21,8 @@ def home(monkeypatch):
 @pytest.mark.parametrize(
     ("path", "wanted"),
     [
-        ("~", "/home/me"),
-        ("~/x", "/home/me/x"),
+        ("~", "/me"),
+        ("~/x", "/me/x"),
         ("~root/x", "/root/x"),
         ("$DATA/x", "/data/x"),
         ("a/${DATA}_2", "a//data_2"),
@@ -54,7 +54,7 @@ def test_options_of_commands():
     parser.add_argument("--b", type=path_option)
     args = parser.parse_args(["--a", "s3://bucket/$DATA", "--b=~/b"])
     assert args.a == "s3://bucket/$DATA"
-    assert args.b == Path("/home/me/b")
+    assert args.b == Path("/me/b")
     with pytest.raises(UserError, match="command line is"):
         parser.parse_args(["--b", "$NOT_SET_HERE"])
 

@@ -51,7 +51,7 @@ class DryRun(Findings):
 def dry_run(cfg: CfgNode) -> DryRun:
     """Build everything that the config asks for and run one step on synthetic data.
 
-    One process stands in for all. The step is skipped if the device or its memory is missing, or if
+    All checks run in one process. The step is skipped if the device or its memory is missing, or if
     it would take too long. Nothing is written, except copies of inputs that are URLs.
     """
     report, processes = DryRun(), _processes(cfg)
