@@ -96,7 +96,7 @@ EXO = ["TRAIN.DATASET", "lemma", "MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_
         ),
         (
             ["TRAIN.DATASET", "my_kitchen"],
-            "TRAIN.DATASET 'my_kitchen' is not a registered data set; choose one of csv, ego_exo,",
+            "TRAIN.DATASET 'my_kitchen' is not a registered data set; choose one of ",
         ),
         (
             ["TEST.TASK", "retrieval"],
