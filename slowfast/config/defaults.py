@@ -11,7 +11,7 @@ The default's type is the type of the key. Paths are relative to the working dir
 `$NAME` in them are expanded. Input files and folders of annotations may also be URLs (`https://`,
 `s3://`). Keys that PySlowFast users know keep their names and meaning; "published" marks the
 behaviour of the released SUM-L code. `slowfast.config.load` applies YAML files and overrides
-to these defaults; `slowfast.config.validate` checks keys that depend on each other.
+to these defaults; `slowfast.config.rules` checks keys that depend on each other.
 """
 
 from fvcore.common.config import CfgNode

@@ -14,7 +14,8 @@ from fvcore.common.config import BASE_KEY, CfgNode
 from slowfast.config.clip_geometry import apply_geometry
 from slowfast.config.defaults import PATHS, get_cfg
 from slowfast.config.published import translate
-from slowfast.config.validate import schedule_warning, validate
+from slowfast.config.rules.solver import schedule_warning
+from slowfast.config.validate import validate
 from slowfast.config.values import COMMAND_LINE, Setting, typed
 from slowfast.utils.errors import UserError
 from slowfast.utils.expand import expanded
