@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, default_collate
 from slowfast.datasets.clips.collate import collate_clips
 from slowfast.datasets.clips.transforms import Placement, place_float
 from slowfast.datasets.frames.image_files import make_decoder, read_jpeg
-from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
+from slowfast.datasets.loading.loader import BatchLoader
+from slowfast.datasets.loading.sampler import GlobalBatchSampler
 from slowfast.datasets.loading.shared_ring import SharedRing
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import ClipBatch, SampleKey

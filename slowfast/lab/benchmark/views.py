@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from slowfast.datasets.clips.transforms import Placement
-from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
+from slowfast.datasets.loading.loader import BatchLoader
+from slowfast.datasets.loading.sampler import GlobalBatchSampler
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.selection import Selection
 from slowfast.datasets.types import SegmentViews
