@@ -12,7 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from slowfast.datasets.clips.collate import collate_clips
-from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset
+from slowfast.datasets.clips.settings import ClipSettings
+from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 

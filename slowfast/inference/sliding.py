@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from slowfast.config.heads import HeadSpec
+from slowfast.datasets.clips.views import TestViews
 from slowfast.datasets.loading.loader import BatchLoader
 from slowfast.datasets.loading.sampler import GlobalBatchSampler
-from slowfast.datasets.segment_dataset import SegmentDataset, TestViews
+from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.inference.loaded_model import LoadedModel
 from slowfast.inference.video_source import VideoSource
 from slowfast.utils.progress import progress_line

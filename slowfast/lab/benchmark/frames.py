@@ -16,13 +16,15 @@ from fvcore.common.config import CfgNode
 from slowfast.config.heads import HeadSpec
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.clips.sampling import ClipSampling
+from slowfast.datasets.clips.settings import ClipSettings
 from slowfast.datasets.clips.transforms import Geometry, Placement
+from slowfast.datasets.clips.views import TestViews
 from slowfast.datasets.frames.image_files import make_decoder, read_jpeg
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.frames.video_folder import JpegFolder
 from slowfast.datasets.from_cfg import segment_dataset
 from slowfast.datasets.registry import build_source
-from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset, TestViews
+from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import FrameStore, SampleKey, Segment
 from slowfast.lab.benchmark.baseline import ALPHA, MEAN, STD
 from slowfast.utils.errors import UserError

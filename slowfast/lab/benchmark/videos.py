@@ -12,9 +12,9 @@ import numpy as np
 
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry
+from slowfast.datasets.clips.views import TestViews
 from slowfast.datasets.frames.image_files import make_decoder
 from slowfast.datasets.frames.store import VideoStore
-from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.types import SampleKey, Segment
 from slowfast.lab.benchmark.frames import DEVICE, HEIGHT, WIDTH, WORKER, Video, write_frames
 from slowfast.lab.benchmark.loader import into_ring

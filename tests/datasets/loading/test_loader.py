@@ -10,9 +10,9 @@ import torch
 
 from slowfast.config.defaults import get_cfg
 from slowfast.datasets.clips.collate import collate, collate_clips
+from slowfast.datasets.clips.views import TestViews
 from slowfast.datasets.loading.loader import BatchLoader, build_loader
 from slowfast.datasets.loading.sampler import GlobalBatchSampler
-from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.types import ClipBatch, ClipSample, PairedBatch, PairedSample, SegmentViews
 from slowfast.utils.errors import UserError
 from tests.commands import environment
