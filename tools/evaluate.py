@@ -15,7 +15,7 @@ import argparse
 import logging
 from dataclasses import replace
 
-from slowfast.datasets.sources.epic_annotations import list_paths
+from slowfast.datasets.sources.frame_lists import list_paths
 from slowfast.datasets.sources.labelled_list import read_labelled_list
 from slowfast.evaluation.head_values import check_metrics
 from slowfast.evaluation.predictions import for_epic, read_predictions, select

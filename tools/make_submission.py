@@ -14,7 +14,7 @@ if __name__ == "__main__":
 import argparse
 from pathlib import Path
 
-from slowfast.datasets.sources.epic_annotations import list_paths
+from slowfast.datasets.sources.frame_lists import list_paths
 from slowfast.datasets.sources.labelled_list import read_listed_segments
 from slowfast.evaluation.predictions import read_predictions, select
 from slowfast.evaluation.submission import (

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from slowfast.datasets.sources.epic_annotations import list_paths
+from slowfast.datasets.sources.frame_lists import list_paths
 from slowfast.datasets.sources.labelled_list import read_labelled_list
 from slowfast.evaluation.paired import LabelledList
 from slowfast.evaluation.predictions import for_epic, read_predictions

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slowfast.datasets.sources.epic_annotations import (
-    ID_COLUMN_100,
-    read_segments_of,
-    read_table,
-)
+from slowfast.datasets.sources.epic_annotations import ID_COLUMN_100, read_segments_of
+from slowfast.datasets.sources.frame_lists import read_table
 from slowfast.datasets.types import Segment
 from slowfast.evaluation.epic import EpicProtocol, read_many_shot, read_subsets
 from slowfast.evaluation.paired import LabelledList

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slowfast.datasets.sources.epic_annotations import ID_COLUMN_55, ID_COLUMN_100, read_table
+from slowfast.datasets.sources.epic_annotations import ID_COLUMN_55, ID_COLUMN_100
+from slowfast.datasets.sources.frame_lists import read_table
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import InputPath

@@ -11,7 +11,7 @@ import numpy as np
 from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
-from slowfast.datasets.sources.epic_annotations import list_paths
+from slowfast.datasets.sources.frame_lists import list_paths
 from slowfast.datasets.sources.sentences import (
     SENTENCES_FILE,
     Described,

@@ -4,11 +4,8 @@ import pickle
 
 import pytest
 
-from slowfast.datasets.sources.epic_annotations import (
-    EPIC_55_VALIDATION_VIDEOS,
-    read_segments,
-    write_epic_55_split,
-)
+from slowfast.datasets.sources.epic_55_split import EPIC_55_VALIDATION_VIDEOS, write_epic_55_split
+from slowfast.datasets.sources.epic_annotations import read_segments
 from slowfast.utils.errors import UserError
 
 COLUMNS = {

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from slowfast.datasets.sources.epic_annotations import list_paths, read_segments, read_segments_of
+from slowfast.datasets.sources.epic_annotations import read_segments, read_segments_of
+from slowfast.datasets.sources.frame_lists import list_paths
 from slowfast.utils.errors import UserError
 
 COLUMNS = (
