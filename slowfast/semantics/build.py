@@ -23,7 +23,8 @@ from slowfast.semantics.encoder import encode_cached
 from slowfast.semantics.exo_labels import map_exo_labels
 from slowfast.semantics.ivf_search import IvfSearch, sampled_recall
 from slowfast.semantics.label_tiers import TIER_HEADS, ExoLabels
-from slowfast.semantics.mining import MiningReport, make_table, mine_pairs, report
+from slowfast.semantics.mining import make_table, mine_pairs
+from slowfast.semantics.mining_report import MiningReport, report
 from slowfast.semantics.pair_details import pair_details
 from slowfast.semantics.paired import paired_candidates
 from slowfast.semantics.published_pairs import import_pairs
