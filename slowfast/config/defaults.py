@@ -659,7 +659,7 @@ _C.SOLVER.DAMPENING = number(0.0, at_least=0, below=1)
 # Use Nesterov momentum in sgd. Needs DAMPENING 0.
 _C.SOLVER.NESTEROV = True
 # Number of non-finite steps to tolerate. A step with a non-finite loss or gradient on any rank
-# is not applied; one more than this number stops the training.
+# is not applied; one more than this number stops the run.
 _C.SOLVER.SKIP_NONFINITE = number(0, at_least=0)
 # Weight decay of all parameters except those of batch norm (BN.WEIGHT_DECAY).
 _C.SOLVER.WEIGHT_DECAY = number(1e-4, at_least=0)

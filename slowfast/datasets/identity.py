@@ -1,4 +1,4 @@
-"""Digests of annotations: what makes two data sets different for a training or a test.
+"""Digests of annotations: what makes two data sets different for a run.
 
 Order and content count. The place and the format of a file do not, and frames are not read.
 """

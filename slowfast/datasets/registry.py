@@ -47,7 +47,7 @@ class DataSource(ABC):
     def write_down(self, folder: Path) -> None:  # noqa: B027 (optional)
         """Write what a later test needs in addition to the config, into the folder of a run.
 
-        One process calls it when a training starts. Raises: UserError if it cannot be written.
+        One process calls it when a training run starts. Raises: UserError if it cannot be written.
         """
 
     def class_tables(self) -> tuple[ClassTable, ...]:

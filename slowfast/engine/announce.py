@@ -39,7 +39,7 @@ def announce_training(run: Training) -> None:
 
 
 def announce_trained(run: Training, newest: Path | None) -> None:
-    """Log what a training ended with. newest: the checkpoint that a test takes."""
+    """Log what a training run ended with. newest: the checkpoint that a test takes."""
     best = {name: value for name, value in run.best.items() if name != "epoch"}
     named = ", ".join(f"{name} {value:.2f}" for name, value in best.items())
     rows = {
@@ -76,7 +76,7 @@ def announce_test(
 
 
 def announce_end(cfg: CfgNode) -> None:
-    """Log the commands that are usually next after a training or a test."""
+    """Log the commands that are usually next after training or a test."""
     folder = Path(cfg.OUTPUT_DIR)
     named, run = shlex.quote(str(folder / "config.yaml")), shlex.quote(str(folder))
     rows = {}

@@ -98,7 +98,7 @@ def newest_checkpoint(cfg: CfgNode) -> Path | None:
 
 
 def resumed_checkpoint(cfg: CfgNode) -> Path | None:
-    """Choose the checkpoint that a training resumes from; None: it starts from initial weights.
+    """Choose the checkpoint that a run resumes from; None: it starts from initial weights.
 
     Raises: UserError where OUTPUT_DIR cannot hold checkpoints; as `newest_checkpoint`.
     """
@@ -114,7 +114,7 @@ def resumed_checkpoint(cfg: CfgNode) -> Path | None:
             return newest
     elif numbered_checkpoints(cfg.OUTPUT_DIR) and distributed.is_main():
         logger.warning(
-            "OUTPUT_DIR %s holds checkpoints of an earlier training. They stay next to the new "
+            "OUTPUT_DIR %s holds checkpoints of an earlier training run. They stay next to the new "
             "ones, except those whose name a new one takes, and a later run may resume from them; "
             "set another OUTPUT_DIR",
             cfg.OUTPUT_DIR,
@@ -129,9 +129,9 @@ def load_training_state(
     optimizer: torch.optim.Optimizer,
     cfg: CfgNode | None = None,
 ) -> tuple[int, dict[str, Any]]:
-    """Load a training from a checkpoint: (index of the next epoch, what else the file holds).
+    """Load the state of a run: (index of the next epoch, the other entries of the file).
 
-    cfg: of the training that resumes; None: not compared with the checkpoint's.
+    cfg: of the run that resumes; None: not compared with the checkpoint's.
 
     Raises: UserError where the file does not fit the config, the model or the optimizer.
     """

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: what they hold, the stop by a signal, and faults of the disk."""
+"""Checkpoints of a training run: what they hold, the stop by a signal, and faults of the disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def checkpoint_now(run: Training) -> Path:
 
 
 def save(run: Training, *paths: Path) -> None:
-    """Save the training at `paths`. Called on every rank; rank 0 writes, in the background."""
+    """Save the run at `paths`. Called on every rank; rank 0 writes, in the background."""
     if not paths:
         return
     extra = {
@@ -61,7 +61,7 @@ def notice_removed_output(run: Training) -> None:
 
 
 def stop_at_signal(run: Training, interrupted: Interrupted) -> None:
-    """Write where the training is, and exit when it is on the disk."""
+    """Save a checkpoint, and exit when it is on the disk."""
     path = checkpoint_now(run)
     save(run, path)
     run.writer.wait()
@@ -80,7 +80,7 @@ def stop_at_signal(run: Training, interrupted: Interrupted) -> None:
 
 
 def _continuation(run: Training) -> str:
-    """Description of the next start of the training, for the log."""
+    """Description of what the next start will do, for the log."""
     newest = run.writer.newest
     if newest is None:
         return "no checkpoint was saved, so the same command starts from the beginning"
@@ -103,7 +103,7 @@ def check_saved(run: Training) -> None:
 
 
 def tested_next(run: Training) -> Path | None:
-    """The checkpoint that a test after the training takes; the same on every rank."""
+    """The checkpoint that the test after training takes; the same on every rank."""
     best = checkpoint_path(run.cfg.OUTPUT_DIR, BEST)
     taken = best if run.cfg.TEST.LOAD_BEST and best.is_file() else run.writer.newest
     path: Path | None = distributed.broadcast_object(taken)

@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class TestPlan:
-    """Inputs of a test that can be checked before a training.
+    """Inputs of a test that can be checked before training.
 
     datasets: the segments of each view (ego, exo) under test. finish: what a task on features
         makes of them.
@@ -184,7 +184,7 @@ def checkpoint_to_test(cfg: CfgNode, trained: Path | None) -> InputPath:
     """
     named: list[tuple[str, InputPath | None]] = [
         ("TEST.CHECKPOINT_FILE_PATH", _path(cfg.TEST.CHECKPOINT_FILE_PATH)),
-        ("this training", trained),
+        ("this run", trained),
         ("TRAIN.CHECKPOINT_FILE_PATH", _path(cfg.TRAIN.CHECKPOINT_FILE_PATH)),
     ]
     usable = [(source, path) for source, path in named if path is not None]

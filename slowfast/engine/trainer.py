@@ -44,9 +44,9 @@ def train(
 ) -> Path | None:
     """Train until SOLVER.MAX_EPOCH; returns the checkpoint that TEST should take, if any.
 
-    check_lock: raises where OUTPUT_DIR is no longer this training's; called before every save.
+    check_lock: raises where OUTPUT_DIR is no longer this run's; called before every save.
 
-    A signal ends the training after the current step: all ranks write one checkpoint and exit.
+    A signal ends training after the current step: all ranks write one checkpoint and exit.
     """
     run = prepare_training(cfg, device, stop, check_lock)
     announce_training(run)

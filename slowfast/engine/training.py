@@ -1,4 +1,4 @@
-"""Everything that a training holds, and how it is built from the config."""
+"""Everything that a training run holds, and how it is built from the config."""
 
 from __future__ import annotations
 

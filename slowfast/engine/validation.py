@@ -1,4 +1,4 @@
-"""The validation pass of a training."""
+"""The validation pass of a training run."""
 
 from __future__ import annotations
 

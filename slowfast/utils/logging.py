@@ -24,7 +24,7 @@ from slowfast.utils.streams import report_lost_output
 LOG_NAME = "log.txt"
 METRICS_NAME = "metrics.jsonl"
 JSON_PREFIX = "json_stats: "
-# Attribute of a record (`extra`) that a terminal leaves out, because the lines about a training
+# Attribute of a record (`extra`) that a terminal leaves out, because the lines about a run
 # there say the same.
 IN_SUMMARY = "in_summary"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

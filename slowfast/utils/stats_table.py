@@ -1,4 +1,4 @@
-"""The numbers of the periods of a training, as the rows of a table for people."""
+"""Statistics of the periods of a run, as the rows of a table for people."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Standard output and standard error that never end a command: what cannot be written is lost.
 
 The reader of a pipe ends (`| head`), the disk under `tee` is full, a terminal closes: Python
-raises at each of these, in the middle of a training. Here the first fault of a stream is reported
+raises at each of these, in the middle of a run. Here the first fault of a stream is reported
 (that of standard error in the log) and the stream is silent from then on.
 """
 

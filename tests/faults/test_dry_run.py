@@ -1,4 +1,4 @@
-"""Report of `--dry-run` on a folder that already holds a training."""
+"""Report of `--dry-run` on a folder that already holds a training run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OUTPUT_DIR that somebody removes during a training."""
+"""OUTPUT_DIR that somebody removes during a training run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Decides whether a training may resume from a checkpoint: only from the same experiment's.
+"""Decides whether a run may resume from a checkpoint: only from one of the same experiment.
 
-A key of the config either belongs to the experiment (another value gives another training) or is
-free (folders, the machine, how much is logged, the number of epochs).
+A key of the config either belongs to the experiment (another value makes it another experiment) or
+is free (folders, the machine, how much is logged, the number of epochs).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def check_resumable(
     """Refuse to resume from a checkpoint of another experiment.
 
     saved_cfg_text: the config (YAML) in the checkpoint at `path`. If another code base wrote it,
-        its known names are compared and differences are only logged: its training cannot be
+        its known names are compared and differences are only logged: its run cannot be
         continued exactly anyway. Text that is not a config is skipped.
     saved_processes: number of processes of the run that wrote it; None: unknown. processes: of
         this one. DIVISION_KEYS may change with it if the parts of a batch stay the same.
@@ -105,7 +105,7 @@ def check_resumable(
         logger.warning("%s was written by another code base, with %s", path, ", ".join(differing))
     elif differing:
         raise UserError(
-            f"{path} is of a training with {', '.join(differing)}; set the same values to "
+            f"{path} is of a training run with {', '.join(differing)}; set the same values to "
             "resume from it, or another OUTPUT_DIR (and TRAIN.RESUME False) to start again"
         )
     precision = saved.get("TRAIN.PRECISION", cfg.TRAIN.PRECISION)

@@ -48,7 +48,7 @@ def match_weights(file: Weights, model: Weights, options: LoadOptions) -> Match:
 
 
 def _check_values(match: Match) -> None:
-    """Refuse values that a training or a test would only notice much later."""
+    """Refuse values that a run would only notice much later."""
     bad = []
     for name, (target, value) in zip(match.report.loaded, match.pairs, strict=True):
         if not target.is_floating_point():

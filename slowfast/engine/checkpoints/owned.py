@@ -1,6 +1,6 @@
-"""Record of the checkpoints in a folder that belong to its present training.
+"""Record of the checkpoints in a folder that belong to its current run.
 
-OUTPUT_DIR may hold checkpoints of an earlier training too. The record is a small file in it, so
+OUTPUT_DIR may hold checkpoints of an earlier run too. The record is a small file in it, so
 that it survives stops and is moved along with the folder.
 """
 

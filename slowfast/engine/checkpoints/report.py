@@ -21,7 +21,7 @@ class Required(enum.Enum):
     """Weights that a model must get from a file; less is an error."""
 
     NOTHING = "nothing"
-    # A training may start with new heads and projections.
+    # A training run may start with new heads and projections.
     BACKBONE = "backbone"
     # A test uses no random weight.
     ALL = "all"

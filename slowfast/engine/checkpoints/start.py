@@ -1,4 +1,4 @@
-"""Chooses the files and the weights that a training or a test starts from."""
+"""Chooses the files and the weights that training or a test starts from."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _settings(path: InputPath, cfg: CfgNode) -> tuple[str, str, str]:
 
 
 def load_initial_weights(model: nn.Module, cfg: CfgNode) -> list[LoadReport]:
-    """Start a training from TRAIN.CHECKPOINT_FILE_PATH and EXO.CHECKPOINT_FILE_PATH.
+    """Start a training run from TRAIN.CHECKPOINT_FILE_PATH and EXO.CHECKPOINT_FILE_PATH.
 
     Heads and projections that the files lack keep their random weights. The exo half of a dual
     model comes from the EXO file (of an exo model, or the exo half of a dual one), else from the

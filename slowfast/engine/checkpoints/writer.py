@@ -25,7 +25,7 @@ class CheckpointWriter:
     memory of the copies, that of a checkpoint, is kept from the first save on.
 
     A fault of the disk is an error in the log: earlier files stay whole and training continues.
-    Only files that this training has written are ever removed.
+    Only files that this training run has written are ever removed.
 
     newest: the numbered checkpoint that was last written or resumed from.
     failed: error of the newest save by the kind of file (`numbered`, or the name of one that is
@@ -43,7 +43,7 @@ class CheckpointWriter:
         """keep_last: number of files of finished epochs to keep, 0: all. keep_every: keep those
         of every n-th epoch in addition, 0: none. A file inside an epoch is kept while it is one
         of the last two files. check: called before a file gets its name; raises where the folder
-        is no longer this training's."""
+        is no longer this run's."""
         self.newest = newest
         self.failed: dict[str, str] = {}
         self._output_dir = output_dir

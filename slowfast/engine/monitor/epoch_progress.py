@@ -1,4 +1,4 @@
-"""Progress of a training within an epoch, and the sums behind its log lines."""
+"""Progress of a training run within an epoch, and the sums behind its log lines."""
 
 from __future__ import annotations
 

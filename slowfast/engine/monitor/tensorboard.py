@@ -23,8 +23,8 @@ class ScalarWriter:
 
     A folder that cannot be written costs the scalars and one warning, not the training.
 
-    steps_done: optimizer steps before a training that starts or resumes; scalars of later steps,
-        which a training that was killed has left, are then marked as void.
+    steps_done: optimizer steps done when the run starts or resumes; scalars of later steps, left
+        by a run that was killed, are then marked as void.
     """
 
     def __init__(self, cfg: CfgNode, steps_done: int | None = None) -> None:

@@ -239,7 +239,7 @@ def _files(report: DryRun, cfg: CfgNode) -> None:
         return
     if cfg.TRAIN.ENABLE and not cfg.TEST.CHECKPOINT_FILE_PATH:
         which = "best" if cfg.TEST.LOAD_BEST else "last"
-        report.say("tested", f"the {which} checkpoint of this training")
+        report.say("tested", f"the {which} checkpoint of this run")
         return
     path = checkpoint_to_test(cfg, None)
     section = "TEST" if cfg.TEST.CHECKPOINT_FILE_PATH else "TRAIN"

@@ -41,13 +41,13 @@ class InUse(UserError):
 def output_lock(folder: str | Path, name: str = LOCK_NAME) -> Iterator[OutputLock]:
     """Hold a lock of an output folder, which is created if it does not exist.
 
-    name: LOCK_NAME for a training, TEST_LOCK_NAME for a test; the two do not exclude each other.
+    name: LOCK_NAME for training, TEST_LOCK_NAME for a test; the two do not exclude each other.
 
     A process that is killed leaves its lock. It is taken over at once on the same
     machine, elsewhere after STALE_SEC without a beat.
 
-    Raises: InUse if another training (test) holds the lock; UserError if it is not a regular file;
-    OSError if the folder cannot be written.
+    Raises: InUse if another run holds the lock; UserError if it is not a regular file; OSError if
+    the folder cannot be written.
     """
     lock = OutputLock(Path(folder) / name)
     lock.take()
@@ -94,7 +94,7 @@ class OutputLock:
         self._file: FileIO | None = None
         self._beats = 0
         self._lost = ""
-        self._work = "test" if path.name == TEST_LOCK_NAME else "training"
+        self._work = "test" if path.name == TEST_LOCK_NAME else "training run"
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, name="output-lock", daemon=True)
 
@@ -123,7 +123,7 @@ class OutputLock:
         )
 
     def release(self) -> None:
-        """Remove the file, unless another training has taken the lock over."""
+        """Remove the file, unless another training run has taken the lock over."""
         if os.getpid() != self.holder.pid or self._file is None:
             return
         self._ended.set()
@@ -141,7 +141,7 @@ class OutputLock:
                     self.path.unlink()
 
     def check(self) -> None:
-        """Raise UserError if another training has taken the lock over.
+        """Raise UserError if another training run has taken the lock over.
 
         That happens to a process that was suspended for longer than STALE_SEC.
         """
@@ -156,7 +156,7 @@ class OutputLock:
             try:
                 self._beat()
             except FileNotFoundError:
-                # The folder was removed. The training reports it, and the next beat after it has
+                # The folder was removed. The run reports it, and the next beat after it has
                 # written the folder again restores the lock.
                 continue
             except (OSError, UserError) as error:

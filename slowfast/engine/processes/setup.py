@@ -48,8 +48,8 @@ _GAVE_UP_WAITING = ("Timed out waiting", "wait timeout after")
 def prepared(cfg: CfgNode, process: ProcessInfo) -> Iterator[Callable[[], None]]:
     """Set up one process: device, process group, a lock of OUTPUT_DIR, log, seeds.
 
-    A training holds the lock of trainings, a test alone that of tests. Yields a check that raises
-    UserError once another one has taken the lock over.
+    Training holds the training lock; a test alone holds the test lock. Yields a check that raises
+    UserError once another run has taken the lock over.
 
     The group is destroyed after success only: after a failure of one process, nccl would wait for
     the others.
@@ -131,7 +131,7 @@ def _lock_output(cfg: CfgNode, name: str, *, wait: bool = False) -> Iterator[Cal
 def lock_for_test(cfg: CfgNode) -> Iterator[None]:
     """Hold the lock of tests in OUTPUT_DIR, for the test of a run that has trained.
 
-    Waits for a test that runs there, so that a long training does not end in a refusal.
+    Waits for a test that runs there, so that a long training run does not end in a refusal.
     """
     with _lock_output(cfg, TEST_LOCK_NAME, wait=True):
         yield
@@ -153,7 +153,7 @@ def write_config(cfg: CfgNode) -> None:
 def restore_output(cfg: CfgNode) -> bool:
     """Write log.txt and config.yaml again if somebody has removed them; whether that was so.
 
-    Called on rank 0 of a training.
+    Called on rank 0 of a training run.
     """
     folder = Path(cfg.OUTPUT_DIR)
     if all((folder / name).exists() for name in (LOG_NAME, CONFIG_NAME)):
@@ -173,10 +173,10 @@ def restore_output(cfg: CfgNode) -> bool:
 
 
 def _open_output(cfg: CfgNode) -> None:
-    """Open the log in OUTPUT_DIR; a test alone writes its config unless a training has.
+    """Open the log in OUTPUT_DIR; a test alone writes its config unless a training run has.
 
-    A training writes its config later, when nothing refuses it any more. A test next to a training
-    that runs leaves the log and the config to it.
+    Training writes its config later, once all checks have passed. A test that runs next to training
+    leaves the log and the config to it.
     """
     folder = Path(cfg.OUTPUT_DIR)
     training = "" if cfg.TRAIN.ENABLE else training_in(folder)

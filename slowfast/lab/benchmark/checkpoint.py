@@ -1,4 +1,4 @@
-"""Saving of a checkpoint: how long a training waits, against a plain torch.save."""
+"""Saving of a checkpoint: how long training waits, against a plain torch.save."""
 
 from __future__ import annotations
 

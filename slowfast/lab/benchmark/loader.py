@@ -1,4 +1,4 @@
-"""Training clips: the published steps, ours, pure decoding; and what limits a training."""
+"""Training clips: the published steps, ours, pure decoding; and what limits training."""
 
 from __future__ import annotations
 

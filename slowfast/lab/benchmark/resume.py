@@ -22,7 +22,7 @@ _STEPS = 4
 
 
 def resume_benchmark(device: torch.device) -> Report:
-    """Largest difference of a weight after the steps: the same training twice, and resumed.
+    """Largest difference of a weight after the steps: the same run twice, and resumed.
 
     Deterministic algorithms are on, so both must be zero.
     """
@@ -42,14 +42,14 @@ def resume_benchmark(device: torch.device) -> Report:
         resumed.load(path)
     resumed.run(range(_STEPS // 2, _STEPS))
     checks = [
-        Check("same training again", whole.difference(repeated), 0.0, "largest difference"),
-        Check("resumed training", whole.difference(resumed), 0.0, "largest difference"),
+        Check("same run again", whole.difference(repeated), 0.0, "largest difference"),
+        Check("resumed run", whole.difference(resumed), 0.0, "largest difference"),
     ]
     return Report("resume", checks=checks)
 
 
 class _Training:
-    """Weights and optimizer of SUM-L on made batches; batch i is the same in every training."""
+    """Weights and optimizer of SUM-L on made batches; batch i is the same in every run."""
 
     def __init__(self, cfg: CfgNode, device: torch.device, seed: int = 0) -> None:
         torch.manual_seed(seed)

@@ -177,7 +177,7 @@ def test_everything_is_told_and_nothing_written(
         *("train:        32 segments, 4 steps an epoch, 12 in all", "val:          10 segments"),
         *("test:         10 ego segments", "GFLOPs per clip", "M parameters", "activations"),
         *("step:         made on random frames: ego_verb", "random weights"),
-        *("go to runs/dry/checkpoints", "the last checkpoint of this training"),
+        *("go to runs/dry/checkpoints", "the last checkpoint of this run"),
     ):
         assert part in str(report), str(report)
     assert {path: path.stat().st_mtime_ns for path in sample_home.rglob("*")} == before
