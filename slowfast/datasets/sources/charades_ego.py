@@ -108,7 +108,7 @@ def read_segments(path: InputPath, table: ClassTable) -> list[Segment]:
         if not 0 < len(video) <= ID_CHARACTERS:
             raise UserError(f"{where} has the id {video[:20]!r}; {_FIX}")
         if video in segments:
-            raise UserError(f"{where} has the id {video} again; keep one row of it")
+            raise UserError(f"{where} has the id {video} again; remove one of the rows")
         span = frame_span(0.0, seconds(row, "length", where), CharadesEgo.frame_rate, where)
         times = _actions(row["actions"], table.num_classes, where)
         labels = tuple(dict.fromkeys(label for label, _, _ in times))

@@ -105,7 +105,7 @@ def read_segments(
         where = f"{path}: line {line}"
         name, video = (_id(row, column, where) for column in ("annotation_id", "video_id"))
         if name in segments:
-            raise UserError(f"{where} has annotation_id {name} again; keep one row of it")
+            raise UserError(f"{where} has annotation_id {name} again; remove one of the rows")
         times = [seconds(row, column, where) for column in ("start_sec", "end_sec")]
         span = frame_span(times[0], times[1], EgoExoLearn.frame_rate, where)
         labels = tuple(

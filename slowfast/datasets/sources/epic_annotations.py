@@ -61,7 +61,7 @@ def _segments(
     ids = _texts(path, table, id_column)
     if len(set(ids)) < len(ids):
         repeated = Counter(ids).most_common(1)[0][0]
-        raise UserError(f"{path}: {id_column} {repeated} occurs more than once; keep one row of it")
+        raise UserError(f"{path}: {id_column} {repeated} is in several rows; remove all but one")
     start, stop = (_integers(path, table, name, ids) for name in ("start_frame", "stop_frame"))
     for name, first, last in zip(ids, start, stop, strict=True):
         if last < first:

@@ -311,7 +311,7 @@ def test_template(tmp_path: Path, make_source: Callable[..., DataSource]) -> Non
         with pytest.raises(UserError, match=reason):
             write_template(folder, tmp_path / "new.csv", [])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="has no videos"):
+    with pytest.raises(UserError, match="contains no videos"):
         write_template(tmp_path / "empty", tmp_path / "new.csv", [])
     with pytest.raises(UserError, match="--labels video"):
         write_template(root, tmp_path / "new.csv", ["video"])
