@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def write(args: argparse.Namespace, ids: list[str]) -> Path:
-    """The zip of the predictions. Raises: UserError where an argument or a segment is missing."""
+    """The zip of the predictions. Raises: UserError if an argument or a segment is missing."""
     needed = ("predictions", "out", *SLS_NAMES)
     missing = [f"--{name.replace('_', '-')}" for name in needed if getattr(args, name) is None]
     if missing:

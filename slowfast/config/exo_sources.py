@@ -1,4 +1,4 @@
-"""The exo data sets of a config: that of EXO, and the further ones of EXO.MORE."""
+"""The exo data sets of a config: the one of EXO, then those of EXO.MORE."""
 
 from __future__ import annotations
 

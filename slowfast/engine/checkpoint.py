@@ -60,7 +60,7 @@ def save_checkpoint(path: Path, **content: Any) -> Path:
 
     content: the arguments of `checkpoint_content`.
 
-    Raises: OSError where it cannot be written; earlier checkpoints stay whole.
+    Raises: OSError if it cannot be written; earlier checkpoints stay whole.
     """
     write_checkpoint(path, checkpoint_content(**content))
     return path
@@ -82,7 +82,7 @@ def last_checkpoint(output_dir: str | Path) -> Path | None:
 def newest_checkpoint(cfg: CfgNode) -> Path | None:
     """`last_checkpoint` of OUTPUT_DIR, found by rank 0 and the same on every rank.
 
-    Raises: UserError where OUTPUT_DIR has checkpoints and all of them are damaged.
+    Raises: UserError if OUTPUT_DIR has checkpoints and all of them are damaged.
     """
     found = None
     if distributed.is_main():
@@ -100,7 +100,7 @@ def newest_checkpoint(cfg: CfgNode) -> Path | None:
 def resumed_checkpoint(cfg: CfgNode) -> Path | None:
     """Choose the checkpoint that a run resumes from; None: it starts from initial weights.
 
-    Raises: UserError where OUTPUT_DIR cannot hold checkpoints; as `newest_checkpoint`.
+    Raises: UserError if OUTPUT_DIR cannot hold checkpoints; as `newest_checkpoint`.
     """
     folder = checkpoint_path(cfg.OUTPUT_DIR, BEST).parent
     if os.path.lexists(folder) and not (folder.is_dir() and os.access(folder, os.W_OK)):
@@ -133,7 +133,7 @@ def load_training_state(
 
     cfg: of the run that resumes; None: not compared with the checkpoint's.
 
-    Raises: UserError where the file does not fit the config, the model or the optimizer.
+    Raises: UserError if the file does not fit the config, the model or the optimizer.
     """
     checkpoint = read_checkpoint(path, key="TRAIN.CHECKPOINT_FILE_PATH")
     if cfg is not None:

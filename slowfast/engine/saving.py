@@ -90,7 +90,7 @@ def _continuation(run: Training) -> str:
 
 
 def check_saved(run: Training) -> None:
-    """Raise UserError, on every rank, where the last save of a kind of file has failed."""
+    """Raise UserError, on every rank, if the last save of a kind of file has failed."""
     text = ""
     if failed := run.writer.failed:
         reasons = "; ".join(failed.values())

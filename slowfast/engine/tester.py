@@ -180,7 +180,7 @@ def checkpoint_to_test(cfg: CfgNode, trained: Path | None) -> InputPath:
     """TEST.CHECKPOINT_FILE_PATH, else the run's own, else TRAIN's, else OUTPUT_DIR's newest.
 
     The log names the one taken and those skipped (OUTPUT_DIR is looked at, which reads whole
-    files, only where nothing is named). Raises: UserError where there is none.
+    files, only where nothing is named). Raises: UserError if there is none.
     """
     named: list[tuple[str, InputPath | None]] = [
         ("TEST.CHECKPOINT_FILE_PATH", _path(cfg.TEST.CHECKPOINT_FILE_PATH)),

@@ -1,4 +1,4 @@
-"""Input of a metric: the answers of one head, or of all heads together, next to the labels.
+"""Input of a metric: the labels and the answers of one head, or of all heads together.
 
 Legend: n segments, K classes of a head. A rank is 0-based, see `evaluation.ranking`.
 """

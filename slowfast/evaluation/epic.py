@@ -1,4 +1,4 @@
-"""The official EPIC-KITCHENS recognition values, and the tables they depend on.
+"""The official EPIC-KITCHENS recognition metrics, and the tables that they depend on.
 
 Legend: n segments, V and M verb and noun classes. An action is a (verb, noun) pair.
 """
@@ -32,7 +32,7 @@ _WHAT, _FIX = "a table of EPIC-KITCHENS", "take the file as EPIC-KITCHENS publis
 
 @dataclass(frozen=True)
 class Subsets:
-    """Tail classes and unseen participants; an empty set leaves its values out."""
+    """Tail classes and unseen participants; the values of an empty set are left out."""
 
     tail_verbs: frozenset[int] = frozenset()
     tail_nouns: frozenset[int] = frozenset()

@@ -161,7 +161,7 @@ def _traced(loaded: LoadedModel) -> torch.export.ExportedProgram:
 
 
 def _module(name: str, *also: str):  # type: ignore[no-untyped-def]
-    """A module of the `onnx` extra. Raises: UserError where one is not installed."""
+    """A module of the `onnx` extra. Raises: UserError if one is not installed."""
     import importlib
 
     try:

@@ -50,7 +50,7 @@ def load_prompt_model(
 
     options: as for `load_model`.
 
-    Raises: UserError where the checkpoint is not of a dual model, which alone has been trained to
+    Raises: UserError if the checkpoint is not of a dual model, which alone has been trained to
         embed clips next to sentences.
     """
     loaded = load_model(path, **options)

@@ -143,7 +143,7 @@ class EgoExoModel(nn.Module):
     ) -> list[Tensor] | EgoExoOutput:
         """Clips are [slow, fast] of N clips each.
 
-        Raises: ValueError where a training step uses the exo half and lacks an exo clip.
+        Raises: ValueError if a training step uses the exo half and lacks an exo clip.
         """
         if not self.training:
             scores: list[Tensor] = self.ego(ego_clip)

@@ -28,7 +28,7 @@ def page(runs: Sequence[ReportRun], *, explain: bool = True) -> str:
 
     explain: with Grad-CAM maps of the shown predictions.
 
-    Raises: UserError where plotly, which draws the charts, is not installed.
+    Raises: UserError if plotly, which draws the charts, is not installed.
     """
     content = page_content(runs, explain=explain)
     title = html.escape(", ".join(run.name for run in runs))

@@ -51,7 +51,7 @@ class TestedSegments:
 class ReportRun:
     """One run. `missing` collects what a page cannot show of it, and why.
 
-    folder: None for a predictions file alone. cfg: None where there is no config.
+    folder: None for a predictions file alone. cfg: None if there is no config.
     stats: the JSON lines of its log, in order. results: of its test; {} without one.
     """
 
@@ -154,7 +154,7 @@ def tested_source(cfg: CfgNode) -> DataSource:
 
 
 def training_segments(cfg: CfgNode, view: str) -> Sequence[Segment]:
-    """The training list of a view, without frames. Raises: UserError where it cannot be read."""
+    """The training list of a view, without frames. Raises: UserError if it cannot be read."""
     name = cfg.EXO.DATASET if view == "exo" else cfg.EGO.DATASET
     if cfg.TRAIN.DATASET not in JOINED_REGISTRY:
         name = cfg.TRAIN.DATASET

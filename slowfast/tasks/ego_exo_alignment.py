@@ -107,7 +107,7 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
 
 
 def _called(term: Term, output: EgoExoOutput, batch: PairedBatch, step: Step) -> TermOutput:
-    """The term's output. Raises: TypeError where it fails on a part that no term needs."""
+    """The term's output. Raises: TypeError if it fails on a part that no term needs."""
     try:
         return term(output, batch, step)
     except (AssertionError, AttributeError, TypeError) as error:

@@ -93,7 +93,7 @@ def gather_objects(value: Any) -> list[Any]:
 def gather_to_main(value: Any) -> list[Any]:
     """`value` of every rank, in rank order, on rank 0; an empty list elsewhere.
 
-    Sent between hosts (gloo), because a rank's part may not fit in the memory of its device.
+    Sent between hosts (gloo), because the parts of all ranks may not fit in device memory.
     """
     if world_size() == 1:
         return [value]

@@ -1,7 +1,7 @@
-"""Limits on what a file may claim: every size that a reader believes has its bound here.
+"""Limits on the sizes that a file may claim.
 
-A few hundred bytes can announce gigabytes. The bounds follow from the size of the file where they
-can, and otherwise from what the format is for, so ordinary files never meet them.
+A few hundred bytes can announce gigabytes. The bounds follow from the size of the file if possible,
+otherwise from the use of the format, so ordinary files never reach them.
 """
 
 from __future__ import annotations

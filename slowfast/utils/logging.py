@@ -1,6 +1,6 @@
 """Log set-up: the terminal, a log file, and a file of JSON lines for programs.
 
-Numbers (`log_json_stats`) are a line for people on a terminal, and JSON everywhere else: after
+Numbers (`log_json_stats`) are a readable line on a terminal, and JSON everywhere else: after
 `json_stats: ` in log.txt and in piped output, alone in metrics.jsonl.
 """
 
@@ -39,7 +39,7 @@ class _Printable(logging.Formatter):
 
 
 class _ForPeople(_Printable):
-    """Formatter for a terminal: numbers as one line, paths from here or from home on."""
+    """Formatter for a terminal: numbers on one line, paths relative to here or to home."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -88,7 +88,7 @@ class _Terminal(logging.Handler):
 
 
 class _LogFile(logging.FileHandler):
-    """Log file whose faults are reported once; its lines are lost while its disk is full."""
+    """Log file that reports a write error once; lines are lost while the disk is full."""
 
     _has_failed = False
 
@@ -130,7 +130,7 @@ def setup_logging(
 ) -> None:
     """Send the package's log to stderr and, with `output_dir`, to the file `name` in it.
 
-    Its numbers also go to metrics.jsonl, of a test (test_log.txt) to test_metrics.jsonl.
+    Numbers also go to metrics.jsonl; those of a test (test_log.txt) go to test_metrics.jsonl.
 
     quiet: only warnings on the terminal, and no file; for ranks other than 0.
 
@@ -168,7 +168,7 @@ def _open_log(path: Path, delay: bool = False) -> logging.Handler:
 
 
 def reopen_log() -> None:
-    """Let the log file, which somebody has removed, begin again with the next line."""
+    """Start the log file again with the next line after it was removed."""
     for handler in logging.getLogger("slowfast").handlers:
         if isinstance(handler, logging.FileHandler):
             handler.close()
@@ -192,7 +192,7 @@ def log_json_stats(
 ) -> None:
     """One line `json_stats: {...}`; floats keep six significant digits.
 
-    shown: numbers that only a terminal shows. losses: names of those that are terms of the loss.
+    shown: numbers for a terminal only. losses: names of the numbers that are loss terms.
     """
 
     def rounded(value: Any) -> Any:

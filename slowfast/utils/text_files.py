@@ -1,4 +1,4 @@
-"""Readers of CSV, JSON and YAML files: what they hold, or one error line that names the file."""
+"""Readers of CSV, JSON and YAML files, with one error line that names the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENCODING = "utf-8-sig"
 
 
 def check_csv(path: Path, what: str, fix: str) -> None:
-    """Recognise what is often saved under the name of a CSV file.
+    """Recognise other content that is often saved as a CSV file.
 
     Raises: UserError for a web page, a pointer of git-lfs, a spreadsheet or archive, a file with
         other separators than commas, and for an empty one.

@@ -63,7 +63,7 @@ def nesterov(cfg: CfgNode) -> str | None:
 
 
 def schedule_warning(cfg: CfgNode) -> str | None:
-    """A schedule that is possible, but hardly meant."""
+    """Warning about a schedule that is valid but probably a mistake; None without one."""
     solver = cfg.SOLVER
     if solver.WARMUP_EPOCHS >= solver.MAX_EPOCH and solver.WARMUP_EPOCHS:
         return (

@@ -29,7 +29,7 @@ class TrimmedClips:
     suffix: str
 
     def path(self, segment: Segment) -> Path:
-        """The file of a segment. Raises: UserError where it is missing."""
+        """The file of a segment. Raises: UserError if it is missing."""
         path = self.folder / f"{segment.segment_id}{self.suffix}"
         if not path.is_file():
             raise UserError(
@@ -45,7 +45,7 @@ class TrimmedClips:
 
 @dataclass(frozen=True)
 class ChunkedVideo:
-    """A folder of files named by the second at which each begins: `0.mp4`, `15.mp4` ..."""
+    """A folder of files named after the second at which each begins: `0.mp4`, `15.mp4` ..."""
 
     folder: Path
 

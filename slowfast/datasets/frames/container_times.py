@@ -21,7 +21,7 @@ class StatedTimes(NamedTuple):
     """Times in units of the stream, ascending, each once.
 
     shown: of the frames that a player shows. keys: of the key frames, where decoding can start; an
-    edit list may hide some of them. cut: frames whose data the file no longer holds.
+    edit list may hide some of them. cut: frames whose data is missing from the file.
     """
 
     shown: list[int]

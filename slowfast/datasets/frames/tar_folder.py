@@ -1,7 +1,7 @@
-"""Frames straight from the tar of a video: an index of offsets, and reads at them.
+"""Frames read directly from the tar of a video, through an index of offsets.
 
-The index is made once per file and kept in `$SUML_CACHE`. Many processes may read one tar: a read
-does not move a file position.
+The index is made once per file and kept in `$SUML_CACHE`. Several processes may read one tar, since
+a read does not move the file position.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class TarFolder:
         return ""
 
     def _descriptor(self) -> int:
-        """Of this process: a worker does not share that of its parent."""
+        """File descriptor of this process; a worker does not share its parent's."""
         process = os.getpid()
         if process not in self._descriptors:
             self._descriptors[process] = os.open(self.path, os.O_RDONLY)

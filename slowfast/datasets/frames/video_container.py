@@ -50,7 +50,7 @@ def decodable(container: Any, number: int) -> Any:
 
 
 def _allowed_pixels(container: Any) -> int:
-    """Of a frame. A header of a few bytes may claim any size."""
+    """Largest number of pixels accepted for a frame; a header of a few bytes may claim any."""
     return min(VIDEO_PIXELS, max(SMALL_VIDEO_PIXELS, PIXELS_PER_BYTE * container.size))
 
 

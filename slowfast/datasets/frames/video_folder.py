@@ -53,9 +53,9 @@ class VideoFolder:
     def find(path: Path) -> VideoFolder | None:
         """The folder `path`; None if it does not exist or holds no frame.
 
-        Files are numbered from 0 if file 0 is there, from 1 if file 1 is and file 0 is not. The
-        folder, which may hold 100,000 files, is not listed for that. Where neither is there, it
-        is, and numbers count as is usual for the prefix, with a warning. A folder with files of
+        Files are numbered from 0 if file 0 exists, otherwise from 1 if file 1 exists. The
+        folder, which may hold 100,000 files, is only listed if neither exists; file numbers then
+        follow the usual rule of the prefix, with a warning. A folder with files of
         two extractions gives the first pattern of a fixed order, with a warning.
 
         Raises: UserError for a folder that cannot be read.
@@ -84,7 +84,7 @@ class VideoFolder:
     def numbers(self) -> np.ndarray:
         """All file numbers of the pattern, ascending (n,) int64; lists the folder.
 
-        Raises: ValueError if there is none any more; OSError.
+        Raises: ValueError if none is left; OSError.
         """
         found = _numbers(self.path).get((self.prefix, self.digits))
         if found is None:
@@ -117,7 +117,7 @@ class VideoFolder:
 
 
 def _first_files(path: Path) -> list[tuple[str, int, int]]:
-    """(prefix, digits, first number) of every pattern of which file 0 or file 1 is there."""
+    """(prefix, digits, first number) of every pattern for which file 0 or file 1 exists."""
     # The second only without the first: each look-up takes a millisecond on a network disk.
     return _first_of(path, _PREFIXES) or _first_of(path, [_own_prefix(path)])
 

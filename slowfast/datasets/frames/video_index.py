@@ -1,8 +1,8 @@
 """The frames of a video file by their presentation times, as the decoder gives them.
 
 The times come from the index in the file's header where it has one, otherwise from its packets, and
-for formats whose packets and frames differ (XviD with packed frames) from a decode. What container
-and decoder disagree about is resolved here, before the first clip.
+for formats whose packets and frames differ (XviD with packed frames) from a decode. Disagreements
+between container and decoder are resolved here, before the first clip.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ class VideoIndex:
 
     @property
     def seconds(self) -> float:
-        """From the first frame to the end of the last one."""
+        """Duration from the first frame to the end of the last one, in seconds."""
         return (self.times[-1] - self.times[0]) * self.time_base + self.last_seconds
 
     @cached_property
     def last_seconds(self) -> float:
-        """Duration of the last frame, which files seldom state: that of the median frame."""
+        """Duration of the last frame: the median over all frames, as files rarely state it."""
         if len(self.times) < 2:
             return 1 / self.fps
         return float(np.median(np.diff(self.times))) * self.time_base
@@ -71,7 +71,7 @@ class VideoIndex:
 def index_video(path: Path, retries: Retries | None = None) -> VideoIndex:
     """Find the frames of a file, or read them from the cache if it was indexed before.
 
-    Raises: UserError for a file that is not a video that can be read.
+    Raises: UserError for a file that is not a readable video.
     """
     require_file(path, "a video", FIX)
     if (index := _cached(path)) is not None:

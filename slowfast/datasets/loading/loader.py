@@ -109,9 +109,9 @@ class BatchLoader(Generic[BatchT]):
 
     @contextmanager
     def naming_lost_workers(self) -> Iterator[None]:
-        """Context that turns the death of a worker into a UserError; for code that uses batches.
+        """Context manager that turns the death of a worker into a UserError.
 
-        torch raises the error in the main thread, at whatever line that is executing.
+        Wrap code that uses batches in it: torch raises the error in the main thread, at any line.
         """
         try:
             yield
@@ -139,7 +139,8 @@ def build_loader(
     train: shuffled whole batches. val: every segment once over all ranks. Both give ClipBatch
     or PairedBatch. test: one SegmentViews at a time, segments divided among the ranks.
 
-    Raises: UserError if the batch does not divide or the data set has fewer segments than that.
+    Raises: UserError if the batch size is not a multiple of the number of processes, or larger than
+    the data set.
     """
     size = _batch_size(cfg, world_size) if split != "test" else world_size
     num_samples = len(dataset)

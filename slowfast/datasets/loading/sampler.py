@@ -1,4 +1,4 @@
-"""Choice of segments: this rank's share of every global batch.
+"""Sampler of this rank's share of every global batch.
 
 Legend: B clips of the global batch, R ranks.
 """

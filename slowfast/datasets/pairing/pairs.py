@@ -1,4 +1,4 @@
-"""The table of pseudo-pairs: the exo segments that each ego segment may be joined with.
+"""Table of pseudo-pairs: the exo segments that each ego segment may be joined with.
 
 One `.npz` file without pickles. It is valid for one ego list, one exo list and one set of mining
 settings, and is refused for any other.
@@ -139,7 +139,7 @@ class PairTable:
         return bool((self.indices[row] >= 0).any())
 
     def draw(self, row: int, rng: np.random.Generator) -> int:
-        """Draw one candidate of a row uniformly; of an empty row, one of all exo segments."""
+        """Draw one candidate of a row uniformly; for an empty row, any exo segment."""
         candidates = self.indices[row]
         candidates = candidates[candidates >= 0]
         if len(candidates):
@@ -226,6 +226,6 @@ class PairTable:
 
 
 def narration_hash(segments: Sequence[Segment]) -> str:
-    """A hash of the ids and narrations of a list, in its order."""
+    """Hash of the ids and narrations of a list, in its order."""
     rows = [[segment.segment_id, segment.narration] for segment in segments]
     return value_digest(rows)

@@ -47,7 +47,7 @@ _COLUMNS = ("id", "script", "descriptions", "actions", "length")
 class CharadesEgo(DataSource):
     """The videos of a split and view as one segment each.
 
-    A training clip has the actions that hold in one of its frames; validation and test have those
+    A training clip has the actions that occur in its frames; validation and test clips have those
     of the whole video. As in the published evaluation, they leave out videos without an action.
     """
 

@@ -60,7 +60,7 @@ def read_video_list(
 ) -> VideoList:
     """The rows of a list (a path or a URL), in its order.
 
-    key, heads_key: config keys that name the list and its label columns, for errors.
+    key, heads_key: config keys of the list and of its label columns, for errors.
     labelled: the label columns must be there; otherwise a missing one counts as empty.
 
     Raises: UserError that names the file, the column or line, and the fix.
@@ -106,8 +106,8 @@ def read_video_lists(
 
     names: the lists below `folder`, separated by commas; other arguments as `read_video_list`.
 
-    Raises: UserError as `read_video_list`, and for an id or kind of times that two lists disagree
-        about.
+    Raises: UserError as `read_video_list`, for an id in two lists, and for lists that mix seconds
+    and frame numbers.
     """
     lists = [
         read_video_list(
@@ -187,7 +187,7 @@ def _row(
 
 
 def _names(cell: str) -> tuple[str, ...]:
-    """The labels in a cell. A single one keeps its spaces, so that a difference is noticed."""
+    """The labels in a cell. A single label keeps its spaces, so that differences are noticed."""
     if _SEPARATOR not in cell:
         return (cell,) if cell.strip() else ()
     parts = (part.strip() for part in cell.split(_SEPARATOR))

@@ -159,7 +159,7 @@ def _labels(
     num_classes: Sequence[int],
     labelled: bool,
 ) -> list[tuple[tuple[int, ...], ...]]:
-    """Per row the class of every head; blank, -1 and NaN stand for a row without one.
+    """Per row the class of every head; blank, -1 and NaN mean that a row has no class.
 
     Raises: UserError for a class outside the head's, and for a row without one if `labelled`.
     """

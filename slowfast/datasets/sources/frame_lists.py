@@ -22,7 +22,7 @@ AS_PUBLISHED = "take it as EPIC-KITCHENS publishes it"
 
 
 def list_paths(folder: InputPath, names: str) -> list[InputPath]:
-    """The lists that one key names, separated by commas unless one file has the whole name.
+    """Paths of the lists that one key names: separated by commas, unless a file has the whole name.
 
     Raises: UserError for a comma with no name before or after it.
     """
@@ -66,7 +66,7 @@ def read_table(path: InputPath) -> pd.DataFrame:
 
 
 def _without_nameless(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The table without the columns that a comma at the end of every line makes.
+    """Drop the unnamed columns that a comma at the end of every line creates.
 
     Raises: UserError for cells beyond the columns of the header.
     """
@@ -85,7 +85,7 @@ def _without_nameless(path: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def present_form(path: Path) -> Path:
-    """The list, or its other form, .pkl or .csv, if only that one is there."""
+    """The path of the list, or of its other form (.pkl or .csv) if only that one exists."""
     other = path.with_suffix({".csv": ".pkl", ".pkl": ".csv"}.get(path.suffix, path.suffix))
     with reading(path, "a frame list"):
         if path.exists() or not other.is_file():

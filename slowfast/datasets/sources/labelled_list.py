@@ -49,7 +49,7 @@ def read_labelled_list(
 def read_listed_segments(
     paths: Sequence[InputPath], num_classes: Sequence[int], labelled: bool
 ) -> tuple[list[Segment], bool]:
-    """The segments of lists, and whether these are EPIC-KITCHENS-100's.
+    """The segments of the lists, and whether the lists are those of EPIC-KITCHENS-100.
 
     Raises: UserError that names the option `--annotations` instead of config keys.
     """

@@ -69,7 +69,7 @@ class CheckpointFile:
     def from_content(cls, source: str, content: Any) -> CheckpointFile:
         """Sort the content of a PyTorch file: a checkpoint, or weights by name.
 
-        Raises: UserError where it holds no weights.
+        Raises: UserError if it holds no weights.
         """
         tensors = tensors_in(source, content)
         check_plain(source, tensors)
@@ -82,7 +82,7 @@ class CheckpointFile:
     def epoch(self) -> int:
         """Zero-based index of the last finished epoch; -1 where the file names none.
 
-        Raises: UserError where it is not a whole number.
+        Raises: UserError if it is not a whole number.
         """
         epoch = self.other.get("epoch", -1)
         is_number = isinstance(epoch, numbers.Real) and not isinstance(epoch, bool)
@@ -92,9 +92,9 @@ class CheckpointFile:
 
     @property
     def cfg_text(self) -> str:
-        """The config (YAML) that it was trained with; empty where the file has none.
+        """The config (YAML) that it was trained with; empty if the file has none.
 
-        Raises: UserError where it is not text.
+        Raises: UserError if it is not text.
         """
         text = self.other.get("cfg", "")
         if not isinstance(text, str):
@@ -103,7 +103,7 @@ class CheckpointFile:
 
     @property
     def processes(self) -> int | None:
-        """Number of processes of the run that wrote it; None where the file does not say."""
+        """Number of processes of the run that wrote it; None if the file does not say."""
         processes = self.other.get("processes")
         return processes if isinstance(processes, int) and processes > 0 else None
 
@@ -119,7 +119,7 @@ class CheckpointFile:
 
     @property
     def average(self) -> Weights | None:
-        """Moving average of the weights (SOLVER.EMA_DECAY); None where the run kept none."""
+        """Moving average of the weights (SOLVER.EMA_DECAY); None if the run kept none."""
         update = self.other.get("update", {})
         average = update.get("average") if isinstance(update, Mapping) else None
         if average is None:

@@ -33,7 +33,7 @@ class Match:
 def match_weights(file: Weights, model: Weights, options: LoadOptions) -> Match:
     """Pair the weights of a file with some or all of a model's; nothing is copied yet.
 
-    Raises: UserError where the file does not have what `options` requires, or has values that are
+    Raises: UserError if the file does not have what `options` requires, or has values that are
         not finite.
     """
     if options.head and model.ego.heads:

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 def load_test_weights(model: nn.Module, path: InputPath, cfg: CfgNode) -> LoadReport:
     """Load all weights that a test needs; what else the file holds is reported and ignored.
 
-    Raises: UserError where a weight is missing or of another shape.
+    Raises: UserError if a weight is missing or of another shape.
     """
     checkpoint = read_tested(path, cfg)
     file, target = checkpoint.weights, Weights.of_model(model)
@@ -56,7 +56,7 @@ def load_initial_weights(model: nn.Module, cfg: CfgNode) -> list[LoadReport]:
     model comes from the EXO file (of an exo model, or the exo half of a dual one), else from the
     exo weights of the TRAIN file, else from its single backbone; the log says from which.
 
-    Raises: UserError where a file does not fit the model.
+    Raises: UserError if a file does not fit the model.
     """
     train, target = read_initial(cfg, "TRAIN"), Weights.of_model(model)
     if train is None:

@@ -109,7 +109,7 @@ def from_caffe2(blobs: Mapping[str, T]) -> dict[str, T]:
 
 
 def caffe2_name(blob: str) -> str:
-    """The published name of a Caffe2 blob; empty where it has none."""
+    """The published name of a Caffe2 blob; empty if it has none."""
     module, _, leaf = blob.rpartition("_")
     if leaf not in _CAFFE2_LEAF:
         return ""

@@ -135,7 +135,7 @@ class Weights:
     def with_head(self, old: str, new: str, asked: str) -> Weights:
         """The same weights with head `old` called `new`, in place of a head of that name.
 
-        asked: the setting that names the head. Raises: UserError where there is no such head.
+        asked: the setting that names the head. Raises: UserError if there is no such head.
         """
         if old not in self.heads:
             found = ", ".join(self.heads) or "none at all"

@@ -50,7 +50,7 @@ class CollectedScores:
 
         scores: (N, K) per head. labels: per head (N,) ids, -1 for unlabelled, or multi-hot (N, K).
         finite: () bool; the clips of a step that is not finite do not count.
-        Raises: ValueError where the labels are not of the kind of the head.
+        Raises: ValueError if the labels are not of the kind of the head.
         """
         for head, label in zip(self._heads, labels, strict=True):
             if (label.dim() == 2) != head.multi_label:
@@ -115,7 +115,7 @@ class CollectedScores:
     def values(self) -> dict[str, float]:
         """The metrics of the clips of all ranks, in percent, the same on every rank.
 
-        Empty where no clip is labelled. Called on every rank.
+        Empty if no clip is labelled. Called on every rank.
         """
         self.to_host()
         parts = [rows for part in distributed.gather_to_main(self._kept) for rows in part]

@@ -73,7 +73,7 @@ class PairMonitor:
 
 
 def build_pair_monitor(cfg: CfgNode, data: Any) -> PairMonitor | None:
-    """None where TENSORBOARD asks for nothing about pairs, without pairs, and on other ranks."""
+    """None if TENSORBOARD asks for nothing about pairs, without pairs, and on other ranks."""
     pictures, histogram = cfg.TENSORBOARD.PAIRS, cfg.TENSORBOARD.HISTOGRAM.ENABLE
     wanted = cfg.TENSORBOARD.ENABLE and (pictures or histogram)
     if not (wanted and distributed.is_main() and isinstance(data, EgoExoDataset)):

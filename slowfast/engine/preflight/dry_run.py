@@ -83,7 +83,7 @@ def _processes(cfg: CfgNode) -> int:
 
 
 def _device(cfg: CfgNode) -> torch.device | None:
-    """Of the run; None where this machine lacks it."""
+    """Of the run; None if this machine lacks it."""
     if cfg.NUM_GPUS == 0:
         return torch.device("cpu")
     return torch.device("cuda", 0) if torch.cuda.is_available() else None

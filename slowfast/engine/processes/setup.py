@@ -140,7 +140,7 @@ def lock_for_test(cfg: CfgNode) -> Iterator[None]:
 def write_config(cfg: CfgNode) -> None:
     """Write the merged config into OUTPUT_DIR, on rank 0; `--cfg` with it repeats the run.
 
-    Raises: UserError where it cannot be written.
+    Raises: UserError if it cannot be written.
     """
     if not distributed.is_main():
         return

@@ -207,7 +207,7 @@ def _state(cfg: CfgNode, folder: Path, key: Key, exact: Key, count: int) -> tupl
 
 
 def kept_features(cfg: CfgNode, dataset: VideoDataset, key: Key) -> FeatureSet | None:
-    """Features from which the head gives the scores of the run; None where there are none.
+    """Features from which the head gives the scores of the run; None if there are none.
 
     key: the `view_key` of the run. They agree with it, are complete, view by view, and the head
         pools no windows, whose scores are averaged after the soft-max.

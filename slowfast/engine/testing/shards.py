@@ -95,7 +95,7 @@ class ShardWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held. Raises: UserError where the folder cannot be written."""
+        """Write what is held. Raises: UserError if the folder cannot be written."""
         if self._records:
             path = self._folder / f"{self._stem}-{self._written:05d}.npz"
             arrays = _packed(self._records, self._ragged)

@@ -62,7 +62,7 @@ class SegmentScores:
 
     @classmethod
     def from_record(cls, record: Mapping[str, NDArray], heads: Sequence[HeadSpec]) -> SegmentScores:
-        """Raises: KeyError where the record is of other heads."""
+        """Raises: KeyError if the record is of other heads."""
         return cls(*([record[f"{field}_{head.name}"] for head in heads] for field in _FIELDS))
 
 

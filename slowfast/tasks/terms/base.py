@@ -70,7 +70,7 @@ class Term(ABC):
     ) -> EgoExoOutput:
         """Add to the output what the term computes from the clips itself.
 
-        exo_clip: [slow, fast] of N clips, or None where no term reads exo clips.
+        exo_clip: [slow, fast] of N clips, or None if no term reads exo clips.
         """
         return output
 

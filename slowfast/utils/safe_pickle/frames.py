@@ -56,7 +56,7 @@ def frame_kind(module: str, name: str) -> str | None:
 def frame_of(record: Any, budget: Budget) -> pd.DataFrame:
     """The table of a parsed pickle, of at most `budget` bytes.
 
-    Raises: almost anything if it is not a table.
+    Raises: any error if it is not a table.
     """
     import pandas as pd
 

@@ -84,7 +84,7 @@ def _build(unpickler: _Unpickler) -> None:
 
 
 def _bytearray(unpickler: _Unpickler) -> None:
-    """Read as many bytes as the file has, where the original first makes room for all."""
+    """Read the bytes that the file has; the original allocates the claimed length first."""
     (length,) = struct.unpack("<Q", unpickler.read(8))
     unpickler.stack.append(bytearray(unpickler.read(length)))
 
