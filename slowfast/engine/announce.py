@@ -1,4 +1,4 @@
-"""What a run logs before training and before a test, in ten lines, and at its end: what is next."""
+"""Lines that a run logs before training, before a test, and at its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def announce_training(run: Training) -> None:
-    """Log what is about to be trained, on what, for how long, and where it goes."""
+    """Log what will be trained, on which data, for how long, and where results are written."""
     rows = {
         "data": _data(run),
         "pairs": _pairs(run),
@@ -39,7 +39,7 @@ def announce_training(run: Training) -> None:
 
 
 def announce_trained(run: Training, newest: Path | None) -> None:
-    """Log what a training run ended with. newest: the checkpoint that a test takes."""
+    """Log the outcome of training. newest: the checkpoint that a test uses."""
     best = {name: value for name, value in run.best.items() if name != "epoch"}
     named = ", ".join(f"{name} {value:.2f}" for name, value in best.items())
     rows = {
@@ -55,7 +55,7 @@ def announce_test(
     checkpoint: InputPath,
     device: torch.device,
 ) -> None:
-    """Log what is about to be tested, on what, and where it goes.
+    """Log what will be tested, on which data, and where results are written.
 
     datasets: the segments of each view (ego, exo) under test.
     """

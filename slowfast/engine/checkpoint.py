@@ -1,6 +1,6 @@
 """Checkpoints of a run: saving one, finding the newest, loading weights and training state.
 
-The parts are in `slowfast.engine.checkpoints`; this module is what the engine and the tools import.
+The parts are in `slowfast.engine.checkpoints`; the engine and the tools import this module.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ logger = logging.getLogger(__name__)
 
 
 def save_checkpoint(path: Path, **content: Any) -> Path:
-    """Write a whole checkpoint or none, in a format that PySlowFast's tools read too.
+    """Write a checkpoint atomically, in a format that PySlowFast's tools can read.
 
     content: the arguments of `checkpoint_content`.
 
-    Raises: OSError if it cannot be written; earlier checkpoints stay whole.
+    Raises: OSError if it cannot be written; earlier checkpoints stay intact.
     """
     write_checkpoint(path, checkpoint_content(**content))
     return path
@@ -170,9 +170,9 @@ def load_weights(
     """Copy the weights of a file, checkpoint or state dict into `model`; logs and returns a report.
 
     checkpoint_type: pytorch (also .safetensors) or caffe2.
-    head: the name of the model's own head in the file, if that is another task's.
+    head: name of the model's head in the file, if the file is from another task.
     inflate: turn 2-D convolutions into 3-D ones.
-    required: what the file must have.
+    required: the weights that the file must have.
 
     Raises: UserError, before any weight is changed, for a file that cannot be read or does not
         have what is required.

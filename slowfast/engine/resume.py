@@ -29,10 +29,10 @@ _FIX = "resume from another checkpoint, or start from its weights with TRAIN.RES
 
 @dataclass
 class TrainingState:
-    """State of a training run besides its weights and its optimizer.
+    """State of a run in addition to its weights and its optimizer.
 
     best: value of the best validation so far, by the name of its metric, and its `epoch`.
-    nonfinite_skipped: steps that were not finite and did not count.
+    nonfinite_skipped: number of non-finite steps so far.
     """
 
     progress: EpochProgress
@@ -43,7 +43,7 @@ class TrainingState:
 def load_training(
     cfg: CfgNode, device: torch.device, update: Update, path: Path, data: Mapping[str, str]
 ) -> TrainingState:
-    """Load the training at `path` into `update`, and return the rest of its state.
+    """Load the checkpoint at `path` into `update`, and return the rest of its state.
 
     data: `data_digests` of this run. Raises: UserError if the file belongs to another run.
     """

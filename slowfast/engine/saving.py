@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: what they hold, the stop by a signal, and faults of the disk."""
+"""Checkpoints of a training run: content, saving at a signal, and disk errors."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def save(run: Training, *paths: Path) -> None:
 
 
 def notice_removed_output(run: Training) -> None:
-    """On rank 0: notice that OUTPUT_DIR was removed, and write again what a run finds there."""
+    """On rank 0: detect that OUTPUT_DIR was removed, and restore its log and config."""
     if restore_output(run.cfg):
         run.scalars.close()
         run.scalars = ScalarWriter(run.cfg, run.steps_done)

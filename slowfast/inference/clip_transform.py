@@ -36,7 +36,7 @@ class ArrayFrames:
 
 
 class ClipTransform:
-    """Sample, resize, crop and normalise one clip in the way the model is validated.
+    """Sample, resize, crop and normalise one clip as in validation.
 
     Sampling takes T frames at the model's step, DATA.SAMPLING_RATE, from the clip, which should
     have the frame rate of the training videos. A shorter clip repeats its last frame.

@@ -1,4 +1,4 @@
-"""The video again, with the labels of each moment burnt in."""
+"""Copy of a video with the labels of each moment drawn into its frames."""
 
 from __future__ import annotations
 

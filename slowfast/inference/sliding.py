@@ -51,7 +51,7 @@ class VideoPrediction:
 
 @dataclass(frozen=True)
 class SlidingOptions:
-    """stride_sec: distance of two windows; None: half a window. batch_size: windows of a forward
+    """stride_sec: distance between windows; None: half a window. batch_size: windows of a forward
     pass. num_workers: loader processes."""
 
     stride_sec: float | None = None
@@ -63,7 +63,7 @@ class SlidingOptions:
 def predict_video(
     loaded: LoadedModel, source: VideoSource, options: SlidingOptions
 ) -> VideoPrediction:
-    """Score a clip at every stride of the video, its last one included.
+    """Score a clip at every stride of the video, including the last clip.
 
     Raises: UserError for frames that cannot be read.
     """

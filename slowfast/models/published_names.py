@@ -1,6 +1,7 @@
 """Names and order of the weights in published checkpoints.
 
-Inside a backbone our names are the published ones. A model that was never published keeps its own.
+Inside a backbone our names are the published ones. A model that was never published keeps its
+names.
 """
 
 from __future__ import annotations

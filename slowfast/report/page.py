@@ -24,7 +24,7 @@ _PAIRS, _EXAMPLES = 24, 12
 
 
 def page(runs: Sequence[ReportRun], *, explain: bool = True) -> str:
-    """The page. The first run is the one that others are compared with.
+    """The page. Other runs are compared with the first one.
 
     explain: with Grad-CAM maps of the shown predictions.
 
@@ -72,7 +72,7 @@ def _of_run(run: ReportRun, num_pairs: int, num_examples: int, explain: bool) ->
 
 
 def _inside_script(content: Any) -> str:
-    """JSON that cannot end the script element that holds it; NaN becomes null."""
+    """JSON that is safe inside a script element; NaN becomes null."""
     text = json.dumps(_finite(content), allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 

@@ -184,7 +184,7 @@ def _narrations(
 
 
 def other_table(cfg: CfgNode) -> str:
-    """What would be lost if SUML.PAIRS.FILE were written; "" if it is new or mined the same way."""
+    """Describe the table of other settings that mining would overwrite; "" if there is none."""
     path = _written_table(cfg)
     if not path.exists():
         return ""

@@ -161,7 +161,7 @@ def _package_folder(name: str) -> Path:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Context without access to the model hub, to load a local encoder offline."""
+    """Context manager without access to the model hub, to load a local encoder offline."""
     before = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:

@@ -43,7 +43,7 @@ _REMEDY = "take the file as SUM-L publishes it"
 def import_pairs(
     path: InputPath, num_ego: int, exo: ImageListAnnotations, text_path: InputPath | None = None
 ) -> np.ndarray:
-    """Exo segments per ego segment: (num_ego, k) int64, -1 padded; every one once.
+    """Distinct exo segments per ego segment: (num_ego, k) int64, -1 padded.
 
     The candidates of a row are those of its first non-empty tier or, with the text file, the one
     that it names. Rows without any are all padding.

@@ -68,8 +68,8 @@ def suggest(
 ) -> list[Suggestion]:
     """The ego class of every exo class, in order: that of `classes`, else the nearest.
 
-    Every synonym of the exo class is compared with the names of the ego classes. Their further
-    words are not: the lists of EPIC-KITCHENS hold thousands, many of them far from the class.
+    Every synonym of the exo class is compared with the names of the ego classes. Further words of
+    an ego class are not used: EPIC-KITCHENS lists thousands, many of them far from the class.
     """
     keys = {number: key for number, key in enumerate(ego.keys) if key}
     # A table may have words without saying which of them is the name.
@@ -110,7 +110,7 @@ def _row(head: str, one: Suggestion, ego: ClassTable, threshold: float) -> tuple
 
 
 def _cell(key: str, number: int, ego: ClassTable) -> str:
-    """The key of an ego class, or its number where LABEL_MAP would not take the key for it."""
+    """The key of an ego class, or its number if the key would not select it in a LABEL_MAP."""
     is_read = not key.isdecimal() and ego.ids.get(key.lower()) == number
     return key if is_read else str(number)
 

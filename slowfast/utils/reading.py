@@ -57,7 +57,7 @@ def require_file(path: Path, what: str, fix: str = "") -> Path:
 
 
 def found_in_place(path: Path | str, fix: str = "") -> str:
-    """Describe what a failed download often leaves instead of a file; empty if it is another file.
+    """Describe the result of a failed download (empty, a web page ...); empty for other content.
 
     fix: for an empty file.
     """

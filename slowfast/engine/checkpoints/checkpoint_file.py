@@ -1,4 +1,4 @@
-"""The content of a checkpoint: what a run writes, and the value that a file is read into."""
+"""The content of a checkpoint, as written by a run and as read from a file."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def checkpoint_content(
     cfg_text: str,
     extra: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Collect what a checkpoint holds; its tensors are those of the model and the optimizer.
+    """Collect the content of a checkpoint; its tensors share memory with model and optimizer.
 
     epoch: zero-based index of the last finished epoch.
-    extra: what else a resumed run needs: tensors, numbers, text and containers of them.
+    extra: further state of a resumed run: tensors, numbers, text and containers of them.
     """
     overlap = set(extra) & set(_FIXED_KEYS)
     if overlap:
@@ -57,7 +57,7 @@ def checkpoint_content(
 
 @dataclass(frozen=True, eq=False)
 class CheckpointFile:
-    """A checkpoint that was read: its weights, and by key what else it holds.
+    """A checkpoint that was read: its weights, and its other entries by key.
 
     other: empty for files of weights alone.
     """
@@ -80,7 +80,7 @@ class CheckpointFile:
 
     @property
     def epoch(self) -> int:
-        """Zero-based index of the last finished epoch; -1 where the file names none.
+        """Zero-based index of the last finished epoch; -1 if the file names none.
 
         Raises: UserError if it is not a whole number.
         """

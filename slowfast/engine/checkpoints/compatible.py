@@ -123,7 +123,7 @@ def check_resumable(
 def _log_division(
     saved: Mapping[str, Any], before: int, now: Mapping[str, Any], processes: int, same: bool
 ) -> None:
-    """Say what another number of processes changes."""
+    """Log the effect of another number of processes."""
     key = "SOLVER.ACCUMULATE"
     if (before, saved[key]) == (processes, now[key]):
         return
@@ -156,7 +156,7 @@ def must_agree(key: str) -> bool:
 
 
 def covers(entry: str, key: str) -> bool:
-    """Whether an entry of FREE is the key or a beginning of it."""
+    """Whether an entry of FREE is the key or a prefix of it."""
     return key.startswith(entry) if entry.endswith((".", "_")) else key == entry
 
 

@@ -80,7 +80,7 @@ def _write(target: Path, weights: Weights, checkpoint: CheckpointFile) -> None:
 
 
 def _counts(parts: Iterable[Part]) -> str:
-    """How many weights of which part of a model."""
+    """Number of weights in each part of a model, as text."""
     counts = Counter(map(_in_words, parts))
     return ", ".join(f"{count} {part}" for part, count in counts.items()) or "nothing"
 

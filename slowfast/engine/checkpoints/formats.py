@@ -1,4 +1,4 @@
-"""Reads checkpoint files of every format, without running code of theirs.
+"""Reads checkpoint files of every format, without running code from them.
 
 PyTorch files (.pyth: published, PySlowFast's, ours; checkpoints or bare state dicts), safetensors,
 and Caffe2 pickles. Whatever the format, the weights get their published names.

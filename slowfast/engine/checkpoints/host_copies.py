@@ -14,8 +14,8 @@ _Place = tuple[object, ...]
 class HostCopies:
     """Copies nested containers; the copies share no memory with the model's tensors.
 
-    The next call overwrites the copies of the last one. Fresh memory would take longer than the
-    copy itself, and pinned memory, which copies from CUDA need for full speed, much longer.
+    The next call overwrites the copies of the last one. Allocating new memory would take longer
+    than the copy, and much longer for pinned memory, which copies from CUDA need for full speed.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class HostCopies:
         return result
 
     def _copy(self, tensor: Tensor, place: _Place) -> Tensor:
-        """On CUDA only started: the current stream is to be waited for."""
+        """On CUDA the copy is only started: wait for the current stream."""
         buffer = self._buffers.get(place)
         if buffer is None or not _is_like(buffer, tensor):
             buffer = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Match:
-    """The report on a file and a model, and the pairs (weight of the model, value) to copy."""
+    """The load report, and the pairs (weight of the model, value) to copy."""
 
     report: LoadReport
     pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """Record of the checkpoints in a folder that belong to its current run.
 
-OUTPUT_DIR may hold checkpoints of an earlier run too. The record is a small file in it, so
-that it survives stops and is moved along with the folder.
+OUTPUT_DIR may hold checkpoints of an earlier run too. The record is a small file in it, so that it
+survives interruptions and moves with the folder.
 """
 
 from __future__ import annotations

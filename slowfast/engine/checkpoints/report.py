@@ -1,4 +1,4 @@
-"""The report of a load of weights: what happened to every name, and why it is not enough."""
+"""Report on loaded weights: the result for every name, and what is missing."""
 
 from __future__ import annotations
 

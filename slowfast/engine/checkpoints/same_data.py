@@ -1,6 +1,6 @@
 """Decides whether a run may resume with the data that it finds: only with the same content.
 
-A checkpoint holds digests of everything that the data sets were built from, except frames.
+A checkpoint stores digests of all inputs of the data sets except frames.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_test_weights(model: nn.Module, path: InputPath, cfg: CfgNode) -> LoadReport:
-    """Load all weights that a test needs; what else the file holds is reported and ignored.
+    """Load all weights that a test needs; other weights of the file are logged and ignored.
 
     Raises: UserError if a weight is missing or of another shape.
     """
@@ -35,7 +35,7 @@ def load_test_weights(model: nn.Module, path: InputPath, cfg: CfgNode) -> LoadRe
 
 
 def read_tested(path: InputPath, cfg: CfgNode) -> CheckpointFile:
-    """Read a file to test, of the type that the config gives it."""
+    """Read the file to test, of the type given in the config."""
     section, checkpoint_type, _ = _settings(path, cfg)
     return read_checkpoint(path, checkpoint_type, key=f"{section}.CHECKPOINT_FILE_PATH")
 

@@ -29,8 +29,8 @@ _SUB_BATCH_NORM = re.compile(r"(bn)\.bn\.(running_mean|running_var|num_batches_t
 def published_names(source: str, state: Mapping[str, T]) -> tuple[dict[str, T], int]:
     """(the values without wrappers and sub-batch-norm names, number of names with a wrapper).
 
-    torchvision's ResNet is renamed. Of weights and their moving average under one name each
-    (`model.`, `ema_model.`), the weights are taken.
+    torchvision's ResNet is renamed. If a file has weights and their moving average (`model.`,
+    `ema_model.`), the weights are used.
 
     Raises: UserError for other names that become the same and have different values.
     """
@@ -59,7 +59,7 @@ def published_names(source: str, state: Mapping[str, T]) -> tuple[dict[str, T], 
 
 
 def _is_same(one: object, other: object) -> bool:
-    """Whether a module that has two names was saved twice."""
+    """Whether the values are the same, as for a module that was saved under two names."""
     return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
 
 

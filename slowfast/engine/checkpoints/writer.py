@@ -1,4 +1,4 @@
-"""Writes checkpoints in the background, and removes those that the config does not keep."""
+"""Writes checkpoints in the background, and removes old ones as configured."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointWriter:
-    """One save at a time. The caller waits for the copy to host memory, not for the disk. The
-    memory of the copies, that of a checkpoint, is kept from the first save on.
+    """Background writer, one save at a time.
 
-    A fault of the disk is an error in the log: earlier files stay whole and training continues.
+    The caller waits for the copy to host memory, not for the disk. The memory of the copies (the
+    size of a checkpoint) is kept from the first save on.
+
+    A disk error is logged: earlier files stay intact and training continues.
     Only files that this training run has written are ever removed.
 
     newest: the numbered checkpoint that was last written or resumed from.

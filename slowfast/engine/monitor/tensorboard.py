@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 class ScalarWriter:
-    """Writes `OUTPUT_DIR/tensorboard` where TENSORBOARD.ENABLE asks for it.
+    """Writes `OUTPUT_DIR/tensorboard` if TENSORBOARD.ENABLE is set.
 
-    A folder that cannot be written costs the scalars and one warning, not the training.
+    If the folder cannot be written, the scalars are lost with one warning and the run continues.
 
     steps_done: optimizer steps done when the run starts or resumes; scalars of later steps, left
         by a run that was killed, are then marked as void.
@@ -82,7 +82,7 @@ class ScalarWriter:
 
     @contextmanager
     def _without_disk_faults(self) -> Iterator[None]:
-        """Context that stops the writing at an error of the disk, with one warning."""
+        """Context manager that stops writing after a disk error, with one warning."""
         # TensorBoard's thread hands its error to the next call here, but Python prints it too.
         before, threading.excepthook = threading.excepthook, _print_unless_of_disk
         try:

@@ -1,4 +1,4 @@
-"""Config keys that ask for what this machine, or this number of processes, cannot do."""
+"""Checks of config keys that this machine or this number of processes cannot satisfy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slowfast.utils.errors import UserError
 
 
 def check_device(cfg: CfgNode, device: torch.device, processes: int) -> None:
-    """processes: of the run. Raises: UserError with key, value and fix."""
+    """Check the device keys. processes: of the run. Raises: UserError with key, value and fix."""
     if cfg.TEST.ENABLE:
         check_precision("TEST.PRECISION", cfg.TEST.PRECISION, device)
     if not cfg.TRAIN.ENABLE:

@@ -43,7 +43,7 @@ _MARGIN = 1.25
 
 @dataclass
 class DryRun(Findings):
-    """Report of a dry run. datasets: of the training by split, as far as they could be built."""
+    """Report of a dry run. datasets: training data by split, as far as they could be built."""
 
     datasets: dict[str, VideoDataset] = field(default_factory=dict)
 
@@ -83,7 +83,7 @@ def _processes(cfg: CfgNode) -> int:
 
 
 def _device(cfg: CfgNode) -> torch.device | None:
-    """Of the run; None if this machine lacks it."""
+    """The device of the run; None if this machine does not have it."""
     if cfg.NUM_GPUS == 0:
         return torch.device("cpu")
     return torch.device("cuda", 0) if torch.cuda.is_available() else None
@@ -124,7 +124,7 @@ def _test(report: DryRun, cfg: CfgNode) -> None:
 
 
 def _not_encoded(texts: Sequence[str], cfg: CfgNode) -> np.ndarray:
-    """In place of embeddings, which would be written into SUML.CACHE_DIR."""
+    """Placeholder for embeddings, as real ones would be written to SUML.CACHE_DIR."""
     return np.ones((len(texts), cfg.SUML.EMBED_DIM), np.float32)
 
 
@@ -172,7 +172,7 @@ def _step(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: 
 
 
 def _obstacle(device: torch.device | None, cost: StepCost) -> str:
-    """Why a step cannot be run here; empty: it can."""
+    """Reason why a step cannot be run here; empty if it can."""
     if device is None:
         return "its device is not there"
     needed, free = cost.bytes * _MARGIN, _free(device)
@@ -184,7 +184,7 @@ def _obstacle(device: torch.device | None, cost: StepCost) -> str:
 
 
 def _made_step(cfg: CfgNode, device: torch.device, clips: int) -> str:
-    """Make one step on random frames; what it gave."""
+    """Run one step on random frames; returns its result."""
     eager = cfg.clone()
     eager.defrost()
     eager.MODEL.COMPILE = False
@@ -250,7 +250,7 @@ def _files(report: DryRun, cfg: CfgNode) -> None:
 
 
 def _free(device: torch.device) -> int:
-    """Bytes."""
+    """Free memory of the device, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     lines = Path("/proc/meminfo").read_text().splitlines()
@@ -263,7 +263,7 @@ def _size(frames: int, side: int) -> str:
 
 
 def _gflops(count: float) -> str:
-    """One decimal, or three digits of a small number."""
+    """GFLOPs with one decimal, or with three digits if small."""
     return f"{count / 1e9:.1f} GFLOPs" if count >= 1e9 else f"{count / 1e9:.3g} GFLOPs"
 
 

@@ -1,7 +1,7 @@
 """Rules on what a run trains and tests: whether its model, data and task fit each other.
 
-They ask the registered models and data sets, so that a new one is judged by what it says of itself.
-A config may load without them: they are checked before a run starts.
+The rules only use the specs of registered models and data sets, so new ones need no change here.
+They are checked before a run starts, not when a config is loaded.
 """
 
 from __future__ import annotations

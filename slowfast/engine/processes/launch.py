@@ -1,4 +1,4 @@
-"""Launch of a run's processes: a launcher has started them, or they are started here."""
+"""Launch of a run's processes, unless a launcher has started them."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 The holder increases a count in the file every few seconds. A holder on this machine is alive while
 its process runs, one on another machine while the count changes, so no two clocks are compared.
-Files are created exclusively and need nothing else of the file system: no kernel locks, which many
-network file systems keep to one machine, and no links or exchanging renames, which they may lack.
+Files are created exclusively and need no other feature of the file system: many network file
+systems keep kernel locks to one machine and lack links or exchanging renames.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def lock_in(folder: str | Path) -> str:
 
 
 def training_in(folder: str | Path) -> str:
-    """Description of the training that runs in a folder; empty if none does.
+    """Description of the training run that is active in a folder; empty if none is.
 
-    One on another machine counts as running: whether it does could only be seen by waiting.
+    A run on another machine is assumed to be alive, since finding out would take a wait.
     Raises: as `lock_in`.
     """
     try:
@@ -99,7 +99,7 @@ class OutputLock:
         self._thread = threading.Thread(target=self._keep_beating, name="output-lock", daemon=True)
 
     def take(self) -> None:
-        """Create the file, in place of a stale one if need be. Raises: UserError, OSError."""
+        """Create the file, replacing a stale one if necessary. Raises: UserError, OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(_ATTEMPTS):
             self._file = _create(self.path, self.holder)
@@ -163,7 +163,7 @@ class OutputLock:
                 logger.warning("%s: no beat written (%s)", self.path, error)
 
     def _beat(self) -> None:
-        """Increase the count, in the open file: one that replaced it is not touched."""
+        """Increase the count in the open file, so that a file that replaced it is not changed."""
         text = _read(self.path)
         if self._ended.is_set() or self._file is None:
             return

@@ -96,14 +96,14 @@ def _join_group(cfg: CfgNode, process: ProcessInfo) -> Meeting:
 
 
 def _unlocked() -> None:
-    """Check of a process other than rank 0, which holds the lock."""
+    """No check: only rank 0 holds the lock."""
 
 
 @contextmanager
 def _lock_output(cfg: CfgNode, name: str, *, wait: bool = False) -> Iterator[Callable[[], None]]:
     """Hold a lock of OUTPUT_DIR on rank 0; a refusal is the same error on every rank.
 
-    wait: for another holder, instead of a refusal.
+    wait: wait for another holder to end instead of refusing.
     """
     held, check = ExitStack(), _unlocked
     while True:
@@ -131,14 +131,14 @@ def _lock_output(cfg: CfgNode, name: str, *, wait: bool = False) -> Iterator[Cal
 def lock_for_test(cfg: CfgNode) -> Iterator[None]:
     """Hold the lock of tests in OUTPUT_DIR, for the test of a run that has trained.
 
-    Waits for a test that runs there, so that a long training run does not end in a refusal.
+    Waits for a test that is active there, so that a long training run does not end in an error.
     """
     with _lock_output(cfg, TEST_LOCK_NAME, wait=True):
         yield
 
 
 def write_config(cfg: CfgNode) -> None:
-    """Write the merged config into OUTPUT_DIR, on rank 0; `--cfg` with it repeats the run.
+    """Write the merged config into OUTPUT_DIR, on rank 0; as `--cfg` it repeats the run.
 
     Raises: UserError if it cannot be written.
     """
@@ -151,7 +151,7 @@ def write_config(cfg: CfgNode) -> None:
 
 
 def restore_output(cfg: CfgNode) -> bool:
-    """Write log.txt and config.yaml again if somebody has removed them; whether that was so.
+    """Write log.txt and config.yaml again if they were removed; returns whether they were.
 
     Called on rank 0 of a training run.
     """

@@ -1,4 +1,4 @@
-"""TEST.TASK cross_view: did the views align? Retrieval between them, and similarity of pairs.
+"""TEST.TASK cross_view: retrieval between the views, and similarity of pairs.
 
 Legend: n ego segments, m exo segments, D embedding width.
 """
@@ -61,7 +61,7 @@ def read_cross_view_labels(
 def cross_view_results(
     labels: CrossViewLabels, ego: NDArray[np.float32], exo: NDArray[np.float32]
 ) -> dict[str, Any]:
-    """Recall in both directions and the similarity of pairs; ego (n, D), exo (m, D), norm 1."""
+    """Recall in both directions and the similarity of pairs; ego (n, D), exo (m, D) of norm 1."""
     results: dict[str, Any] = {
         "task": "cross_view",
         "num_segments": len(ego),

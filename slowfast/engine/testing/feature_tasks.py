@@ -1,4 +1,4 @@
-"""The test tasks on features: which views they need, their model, what is made of the features."""
+"""The test tasks on features: their views, model and results."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def feature_datasets(cfg: CfgNode) -> dict[str, VideoDataset]:
 def _tested_names(cfg: CfgNode) -> dict[str, str]:
     """Name of the data set of each view under test.
 
-    A dual model tests TEST.DATASET as the half that it is, a joined set as both halves; retrieval
+    A dual model tests TEST.DATASET with the half of its view, a joined set with both halves;
+    retrieval
     and zero_shot read ego clips alone, cross_view both views.
     """
     spec, tested = model_spec(cfg), cfg.TEST.DATASET
@@ -77,7 +78,7 @@ def _tested_names(cfg: CfgNode) -> dict[str, str]:
 
 
 def plan_finish(cfg: CfgNode, datasets: Datasets, encode: Encode) -> Finish | None:
-    """Read and encode, on rank 0, what the task compares the features with.
+    """Read and encode, on rank 0, the texts or labels that the task compares features with.
 
     None for the task features. Raises: UserError for input that does not fit.
     """
@@ -106,7 +107,7 @@ def test_features(
     chunk_views: int,
     checkpoint: InputPath,
 ) -> None:
-    """Extract the features that are not there yet; rank 0 writes `results_TASK.json`."""
+    """Extract the missing features; rank 0 writes `results_TASK.json`."""
     views = tested_views(cfg, datasets, checkpoint, device)
     features = {}
     for view in views:

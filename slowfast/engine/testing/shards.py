@@ -1,8 +1,8 @@
 """Records of segments in files below one folder, written while a test runs.
 
 An interrupted test resumes from them, and features are kept in them. A file `part-*.npz` holds
-records of some segments and is there whole or not at all; every process writes its own. Its
-`header` says what the records depend on. Legend: n segments of a file.
+records of some segments and is written atomically; every process writes its own. Its `header` holds
+everything that the records depend on. Legend: n segments of a file.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Found:
 
     segments: positions of the segments that they hold, by file.
     next_run: a number that no file of the folder has.
-    others: the files that do not. stale: how the first of another key differs; empty: none.
-    damage: the error of the first that cannot be read; empty: none.
+    others: the files of other keys, and unreadable ones. stale: how the first file of another key
+    differs; empty without one. damage: the error of the first unreadable file; empty without one.
     """
 
     segments: dict[Path, list[int]] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class ShardWriter:
         self._last_sec = time.monotonic()
 
     def add(self, index: int, record: Record) -> None:
-        """Take in the record of segment `index`."""
+        """Add the record of segment `index`."""
         self._records.append((index, record))
         self._bytes += sum(array.nbytes for array in record.values())
         late = time.monotonic() - self._last_sec >= self._period_sec
@@ -95,7 +95,7 @@ class ShardWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held. Raises: UserError if the folder cannot be written."""
+        """Write the collected records. Raises: UserError if the folder cannot be written."""
         if self._records:
             path = self._folder / f"{self._stem}-{self._written:05d}.npz"
             arrays = _packed(self._records, self._ragged)
@@ -113,7 +113,7 @@ class ShardWriter:
 def find(folder: Path, key: Key) -> Found:
     """The files of `folder` whose records belong to `key`, and the others.
 
-    Every file is read once in full, so that a damaged one is noticed before its records count.
+    Every file is read once in full, so that damage is found before its records are used.
     """
     found = Found()
     for path in sorted(folder.glob("part-*.npz")):
@@ -166,19 +166,19 @@ def _is_finite(row: NDArray) -> bool:
 
 
 def header_difference(header: Mapping[str, Any], key: Key) -> str:
-    """Why the file of a header does not belong to a key; empty: it does."""
+    """Reason why a header does not belong to a key; empty if it does."""
     return difference(header["key"], key)
 
 
 def tidy(folder: Path, found: Found) -> None:
-    """Remove what does not belong to the key of `found`, and what killed writers left behind."""
+    """Remove the files of other keys than that of `found`, and leftovers of killed writers."""
     _unlink([*found.others, *folder.glob(".part-*.npz.*")])
 
 
 def remove(folder: Path) -> None:
-    """Remove all files of `folder` that this module wrote, and the folder where it is then empty.
+    """Remove all files of `folder` that this module wrote, and the folder if it is empty then.
 
-    Includes what killed writers left behind.
+    Includes leftovers of killed writers.
     """
     _unlink([*folder.glob("part-*.npz"), *folder.glob(".part-*.npz.*")])
     if folder.is_dir() and not any(folder.iterdir()):
@@ -200,7 +200,7 @@ def read_header(path: Path) -> dict[str, Any]:
 def read_records(paths: Sequence[Path], names: Sequence[str] = ()) -> Iterator[tuple[int, Record]]:
     """(position of the segment, its arrays); with `names`, those arrays alone.
 
-    Raises: UserError for a file that cannot be read any more.
+    Raises: UserError for a file that can no longer be read.
     """
 
     def taken(file: ArrayFile) -> tuple[list[int], dict[str, Sequence[NDArray]]]:

@@ -34,7 +34,7 @@ class ClassSentences:
 def encode_class_names(cfg: CfgNode, encode: Encode = encode_narrations) -> ClassSentences:
     """The class names of the ego data set in the sentences of TEST.ZERO_SHOT, encoded.
 
-    Raises: UserError if the data set names no classes, or other ones than the model has.
+    Raises: UserError if the data set has no class names, or not the classes of the model.
     """
     tables = build_source(cfg.EGO.DATASET, cfg, "test", "ego").class_tables()
     vectors = []

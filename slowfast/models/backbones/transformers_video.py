@@ -119,7 +119,7 @@ class _Transformer(Backbone):
 
 @cache
 def _config(name: str) -> tuple[Any, _Kind]:
-    """The config of a model and its kind, without any download."""
+    """The config of a model, and its architecture; nothing is downloaded."""
     if not name:
         raise UserError("MODEL.BACKBONE transformers: names no folder; set transformers:FOLDER")
     transformers = library("transformers", "transformers")

@@ -1,7 +1,7 @@
 """The values of a test with intervals, and the differences between runs.
 
-Intervals by video are wider than those by segment where segments of one video are alike; they
-answer how the model does on other videos.
+Intervals by video are wider than those by segment if segments of one video are similar; they
+estimate the accuracy on other videos.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def results(run: ReportRun) -> list[list[Any]]:
 
 
 def differences(runs: Sequence[ReportRun]) -> list[dict[str, Any]]:
-    """Per further run, the difference to the first one on the segments that both have.
+    """Difference of every further run to the first one, on their common segments.
 
     rows: [name, first %, other %, difference, interval of the paired bootstrap].
     """

@@ -17,7 +17,8 @@ from slowfast.utils.errors import UserError
 def check_terms(cfg: CfgNode) -> None:
     """Check the terms of a config before data is read or a model is built.
 
-    Every dual model is taken to have its projections; `check_requirements` looks at the built one.
+    Every dual model is assumed to have its projections; `check_requirements` inspects the built
+    one.
     Raises: UserError, as `check_requirements`.
     """
     parts = frozenset(Part) if exo_heads(cfg) else frozenset(Part) - {Part.EXO_HEADS}
