@@ -184,7 +184,7 @@ def _notes(
         yield (
             "INFO",
             f"this trains the method of the paper: {', '.join(dead)} had no effect in the released"
-            " code; configs/epic-kitchen-100/published_release.yaml is what was released",
+            " code; configs/epic-kitchen-100/published_release.yaml trains what was released",
         )
     if any(setting.key == "HANDOBJ.ENABLE" and setting.value is True for setting in settings):
         yield (

@@ -71,7 +71,7 @@ def present_segments(
         [k for k, s in enumerate(segments) if not {s.video_id, s.segment_id} & lost], np.int64
     )
     if not len(kept):
-        raise UserError(f"{what}: none of its videos is there: {missing[0].reason}")
+        raise UserError(f"{what}: all of its videos are missing: {missing[0].reason}")
     left_out = LeftOut(segments, kept, len(lost))
     counts = left_out.counts(heads)
     logger.warning(

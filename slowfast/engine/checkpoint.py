@@ -105,8 +105,8 @@ def resumed_checkpoint(cfg: CfgNode) -> Path | None:
     folder = checkpoint_path(cfg.OUTPUT_DIR, BEST).parent
     if os.path.lexists(folder) and not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise UserError(
-            f"{folder} is not a folder that can be written, but checkpoints go there; move it "
-            "away, or set another OUTPUT_DIR"
+            f"{folder} is not a writable folder, but checkpoints are saved there; move it away, "
+            "or set another OUTPUT_DIR"
         )
     if cfg.TRAIN.AUTO_RESUME:
         newest = newest_checkpoint(cfg)
@@ -114,8 +114,8 @@ def resumed_checkpoint(cfg: CfgNode) -> Path | None:
             return newest
     elif numbered_checkpoints(cfg.OUTPUT_DIR) and distributed.is_main():
         logger.warning(
-            "OUTPUT_DIR %s holds checkpoints of an earlier training run. They stay next to the new "
-            "ones, except those whose name a new one takes, and a later run may resume from them; "
+            "OUTPUT_DIR %s holds checkpoints of an earlier training run. They stay next to the "
+            "new ones, unless a new one has the same name, and a later run may resume from them; "
             "set another OUTPUT_DIR",
             cfg.OUTPUT_DIR,
         )
@@ -146,8 +146,8 @@ def load_training_state(
         )
     if checkpoint.optimizer_state is None:
         raise UserError(
-            f"{path} has no optimizer state to resume from; set TRAIN.RESUME False to start a "
-            "training from its weights"
+            f"{path} has no optimizer state to resume from; set TRAIN.RESUME False to start from "
+            "its weights"
         )
     next_epoch = checkpoint.epoch + 1
     options, target = LoadOptions(required=Required.ALL, section="TRAIN"), Weights.of_model(model)

@@ -62,7 +62,7 @@ def load_training(
     )
     if epoch >= cfg.SOLVER.MAX_EPOCH and distributed.is_main():
         logger.warning(
-            "%s has finished all SOLVER.MAX_EPOCH %d epochs: nothing is trained; set another "
+            "%s has finished all SOLVER.MAX_EPOCH %d epochs: nothing is left to train; set another "
             "OUTPUT_DIR to start again",
             path,
             cfg.SOLVER.MAX_EPOCH,

@@ -95,7 +95,7 @@ def check_saved(run: Training) -> None:
     if failed := run.writer.failed:
         reasons = "; ".join(failed.values())
         text = (
-            f"the training has finished, but not all of it could be saved: {reasons}; "
+            f"training has finished, but not everything could be saved: {reasons}; "
             f"free space or fix OUTPUT_DIR; {_continuation(run)}"
         )
     if text := distributed.broadcast_object(text):

@@ -27,7 +27,7 @@ TAIL_VERBS = ("EPIC_100_tail_verbs.csv", "verb")
 TAIL_NOUNS = ("EPIC_100_tail_nouns.csv", "noun")
 UNSEEN = ("EPIC_100_unseen_participant_ids_{split}.csv", "participant_id")
 EPIC_55_TRAINING = "EPIC_train_action_labels.csv"
-_WHAT, _FIX = "a table of EPIC-KITCHENS", "take the file as EPIC-KITCHENS publishes it"
+_WHAT, _FIX = "a table of EPIC-KITCHENS", "use the file as published by EPIC-KITCHENS"
 
 
 @dataclass(frozen=True)

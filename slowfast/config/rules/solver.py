@@ -36,14 +36,14 @@ def step_schedule(cfg: CfgNode) -> str | None:
         return None
     steps, factors = cfg.SOLVER.STEPS, cfg.SOLVER.LRS
     if not all(_is_number(number) for number in (*steps, *factors)):
-        return f"SOLVER.STEPS is {steps} and SOLVER.LRS is {factors}; both hold numbers only"
+        return f"SOLVER.STEPS is {steps} and SOLVER.LRS is {factors}; give numbers only"
     if len(steps) != len(factors):
         return (
             f"SOLVER.STEPS {steps} has {len(steps)} entries and SOLVER.LRS {factors} has"
             f" {len(factors)}; give one factor per step"
         )
     if not steps or steps[0] != 0 or any(a >= b for a, b in pairwise(steps)):
-        return f"SOLVER.STEPS is {steps}; give epochs that begin with 0 and increase"
+        return f"SOLVER.STEPS is {steps}; give increasing epochs that begin with 0"
     if min(factors) < 0:
         return f"SOLVER.LRS is {factors}; give factors of SOLVER.BASE_LR, 0 or more"
     return None

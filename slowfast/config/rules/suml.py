@@ -61,8 +61,8 @@ def paired(cfg: CfgNode) -> str | None:
         )
     if len(set(pairs.PAIRED_COLUMNS)) != 2 or len(pairs.PAIRED_COLUMNS) != 2:
         return (
-            f"SUML.PAIRS.PAIRED_COLUMNS is {pairs.PAIRED_COLUMNS}; give two columns, of the ego id"
-            " and of the exo id"
+            f"SUML.PAIRS.PAIRED_COLUMNS is {pairs.PAIRED_COLUMNS}; give two columns: the ego id "
+            "and the exo id"
         )
     if cfg.SUML.ALIGN.KIND == "factorised":
         return (

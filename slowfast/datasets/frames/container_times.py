@@ -57,7 +57,7 @@ def times_of_index(path: Path, container: Any, stream: Any, samples: Any) -> Sta
     """
     size = path.stat().st_size
     if max(len(stream.index_entries), len(samples.index_entries), stream.frames) > size:
-        raise ValueError(f"its index names more frames than the file has bytes ({size})")
+        raise ValueError(f"its index lists more frames than the file has bytes ({size})")
     if stream.frames == 0 or len(samples.index_entries) != stream.frames:
         return None  # A fragmented file: its header has no index, or one of a part.
     offsets = _offset_by_place(path, stream, samples)

@@ -25,7 +25,7 @@ from slowfast.utils.reading import require_file
 _MEMBER = re.compile(r"(?:.*/)?(frame_|img_|)(\d{4,10})\.jpg")
 # The number changes with what is stored.
 _CACHED = "tar1"
-_FIX = "copy the tar again, or unpack it into a folder of its name"
+_FIX = "copy the tar again, or unpack it into a folder of the same name"
 # File number minus frame number where neither file 0 nor file 1 is in the tar.
 _NUMBERING = {"frame_": 0, "img_": -1, "": 0}
 
@@ -75,7 +75,7 @@ class TarFolder:
         offset, size = (int(value) for value in self.places[row])
         data = os.pread(self._descriptor(), size, offset)
         if len(data) < size:
-            raise OSError(f"only {len(data)} of {size} bytes of file {number} are there")
+            raise OSError(f"file {number} has only {len(data)} of {size} bytes")
         return data
 
     def list_range(self) -> tuple[int, int]:
@@ -166,7 +166,7 @@ def _indexed(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
                     places.setdefault(matched[1], {})[int(matched[2])] = place
     except Exception as error:  # A damaged header raises nearly anything.
         kind = "" if not path.name.endswith("gz") else "compressed, which cannot be read in part: "
-        raise UserError(f"{path} is {kind}not a sound tar after {last} ({error}); {_FIX}") from None
+        raise UserError(f"{path} is {kind}not a valid tar after {last} ({error}); {_FIX}") from None
     if not places:
         raise UserError(
             f"{path} holds no frames (frame_0000000001.jpg, img_00001.jpg or 00001.jpg); {_FIX}"

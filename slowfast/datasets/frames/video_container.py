@@ -67,7 +67,7 @@ def video_stream(path: Path, container: Any) -> int:
     if codec.width * codec.height > (allowed := _allowed_pixels(container)):
         raise UserError(
             f"{path} has frames of {codec.width}x{codec.height} pixels, but at most {allowed} in "
-            "all are read from a file of its size; make them smaller (ffmpeg -i FILE -vf "
+            "all are read from a file of its size; scale the video down (ffmpeg -i FILE -vf "
             "scale=-2:1080 OUT.mp4)"
         )
     if len(streams) > 1:

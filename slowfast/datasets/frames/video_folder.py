@@ -99,11 +99,11 @@ class VideoFolder:
         try:
             numbers = self.numbers()
         except (OSError, ValueError):
-            return f"{self.path} has lost its frames"
+            return f"{self.path} no longer contains its frames"
         first, last = int(numbers[0]), int(numbers[-1])
         if gaps := last - first + 1 - len(numbers):
             step = int(np.median(np.diff(numbers)))
-            every = f", one in {step} is there: extract all frames" if step > 1 else ""
+            every = f", only one in {step} exists: extract all frames" if step > 1 else ""
             return f"{self.path} lacks {gaps} of its files {first} to {last}{every}"
         offset = frame_offset + self.numbering
         beyond = [s for s in segments if s.stop_frame + offset > last + _SLACK]
@@ -158,8 +158,8 @@ def _listed(path: Path) -> VideoFolder | None:
     prefix, digits = max(patterns, key=lambda pattern: len(patterns[pattern]))
     numbering, numbers = _NUMBERING.get(prefix, 0), patterns[prefix, digits]
     logger.warning(
-        "%s begins with file %d, so its numbering is not known: taking %s*.jpg to be numbered "
-        "from %d",
+        "%s begins with file %d, so its numbering is not known: assuming that %s*.jpg is "
+        "numbered from %d",
         path,
         numbers[0],
         prefix,
@@ -265,7 +265,7 @@ class JpegFolder:
             first, last = folder.list_range()
         except (OSError, ValueError):
             raise UserError(
-                f"{folder.path} (segment {segment.segment_id}) has lost its frames"
+                f"{folder.path} (segment {segment.segment_id}) no longer contains its frames"
             ) from None
         if first <= number <= last:
             raise BadFrame(

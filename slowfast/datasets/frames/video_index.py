@@ -118,7 +118,7 @@ def _indexed(path: Path) -> tuple[VideoIndex, bool]:
     is_slow = stated is None
     if stated is None:
         if path.stat().st_size > _LARGE_BYTES:
-            logger.info("%s: reading all of it once to find its frames", path)
+            logger.info("%s: reading the whole file once to find its frames", path)
         with open_video(path) as container:
             stated = times_of_packets(container, container.streams.video[number])
     elif stated.cut:
@@ -139,7 +139,7 @@ def _decoded(
     found = decoded_times(path, number)
     if stated.shown and len(found) != len(stated.shown):
         logger.info(
-            "%s names %d frames, of which %d can be decoded", path, len(stated.shown), len(found)
+            "%s lists %d frames, of which %d can be decoded", path, len(stated.shown), len(found)
         )
     if is_ascending(found):
         times = array("q", [time for time in found if time is not None])

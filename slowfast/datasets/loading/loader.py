@@ -147,7 +147,7 @@ def build_loader(
     if split == "train" and num_samples < size:
         raise UserError(
             f"TRAIN.BATCH_SIZE {size} is more than the {num_samples} training segments; "
-            "lower it or take a longer TRAIN.TRAIN_DATA_LIST"
+            "lower it or use a longer TRAIN.TRAIN_DATA_LIST"
         )
     sampler = GlobalBatchSampler(
         num_samples,
@@ -180,7 +180,7 @@ def _batch_size(cfg: CfgNode, world_size: int) -> int:
     if size % world_size:
         nearest = max(1, round(size / world_size)) * world_size
         raise UserError(
-            f"TRAIN.BATCH_SIZE {size} does not divide over {world_size} processes (NUM_GPUS or "
+            f"TRAIN.BATCH_SIZE {size} is not a multiple of {world_size} processes (NUM_GPUS or "
             f"the launcher's); set TRAIN.BATCH_SIZE {nearest}"
         )
     return size

@@ -146,7 +146,7 @@ def read_vectors(
                 )
             if len(vector) != width:
                 raise UserError(
-                    f"narration cache {path} holds vectors of width {len(vector)}, "
+                    f"narration cache {path} holds vectors of width {len(vector)}, but "
                     f"SUML.EMBED_DIM is {width}; set it to the encoder's width"
                 )
             found[text] = vector

@@ -83,7 +83,7 @@ def names_in(rows: Iterable[Row], heads: Sequence[str], origin: str) -> ClassNam
                 if first != name:
                     raise UserError(
                         f"{row.where} has {head} {name!r}, which differs from {first!r} of {where}"
-                        " by case or spaces only; write both in the same way"
+                        " only in case or spaces; spell both the same way"
                     )
     distinct = ([name.strip() for name, _ in seen.values()] for seen in spellings)
     return ClassNames(tuple(heads), tuple(tuple(_sorted(names)) for names in distinct), origin)

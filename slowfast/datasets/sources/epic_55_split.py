@@ -32,12 +32,12 @@ def split_epic_55(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.Dat
     Raises: UserError if a validation video has no row.
     """
     if "video_id" not in table.columns:
-        raise UserError(f"{path} has no column video_id; take EPIC_train_action_labels.csv")
+        raise UserError(f"{path} has no column video_id; use EPIC_train_action_labels.csv")
     missing = EPIC_55_VALIDATION_VIDEOS - set(table["video_id"])
     if missing:
         raise UserError(
             f"{path} has no rows of {len(missing)} validation video(s) such as {min(missing)}; "
-            "take the official EPIC_train_action_labels.csv of EPIC-KITCHENS-55"
+            "use the official EPIC_train_action_labels.csv of EPIC-KITCHENS-55"
         )
     validation = table["video_id"].isin(EPIC_55_VALIDATION_VIDEOS)
     return table[~validation], table[validation]

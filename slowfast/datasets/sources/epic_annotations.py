@@ -111,7 +111,7 @@ def _check_columns(
 ) -> None:
     if not table.columns.is_unique:
         twice = table.columns[table.columns.duplicated()][0]
-        raise UserError(f"frame list {path} has the column {twice} twice; keep one")
+        raise UserError(f"frame list {path} has the column {twice} twice; remove one")
     wanted = (id_column, *_PLACE_COLUMNS, *(LABEL_COLUMNS if labelled else ()))
     for column in wanted:
         if column in table.columns:
@@ -121,7 +121,7 @@ def _check_columns(
         elif column in LABEL_COLUMNS:
             fix = "a list without labels can only be tested; use an action-label list"
         else:
-            fix = "take the list as EPIC-KITCHENS publishes it"
+            fix = "use the list as published by EPIC-KITCHENS"
         raise UserError(f"frame list {path} has no column {column}; {fix}")
 
 
@@ -166,7 +166,7 @@ def _labels(
     per_head: list[list[tuple[int, ...]]] = []
     for column, count in zip(LABEL_COLUMNS, num_classes, strict=True):
         if column not in table.columns:
-            logger.info("%s has no column %s: its rows count as unlabelled", path, column)
+            logger.info("%s has no column %s: its rows are treated as unlabelled", path, column)
             per_head.append([()] * len(ids))
             continue
         cells = table[column]
@@ -176,7 +176,7 @@ def _labels(
             if labelled:
                 raise UserError(
                     f"{path}: {number} rows have no {column}, the first of them {first}; label "
-                    "them or take them out"
+                    "or remove them"
                 )
             logger.info("%s: %d of %d rows have no %s", path, number, len(ids), column)
         known = table[~absent]

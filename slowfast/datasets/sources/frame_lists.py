@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LIST_KEY = "DATA.PATH_TO_DATA_DIR or the list's key"
-AS_PUBLISHED = "take it as EPIC-KITCHENS publishes it"
+AS_PUBLISHED = "use it as published by EPIC-KITCHENS"
 
 
 def list_paths(folder: InputPath, names: str) -> list[InputPath]:
@@ -31,7 +31,7 @@ def list_paths(folder: InputPath, names: str) -> list[InputPath]:
         return [whole]
     parts = [part.strip() for part in names.split(",")]
     if not all(parts):
-        raise UserError(f"{names!r} names an empty list; take out the comma too many")
+        raise UserError(f"{names!r} names an empty list; remove the extra comma")
     return [join(folder, part) for part in parts]
 
 

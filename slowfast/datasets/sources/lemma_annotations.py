@@ -31,7 +31,7 @@ from slowfast.utils.text_files import read_json
 
 logger = logging.getLogger(__name__)
 
-_RELEASE = "take both files from one release of LEMMA"
+_RELEASE = "use both files of one release of LEMMA"
 _SPAN_FIELDS = 3
 NULL_HOI = "null$"
 
@@ -152,7 +152,7 @@ def _videos(path: InputPath, listed: frozenset[str]) -> dict[str, _Video]:
         except Exception:  # a record can be anything
             raise UserError(
                 f"{path}: record {row} is not LEMMA's (video, frame, person, flow, images, box, "
-                "actions, tasks, interactions); take the file as LEMMA publishes it"
+                "actions, tasks, interactions); use the file as published by LEMMA"
             ) from None
     return videos
 
@@ -236,8 +236,7 @@ class _SegmentReader:
             return video, person
         raise UserError(
             f"{self._path} has segments of video {name}, but {self._frames_path} has no frames "
-            "of it; set EXO.SEGMENTS_VIEW to the view of EXO.VIEW, or take both files from "
-            "one release"
+            "of it; set EXO.SEGMENTS_VIEW to the view of EXO.VIEW, or use both files of one release"
         )
 
     def _frames(self, video: str) -> tuple[list[tuple[str, list[_Person]]], dict[int, int]]:
@@ -279,7 +278,7 @@ class _SegmentReader:
             if not 0 <= number < count:
                 raise UserError(
                     f"{self._frames_path} has {kind} {number}, but the metadata lists only "
-                    f"{count}; take both from one release"
+                    f"{count}; use both of one release"
                 )
         return numbers
 
@@ -288,7 +287,7 @@ def _words(path: InputPath, fix: str = "link LEMMA's annotations there") -> list
     path = local_path(path, "EXO.PATH_TO_DATA_DIR")
     words = read_json(path, "a list of words", f"{fix}, or set EXO.PATH_TO_DATA_DIR")
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise UserError(f"{path} is not a list of words; take the file as LEMMA publishes it")
+        raise UserError(f"{path} is not a list of words; use the file as published by LEMMA")
     return words
 
 
@@ -305,5 +304,5 @@ def _load_list(path: InputPath) -> list[Any]:
         )
     content = load_plain(path)
     if not isinstance(content, list):
-        raise UserError(f"{path} does not hold a list; take the file as LEMMA publishes it")
+        raise UserError(f"{path} does not hold a list; use the file as published by LEMMA")
     return content

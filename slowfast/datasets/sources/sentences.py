@@ -45,7 +45,7 @@ def describe_clips(
     if unlabelled:
         lists = ", ".join(map(str, paths))
         raise UserError(
-            f"{lists}: {len(unlabelled)} segments such as {unlabelled[0]} have no labels; take a "
+            f"{lists}: {len(unlabelled)} segments such as {unlabelled[0]} have no labels; use a "
             "labelled list (TEST.DATA_LIST)"
         )
     nouns = [list(s.labels[1]) for s in segments]
@@ -79,7 +79,7 @@ def describe_sentences(
         table = read_table(path)
         missing = {"narration_id", "narration"} - set(table.columns)
         if missing:
-            raise UserError(f"{path} has no column {min(missing)}; take {SENTENCES_FILE}")
+            raise UserError(f"{path} has no column {min(missing)}; use {SENTENCES_FILE}")
         place = {segment.segment_id: row for row, segment in enumerate(segments)}
         ids = table["narration_id"].astype(str).tolist()
         unknown = [name for name in ids if name not in place]

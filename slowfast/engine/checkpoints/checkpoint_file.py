@@ -131,8 +131,8 @@ class CheckpointFile:
 
     def _odd(self, key: str, value: object, expected: str) -> UserError:
         return UserError(
-            f"{self.weights.source}: its {key} is {reprlib.repr(value)}, not {expected}; use a "
-            "checkpoint as the training wrote it, or start from its weights with TRAIN.RESUME False"
+            f"{self.weights.source}: its {key} is {reprlib.repr(value)}, not {expected}; use the "
+            "checkpoint as it was saved, or start from its weights with TRAIN.RESUME False"
         )
 
 

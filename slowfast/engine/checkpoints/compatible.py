@@ -111,8 +111,8 @@ def check_resumable(
     precision = saved.get("TRAIN.PRECISION", cfg.TRAIN.PRECISION)
     if precision != cfg.TRAIN.PRECISION:
         logger.warning(
-            "%s was trained with TRAIN.PRECISION %s, now %s: the training continues, with other "
-            "bits than before",
+            "%s was trained with TRAIN.PRECISION %s, now %s: training continues, but not bit for "
+            "bit",
             path,
             precision,
             cfg.TRAIN.PRECISION,

@@ -59,7 +59,7 @@ def _with_head(weights: Weights, head: str) -> Weights:
     if not old and len(found) != 1:
         raise UserError(
             f"--head {head}: {weights.source} has {len(found)} heads ({', '.join(found)}); "
-            f"say which one with OLD={new}"
+            f"choose one with OLD={new}"
         )
     return weights.with_head(old or found[0], new, f"--head {head}")
 

@@ -181,7 +181,7 @@ def _archive_damage(file: BinaryIO) -> str:
             broken = archive.testzip()
         file.seek(-len(_NO_COMMENT), os.SEEK_END)
         if broken is None and file.read() != _NO_COMMENT:
-            return "its digest is damaged or cut short"
+            return "its digest is damaged or truncated"
     except Exception as error:  # a damaged archive raises nearly anything
-        return f"it is cut short, damaged or no checkpoint ({error})"
+        return f"it is truncated, damaged or not a checkpoint ({error})"
     return "" if broken is None else f"its part {broken} is damaged"

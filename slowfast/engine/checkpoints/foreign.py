@@ -56,7 +56,7 @@ def without_foreign(path: Path, content: Any) -> Any:
     if not isinstance(content, Mapping) or _CLASS in content:
         if place := next(_foreign_in(content), ""):
             raise UserError(
-                f"{path} is refused: weights do not need {place}, and making it could run code; "
+                f"{path} is refused: weights do not need {place}, and creating it could run code; "
                 "ask its author to save the weights alone, or as .safetensors"
             )
         return content

@@ -86,7 +86,7 @@ def _read_sharded(path: Path) -> CheckpointFile:
             else:
                 tensors |= tensors_in(str(shard), _read_torch(shard))
     if missing := [name for name in places if name not in tensors]:
-        raise UserError(f"{path} promises {missing[0]}, which {places[missing[0]]} does not have")
+        raise UserError(f"{path} lists {missing[0]}, which {places[missing[0]]} does not have")
     return CheckpointFile.from_content(str(path), tensors)
 
 
@@ -177,8 +177,8 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     said = str(error).split("WeightsUnpickler error:")[-1].strip()
     reason = (said.splitlines() or [type(error).__name__])[0][:200]
     return UserError(
-        f"{path} cannot be read as a PyTorch checkpoint ({reason}); copy it again if it is cut "
-        "short; if it is a Caffe2 file, set CHECKPOINT_TYPE caffe2, or name an exo file .pkl"
+        f"{path} cannot be read as a PyTorch checkpoint ({reason}); copy it again if it is "
+        "truncated; if it is a Caffe2 file, set CHECKPOINT_TYPE caffe2, or name an exo file .pkl"
     )
 
 

@@ -123,7 +123,9 @@ def _log_other_options(
     }
     if different:
         logger.warning(
-            "%s: its optimizer had %s; the values of the config hold", source, ", ".join(different)
+            "%s: its optimizer had %s; the values of the config are used",
+            source,
+            ", ".join(different),
         )
 
 

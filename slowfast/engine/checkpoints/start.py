@@ -60,7 +60,7 @@ def load_initial_weights(model: nn.Module, cfg: CfgNode) -> list[LoadReport]:
     """
     train, target = read_initial(cfg, "TRAIN"), Weights.of_model(model)
     if train is None:
-        logger.info("TRAIN.CHECKPOINT_FILE_PATH is empty: the training starts from random weights")
+        logger.info("TRAIN.CHECKPOINT_FILE_PATH is empty: training starts from random weights")
     if target.has_exo_half:
         matches = _dual_matches(train, target, cfg)
     elif train is None:

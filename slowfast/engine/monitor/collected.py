@@ -54,7 +54,7 @@ class CollectedScores:
         """
         for head, label in zip(self._heads, labels, strict=True):
             if (label.dim() == 2) != head.multi_label:
-                kind = "multi-hot labels" if head.multi_label else "one class id a clip"
+                kind = "multi-hot labels" if head.multi_label else "one class id per clip"
                 raise ValueError(f"head {head.name} takes {kind}, not {tuple(label.shape)}")
         # Copies: batches and outputs may be in memory that is used again.
         rows = _Rows(

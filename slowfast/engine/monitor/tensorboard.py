@@ -90,8 +90,8 @@ class ScalarWriter:
         except OSError as error:
             self._writer = None
             logger.warning(
-                "TensorBoard's file cannot be written (%s); no more scalars are, and the run "
-                "continues",
+                "TensorBoard's file cannot be written (%s); no more scalars are written, and the "
+                "run continues",
                 error.strerror,
             )
         finally:

@@ -25,6 +25,6 @@ def check_device(cfg: CfgNode, device: torch.device, processes: int) -> None:
     parts = cfg.SOLVER.ACCUMULATE
     if clips % parts:
         raise UserError(
-            f"TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE} is {clips} clips a process, which "
-            f"SOLVER.ACCUMULATE {parts} does not divide; set one of them so that it does"
+            f"TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE} is {clips} clips per process, not a "
+            f"multiple of SOLVER.ACCUMULATE {parts}; change one of them"
         )

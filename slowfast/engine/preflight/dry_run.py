@@ -166,7 +166,7 @@ def _step(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: 
     )
     obstacle = _obstacle(device, cost)
     if device is None or obstacle:
-        report.say("step", f"not run, but passed through on fake tensors: {obstacle}")
+        report.say("step", f"not run, only simulated on fake tensors: {obstacle}")
     else:
         report.say("step", _made_step(cfg, device, clips))
 
@@ -174,7 +174,7 @@ def _step(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: 
 def _obstacle(device: torch.device | None, cost: StepCost) -> str:
     """Reason why a step cannot be run here; empty if it can."""
     if device is None:
-        return "its device is not there"
+        return "its device is missing"
     needed, free = cost.bytes * _MARGIN, _free(device)
     if needed > free:
         return f"it may take {_gib(needed)} and {_gib(free)} are free"
@@ -201,7 +201,7 @@ def _made_step(cfg: CfgNode, device: torch.device, clips: int) -> str:
         peak = f"; {_gib(torch.cuda.max_memory_allocated(device))} at its peak"
     if not updated.finite:
         raise UserError(f"a step on random frames gives values that are not finite: {losses}")
-    return f"made on random frames: {losses}{peak}"
+    return f"one step on random frames: {losses}{peak}"
 
 
 def _start(report: DryRun, cfg: CfgNode) -> None:
@@ -221,7 +221,7 @@ def _start(report: DryRun, cfg: CfgNode) -> None:
             data = data_digests(report.datasets["train"], report.datasets["val"])
             check_data(checkpoint.extra, data, resumed, accepted=cfg.TRAIN.ACCEPT_CHANGED_DATA)
         done = checkpoint.epoch + 1
-        rest = "" if done < cfg.SOLVER.MAX_EPOCH else ", which is all: nothing is left to train"
+        rest = "" if done < cfg.SOLVER.MAX_EPOCH else ", nothing is left to train"
         report.say("start", f"resumes from {resumed}, {done} epoch{'s' * (done != 1)} done{rest}")
         return
     for section in ("TRAIN", "EXO"):

@@ -103,7 +103,7 @@ def _test_task_fits(cfg: CfgNode, spec: ModelSpec) -> str | None:
         return None
     dual = [name for name in MODEL_REGISTRY if MODEL_REGISTRY.get(name).is_dual]
     return (
-        f"TEST.TASK {task} needs the projections of a dual model, MODEL.MODEL_NAME is"
+        f"TEST.TASK {task} needs the projections of a dual model, but MODEL.MODEL_NAME is"
         f" {spec.name}; set it to one of {', '.join(dual)}, or TEST.TASK recognition"
     )
 

@@ -148,7 +148,8 @@ class OutputLock:
         if self._lost:
             raise UserError(
                 f"OUTPUT_DIR {self.path.parent} has been taken over by another {self._work}, "
-                f"{self._lost}, while this one gave no sign of life; resume in another OUTPUT_DIR"
+                f"{self._lost}, while this one was suspended or could not write its lock; resume "
+                "in another OUTPUT_DIR"
             )
 
     def _keep_beating(self) -> None:

@@ -69,7 +69,7 @@ class Meeting:
         who = _processes(missing, self.process) if missing else "some processes have"
         return UserError(
             f"{who} not joined a collective call for {self.timeout_sec} s (DISTRIBUTED.TIMEOUT): "
-            "hanging, stopped, or busy with something longer; look there, or raise the timeout"
+            "it hangs, has stopped, or is busy; check it, or raise the timeout"
         )
 
     def _let_others_read(self, missing: Sequence[int]) -> None:

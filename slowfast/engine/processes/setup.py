@@ -77,7 +77,7 @@ def prepared(cfg: CfgNode, process: ProcessInfo) -> Iterator[Callable[[], None]]
             # Let the other process report first.
             time.sleep(2 * OTHERS_WAIT_SEC)
             raise UserError(
-                "another process of this run has ended; its own message says why"
+                "another process of this run has ended; its message gives the reason"
             ) from error
         raise
     if dist.is_initialized():
@@ -165,7 +165,7 @@ def restore_output(cfg: CfgNode) -> bool:
         logger.error("log.txt or config.yaml was removed, and cannot be written again: %s", error)
         return False
     logger.error(
-        "OUTPUT_DIR %s, or log.txt or config.yaml in it, was removed during the training; both "
+        "OUTPUT_DIR %s, or log.txt or config.yaml in it, was removed during training; both "
         "are written again, and checkpoints from now on",
         folder,
     )
@@ -206,7 +206,7 @@ def _log_environment(cfg: CfgNode, process: ProcessInfo) -> None:
     )
     if process.launched and cfg.NUM_GPUS not in (0, process.world_size):
         logger.info(
-            "NUM_GPUS %d is not obeyed: the launcher started %d processes",
+            "NUM_GPUS %d is ignored: the launcher started %d processes",
             cfg.NUM_GPUS,
             process.world_size,
         )

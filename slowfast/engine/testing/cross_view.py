@@ -104,5 +104,7 @@ def _table_pairs(
     table.check(path, ego, exo, table.settings)
     rows, places = np.nonzero(table.indices >= 0)
     if not len(rows):
-        raise UserError(f"TEST.CROSS_VIEW.PAIRS {path} holds no pairs; mine it again")
+        raise UserError(
+            f"TEST.CROSS_VIEW.PAIRS {path} contains no pairs; run tools/mine_pairs.py again"
+        )
     return np.stack([rows, table.indices[rows, places]], axis=1).astype(np.int64)

@@ -141,8 +141,8 @@ def tested_views(
         by_factor = Part.FACTOR_PROJECTIONS in model.parts
         if cfg.TEST.TASK == "cross_view" and (by_factor or others):
             logger.warning(
-                "%s was aligned by verb and by noun (SUML.ALIGN.KIND factorised); what is measured "
-                "here are not those projections, but the ones of the text terms",
+                "%s was aligned by verb and by noun (SUML.ALIGN.KIND factorised); this test "
+                "measures the projections of the text terms instead",
                 checkpoint,
             )
         trained = parts_of(entry.term for entry in weighted_terms(cfg))
@@ -166,8 +166,8 @@ def _dual_view(
     is_ego = name == "ego"
     if (Part.EGO_PROJECTION if is_ego else Part.EXO_PROJECTION) not in trained:
         logger.warning(
-            "no loss of this config trains the %s projection (SUML.WEIGHTS, SUML.ALIGN.KIND): "
-            "what it projects says little",
+            "no loss of this config trains the %s projection (SUML.WEIGHTS, SUML.ALIGN.KIND), "
+            "so its output is meaningless",
             name,
         )
     recognizer = model.ego if is_ego else model.exo

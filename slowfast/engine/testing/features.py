@@ -202,7 +202,7 @@ def _state(cfg: CfgNode, folder: Path, key: Key, exact: Key, count: int) -> tupl
         return False, ""
     return False, (
         f"the features in {folder} are of another test ({stale}); set TEST.FEATURES.DIR to "
-        "another folder, or the config back to theirs"
+        "another folder, or restore their config"
     )
 
 

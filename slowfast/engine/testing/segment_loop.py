@@ -80,5 +80,5 @@ def _usable(folder: Path, key: Key) -> Found:
     if found.damage:
         logger.warning("%s; until then its segments are scored again", found.damage)
     if found.done:
-        logger.info("%d finished segments are there in %s", len(found.done), folder)
+        logger.info("found %d finished segments in %s", len(found.done), folder)
     return found

@@ -103,7 +103,8 @@ class ShardWriter:
                 write_arrays(path, {"version": VERSION, "key": self._key}, arrays)
             except OSError as error:
                 raise UserError(
-                    f"{path} cannot be written: {error.strerror}; make room, or set OUTPUT_DIR"
+                    f"{path} cannot be written: {error.strerror}; free some space, or set "
+                    "OUTPUT_DIR"
                 ) from error
             self._written += 1
         self._records, self._bytes = [], 0

@@ -224,7 +224,7 @@ def _arrow_cells(chunk: Record, budget: Budget) -> list[Any]:
         raise ValueError("an Arrow buffer without its bytes")
     limits = np.frombuffer(ends, _ARROW_OFFSETS[kind.args[0]])[offset : offset + length + 1]
     if len(limits) != length + 1 or (np.diff(limits) < 0).any():
-        raise ValueError("an Arrow column with other offsets than its length says")
+        raise ValueError("an Arrow column whose offsets do not match its length")
     budget.take(8 * length + len(text))
     present = np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little")[offset:]
     return [

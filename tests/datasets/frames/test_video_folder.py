@@ -105,7 +105,7 @@ def test_faults_of_a_folder(tmp_path: Path) -> None:
     faults = list(store(tmp_path).faults(segments))
     assert len(faults) == 2
     assert faults[0].startswith("video P01_02: ")
-    assert "lacks 66 of its files 1 to 100, one in 3 is there: extract all frames" in faults[0]
+    assert "lacks 66 of its files 1 to 100, only one in 3 exists: extract all frames" in faults[0]
     assert "ends with file 30, but 1 of 1 segments need files up to 100" in faults[1]
 
 

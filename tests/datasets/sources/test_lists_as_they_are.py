@@ -58,7 +58,7 @@ def test_one_label_column_of_two(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     pd.read_csv(path).drop(columns="noun_class").to_csv(path, index=False)
     with caplog.at_level(logging.INFO, logger="slowfast"):
         assert read(path)[0].labels == ((3,), ())
-    assert "has no column noun_class: its rows count as unlabelled" in caplog.text
+    assert "has no column noun_class: its rows are treated as unlabelled" in caplog.text
     with pytest.raises(UserError, match="has no column noun_class"):
         read(path, labelled=True)
 
