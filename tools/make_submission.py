@@ -60,7 +60,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--annotations",
         type=input_option,
         required=True,
-        help="test list, .csv or .pkl; several by commas",
+        help="test list, .csv or .pkl; several separated by commas",
     )
     parser.add_argument("--predictions", type=input_option, help="file of a test run (.pkl)")
     parser.add_argument("--out", type=path_option, help="zip to write")
@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
     ids = [s.segment_id for s in segments]
     path = args.check or write(args, ids)
     levels = check_submission(path, ids)
-    print(f"{path}: {len(ids)} segments, {path.stat().st_size / 2**20:.1f} MiB, keeps the rules")
+    print(f"{path}: {len(ids)} segments, {path.stat().st_size / 2**20:.1f} MiB, valid")
     print("\n".join(levels.described()))
 
 

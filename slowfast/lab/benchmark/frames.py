@@ -88,7 +88,7 @@ class Video:
 
 
 def decode_files(paths: Iterable[str]) -> None:
-    """Decode every file once, all into the same memory: the limit of any loader."""
+    """Decode every file once into the same memory: the upper bound for any loader."""
     decode, frame = make_decoder("auto"), None
     for path in dict.fromkeys(paths):
         frame = read_jpeg(path, "benchmark", decode, buffer=frame)
@@ -139,7 +139,7 @@ def made_video(folder: Path, lengths: Sequence[int] = (), count: int = 16) -> Vi
 
 
 def write_frames(folder: Path, count: int = VIDEO_FRAMES) -> None:
-    """`count` frames: a textured scene that the camera moves over."""
+    """`count` frames: a textured scene under a moving camera."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(_SEED)
     scene = np.full((HEIGHT + 64, WIDTH + 128, 3), 120.0, np.float32)

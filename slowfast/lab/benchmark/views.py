@@ -1,4 +1,4 @@
-"""The multi-view test of one segment: every view decoded alone, ours, and pure decoding."""
+"""The multi-view test of one segment: views decoded one by one, our loader, and pure decoding."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _segment(video: Video, ours: Mapping[str, SegmentDataset], index: int, round
 
 
 def _loader(dataset: Selection) -> BatchLoader[SegmentViews]:
-    """Loads in this process, always into the same memory."""
+    """Loader in this process that reuses its memory."""
     sampler = GlobalBatchSampler(len(dataset), 1, shuffle=False, drop_last=False)
     return BatchLoader(dataset, sampler, shared_ring=True)
 
@@ -82,7 +82,7 @@ def _placed(video: Video, index: int, view: int) -> tuple[list[int], Placement]:
 
 
 def _check(video: Video, name: str, dataset: SegmentDataset, index: int) -> Check:
-    """The first, a middle and the last view, as ours give them, against the published steps."""
+    """Compare the first, a middle and the last view of our loader with the published steps."""
     views = dataset.segment_views(index)
     segment = video.segments[index]
     unique = np.unique(video.sampling.views(segment, video.views.temporal))
