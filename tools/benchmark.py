@@ -102,7 +102,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def measure_model(args: argparse.Namespace) -> Report:
-    """Run one of `_MODEL`."""
+    """Run one of the benchmarks in `_MODEL`."""
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if args.cfg:
         cfg = load_config(args.cfg, args.opts)

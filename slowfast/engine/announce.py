@@ -86,7 +86,7 @@ def announce_end(cfg: CfgNode) -> None:
     rows["look at it"] = f"python tools/report.py {run}"
     rows["compare runs"] = f"python tools/summarize.py {run} OTHER"
     rows["label a video"] = f"python tools/predict.py VIDEO --cfg {named}"
-    rows["hand it on"] = f"python tools/export.py {run}/checkpoints/NAME.pyth"
+    rows["export it"] = f"python tools/export.py {run}/checkpoints/NAME.pyth"
     logger.info("next\n%s", _table(rows))
 
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def checkpoint_now(run: Training) -> Path:
-    """Path of a checkpoint inside the current epoch, after the last step."""
+    """Path of a checkpoint inside the current epoch, after the latest step."""
     return checkpoint_path(run.cfg.OUTPUT_DIR, run.progress.epoch, run.progress.iteration)
 
 

@@ -167,7 +167,7 @@ def score_segments(
 
 
 def view_join(cfg: CfgNode) -> ViewJoin:
-    """How the views of a test segment are joined."""
+    """The method that joins the views of a test segment."""
     return ViewJoin(model_spec(cfg).heads(cfg), cfg.DATA.ENSEMBLE_METHOD, cfg.TEST.NO_ACT)
 
 

@@ -45,7 +45,7 @@ class Answers:
 class HeadAnswers(Answers):
     """Answers of one head. The properties are for single-label heads, computed on first use.
 
-    scores: (n, K); logits or log-probabilities, of a multi-label head probabilities.
+    scores: (n, K); logits or log-probabilities; for a multi-label head, probabilities.
     """
 
     def __init__(self, scores: NDArray, labels: NDArray) -> None:

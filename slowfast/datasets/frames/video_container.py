@@ -41,7 +41,7 @@ def open_video(path: Path, **options: str) -> Iterator[Any]:
 
 
 def decodable(container: Any, number: int) -> Any:
-    """The video stream of a number, set up for one decoder of one thread."""
+    """The video stream with that number, set up to decode in one thread."""
     stream = container.streams.video[number]
     # Several processes decode at once, each with one core.
     stream.codec_context.thread_count = 1

@@ -194,5 +194,5 @@ def _labels(
 
 
 def _is_absent(cells: pd.Series) -> np.ndarray:
-    """Where a cell is blank, -1 or a word for no value: (n,) bool."""
+    """Whether each cell is blank, -1 or a word for no value: (n,) bool."""
     return np.array([str(cell).strip().lower() in _ABSENT for cell in cells])

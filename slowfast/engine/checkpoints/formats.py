@@ -34,7 +34,7 @@ from slowfast.utils.text_files import read_json
 logger = logging.getLogger(__name__)
 
 _SAFE_TORCH = (2, 10)
-# Parts of a sharded checkpoint are next to its index, in formats that have no index of their own.
+# Parts of a sharded checkpoint are next to its index, in formats without a separate index.
 _SHARD = re.compile(r"[^./\\][^/\\]*\.(safetensors|bin|pt|pth|pyth)")
 _TORCH_VALUES = (Tensor, torch.Size, torch.dtype, torch.device)
 

@@ -168,7 +168,7 @@ def address(process: ProcessInfo) -> str:
 
 
 def _reachable_store(process: ProcessInfo, timeout_sec: float) -> Store:
-    """Raises: UserError."""
+    """The store of the run, once it can be reached. Raises: UserError."""
     started = time.monotonic()
     try:
         return _store(process, datetime.timedelta(seconds=timeout_sec))

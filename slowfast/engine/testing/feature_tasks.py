@@ -152,8 +152,8 @@ def tested_views(
         views = [TestedView(name, data, model, weights) for name, data in datasets.items()]
     else:
         raise UserError(
-            f"TEST.TASK {cfg.TEST.TASK} reads the features of a backbone under a head, which "
-            f"MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME} is not; set TEST.TASK recognition"
+            f"TEST.TASK {cfg.TEST.TASK} needs a model with one backbone and one head, unlike "
+            f"MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME}; set TEST.TASK recognition"
         )
     ready_for_test(model, cfg, device)
     return views

@@ -172,7 +172,7 @@ def header_difference(header: Mapping[str, Any], key: Key) -> str:
 
 
 def tidy(folder: Path, found: Found) -> None:
-    """Remove the files of other keys than that of `found`, and leftovers of killed writers."""
+    """Remove the files of keys other than that of `found`, and leftovers of killed writers."""
     _unlink([*found.others, *folder.glob(".part-*.npz.*")])
 
 

@@ -67,7 +67,7 @@ class SegmentScores:
 
 
 class ViewJoin(NamedTuple):
-    """How the scores of a segment's views are joined.
+    """Method that joins the scores of a segment's views.
 
     method: `sum` (the mean over views) or `max`. logits: the model returns logits.
     """
@@ -141,7 +141,7 @@ class SegmentScorer:
 
 
 def _on_host(chunks: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-    """Scores [(V, K) per head] of every chunk, which wait for the device once for all of them."""
+    """Copy the scores [(V, K) per head] of all chunks to the host; waits for the device once."""
     widths = [scores.shape[1] for scores in chunks[0]]
     rows = [len(scores[0]) for scores in chunks]
     together = torch.cat([torch.cat(list(scores), dim=1) for scores in chunks]).cpu()
