@@ -13,7 +13,7 @@ from slowfast.utils.registry import Registry
 
 # The backbone of this package; all others belong to a family, `FAMILY:NAME`.
 OWN = "slowfast"
-# The family of features that were extracted before.
+# The family of extracted features.
 FEATURES = "features"
 
 

@@ -50,7 +50,7 @@ class TestPlan:
     features.
     """
 
-    # Not a test case, whatever its name.
+    # Keeps pytest from collecting this class, whose name starts with Test.
     __test__ = False
 
     datasets: Mapping[str, VideoDataset]

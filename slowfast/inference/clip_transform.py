@@ -70,7 +70,7 @@ class ClipTransform:
     def _frames(clip: np.ndarray, channel_order: str) -> ArrayFrames:
         if channel_order not in ("rgb", "bgr"):
             raise UserError(f"channel_order is {channel_order!r}; set it to rgb or bgr")
-        # OpenCV needs contiguous rows, which a reversed view has not.
+        # OpenCV needs contiguous rows, which a reversed view does not have.
         return ArrayFrames(
             clip if channel_order == "bgr" else np.ascontiguousarray(clip[..., ::-1])
         )

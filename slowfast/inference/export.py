@@ -89,7 +89,7 @@ class Onnx:
 
     def write(self, loaded: LoadedModel, path: Path) -> None:
         onnx = _module("onnx", "onnxscript")
-        # It warns of every operator of torchvision where that is not installed.
+        # It warns about every torchvision operator if torchvision is not installed.
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         names = [f"{head.name}_probabilities" for head in loaded.heads]
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:

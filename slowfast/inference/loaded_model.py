@@ -28,7 +28,7 @@ from slowfast.utils.paths import InputPath
 
 logger = logging.getLogger(__name__)
 
-# Where a clip is only classified, these hold whatever the run was set to.
+# Settings for classifying single clips, whatever those of the run.
 _OVERRIDES = (
     *("TEST.NO_ACT", "False", "MODEL.COMPILE", "False", "MODEL.SPEED_OPTIONS", "as_set"),
     *("DATA.RESIZE_ON", "worker"),

@@ -16,7 +16,7 @@ from slowfast.inference.sliding import VideoPrediction
 from slowfast.inference.video_source import VideoSource
 
 _LABELS = 3
-# Frames per second of the overlay; labels change more slowly.
+# Largest frame rate of the overlay; labels change more slowly.
 _FPS = 25
 _LONGEST_SIDE = 960
 _BAR_COLOUR, _TEXT_COLOUR = (180, 119, 31), (255, 255, 255)

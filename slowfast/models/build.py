@@ -88,7 +88,8 @@ def _set_up(model: nn.Module, cfg: CfgNode) -> None:
     for backbone in backbones:
         backbone.recompute_stages(cfg.MODEL.RECOMPUTE_STAGES)
         if cfg.MODEL.COMPILE:
-            # In place, so that names of weights stay; it happens at the first pass.
+            # In place, so that the names of weights do not change; it is compiled at the first
+            # pass.
             backbone.compile()
 
 

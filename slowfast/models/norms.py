@@ -40,7 +40,7 @@ def convert_norms(model: nn.Module, kind: str) -> None:
 def _converted(norm: nn.BatchNorm3d, kind: str) -> nn.Module:
     kinds = {"sync_batchnorm": nn.SyncBatchNorm, "frozen": FrozenBatchNorm3d}
     new = kinds[kind](norm.num_features, norm.eps, norm.momentum)
-    # The tensors themselves: whatever refers to them keeps doing so.
+    # Reuse the tensors, so that references to them stay valid.
     new._parameters, new._buffers = norm._parameters, norm._buffers
     new.train(norm.training)
     return new
@@ -53,7 +53,7 @@ def kept_statistics(model: nn.Module) -> Iterator[None]:
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         count = norm.num_batches_tracked
-        # One to throw away: SyncBatchNorm insists on a counter.
+        # Discarded later: SyncBatchNorm requires a counter.
         norm.momentum, norm.num_batches_tracked = 0.0, None if count is None else count.clone()
     try:
         yield
@@ -114,7 +114,7 @@ class RunningStatistics:
     @torch.no_grad()
     def restore(self) -> None:
         """Restore the statistics remembered by the constructor."""
-        # Apart: tensors of two types are copied one by one.
+        # Separate, because lists of mixed types are copied one by one.
         for tensors, kept in ((self._values, self._kept), (self._counts, self._kept_counts)):
             if tensors:
                 torch._foreach_copy_(tensors, kept)

@@ -19,7 +19,7 @@ from slowfast.report.sections.summary import summary
 from slowfast.utils.errors import UserError
 
 _ASSETS = Path(__file__).parent / "assets"
-# Filmstrips of one page: pairs of each group and predictions of each group, shared by the runs.
+# Filmstrips per group of pairs and of predictions on one page, divided among the runs.
 _PAIRS, _EXAMPLES = 24, 12
 
 
@@ -67,7 +67,7 @@ def _of_run(run: ReportRun, num_pairs: int, num_examples: int, explain: bool) ->
         "examples": examples(run, num_examples, explain=explain),
         "embedding": embedding(run),
     }
-    # The sections add to it.
+    # Filled by the sections.
     return {**content, "missing": list(dict.fromkeys(run.missing))}
 
 

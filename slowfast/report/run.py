@@ -37,7 +37,7 @@ class TestedSegments:
     of a multi-label head (n, K) bool. source: the data set that their frames come from.
     """
 
-    # Not a test case, whatever its name.
+    # Keeps pytest from collecting this class, whose name starts with Test.
     __test__ = False
 
     segments: Sequence[Segment]

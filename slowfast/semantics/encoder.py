@@ -105,7 +105,7 @@ def load_encoder(name: str) -> Encode:
                 f"narrations need sentence-transformers ({error}); "
                 "pip install sentence-transformers"
             ) from error
-        # The hub, the network and the file formats have no exception in common.
+        # The hub, the network and the file formats share no exception type.
         except Exception as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             fix = (
@@ -178,7 +178,7 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         has_table(connection, path)
         version = cache_version(connection)
-        # Written in any case: a cache that is read-only must not wait for the encoder to fail.
+        # Always write, so that a read-only cache fails before the encoder runs.
         with connection:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS embeddings "

@@ -30,7 +30,7 @@ from slowfast.utils.reading import reading, require_file
 # Names of the tiers in the file, in search order.
 _TIERS = {"same": Tier.SAME, "sub": Tier.SUBSET, "sub_verb": Tier.VERB, "sub_noun": Tier.NOUN}
 _TIER_NAMES = {tier: name for name, tier in _TIERS.items()}
-# Number of times that the author's list contains every segment.
+# Number of times that every segment occurs in the author's list.
 _REPEATS = 3
 _ROW_DIGITS = 9
 _READ_CHARACTERS = 1 << 20

@@ -18,7 +18,7 @@ from slowfast.semantics.label_tiers import TIER_HEADS
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import require_free_name, write_text, writing
 
-# The first three are those of SUML.PAIRS.LABEL_MAP; the others are for whoever edits the file.
+# The first three are those of SUML.PAIRS.LABEL_MAP; the others help to edit the file.
 COLUMNS = ("kind", "exo", "ego_class", "nearest", "similarity")
 
 
@@ -72,7 +72,7 @@ def suggest(
     an ego class are not used: EPIC-KITCHENS lists thousands, many of them far from the class.
     """
     keys = {number: key for number, key in enumerate(ego.keys) if key}
-    # A table may have words without saying which of them is the name.
+    # A table may list words without marking one as the name.
     keys = keys or {number: word for word, number in [*ego.ids.items()][::-1]}
     words = [
         (number, word)

@@ -17,7 +17,7 @@ from slowfast.utils.streams import reader_left, tolerant_streams
 # reports it first and the launcher stops the others, so it is printed once. If only one rank makes
 # it, its report is just late.
 OTHERS_WAIT_SEC = 3.0
-# Errors about a place that a user has to put right: of another user, read-only, full, too long.
+# Errors of a path that the user must fix: wrong owner, read-only, full disk, name too long.
 _OF_THE_SYSTEM = frozenset(
     (
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),

@@ -6,7 +6,7 @@ otherwise from the use of the format, so ordinary files never reach them.
 
 from __future__ import annotations
 
-# Bytes that any file may take, however small: import of a parser, one table of the usual size.
+# Bytes that any file may take in memory, however small: a parser, one table of usual size.
 FREE_BYTES = 128 << 20
 # Bytes in memory per byte of a file. Deflated scores and indices, decoded text and arrays that are
 # copied once stay below it.

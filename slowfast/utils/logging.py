@@ -45,7 +45,7 @@ class _ForPeople(_Printable):
         super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
         self._table = StatsTable()
         self._short: dict[str, str] = {}
-        # A user without a home, or a folder that was removed.
+        # The user has no home folder, or the current folder was removed.
         with suppress(OSError, RuntimeError):
             self._short[f"{Path.cwd()}/"] = ""
             self._short[f"{Path.home()}/"] = "~/"
@@ -113,7 +113,7 @@ class _LogFile(logging.FileHandler):
             )
 
     def close(self) -> None:
-        # What the file still holds may not fit on the disk either.
+        # The buffered rest may not fit on the disk either.
         with suppress(OSError):
             super().close()
 
@@ -156,7 +156,7 @@ def setup_logging(
         handlers.append(metrics)
     for handler in handlers:
         root.addHandler(handler)
-    # Only a file can still show it.
+    # Only the log file can still report it.
     report_lost_output(root.warning if len(handlers) > 1 else None)
 
 

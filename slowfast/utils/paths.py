@@ -246,7 +246,7 @@ def _fetched(url: str, key: str) -> Path:
             f"{url} cannot be downloaded ({reason or type(error).__name__}); check the address and "
             f"the network, or set {key} to a local copy"
         ) from error
-    if copy == url:  # no handler knows it, so iopath takes it for a local path
+    if copy == url:  # no handler supports it, so iopath treats it as a local path
         raise UserError(
             f"{url} is not a supported address; set {key} to a local path, or to a URL that starts "
             "with http://, https:// or s3://"

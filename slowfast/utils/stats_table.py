@@ -67,7 +67,7 @@ def terminal_columns() -> int:
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_COLUMNS
     except (OSError, ValueError):
-        # A terminal of a test, or one that does not know.
+        # A terminal in a test, or one without a known width.
         return _USUAL_COLUMNS
 
 

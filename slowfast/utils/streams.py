@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-# Called with the sentence that says that standard error is lost.
+# Called with the message that standard error is lost.
 Report = Callable[[str], None]
 
 _OUTPUT, _ERROR = "standard output", "standard error"

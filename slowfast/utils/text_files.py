@@ -97,7 +97,7 @@ def parse_yaml(text: str) -> Any:
         root = loader.get_single_node()
         if root is None:
             return None
-        # The constructor shares what an alias names, but whoever walks the result does not.
+        # The parser shares aliased nodes, but code that walks the result visits each copy.
         Budget(YAML_NODES, "values").take(_expanded(root, {}))
         _check_keys(root, "", {})
         return loader.construct_document(root)

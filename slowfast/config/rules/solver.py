@@ -71,7 +71,7 @@ def schedule_warning(cfg: CfgNode) -> str | None:
             f" {solver.MAX_EPOCH}, so the learning rate never reaches SOLVER.BASE_LR"
         )
     if solver.LR_POLICY == "steps_with_relative_lrs" and cfg.TRAIN.ENABLE:
-        # A last step at the end is a custom of the field.
+        # Configs of this field often end with a step at the last epoch.
         late = [step for step in solver.STEPS if step > solver.MAX_EPOCH]
         if not late:
             return None

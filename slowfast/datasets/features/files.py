@@ -86,7 +86,7 @@ def _arrays(file: ArrayFile) -> tuple[list[str], dict[str, Tensor]]:
     ids = file["segment_id"]
     if ids.ndim != 1 or ids.dtype.kind != "U":
         raise ValueError(f"segment_id is {ids.dtype} {ids.shape} instead of n texts")
-    # `pooled` only without views, which take its place.
+    # `pooled` is only read if there are no `views`.
     names = [name for name in file.names if name in _NAMES]
     wanted = [name for name in names if name != "pooled" or "views" not in names]
     return ids.tolist(), {name: _tensor(name, file[name]) for name in wanted}

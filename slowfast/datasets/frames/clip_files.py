@@ -100,7 +100,7 @@ class ChunkedFrames:
 
     def _chunk(self, number: int) -> int:
         """The chunk that holds a frame; the nearest one for a frame outside of the video."""
-        # The small addend includes a frame that begins exactly with its chunk despite rounding.
+        # The small addend keeps a frame that begins exactly with its chunk, despite rounding.
         seconds = (number - self._first_number) / self._fps + 1e-6
         return max(bisect.bisect_right(self._starts, seconds) - 1, 0)
 

@@ -59,7 +59,7 @@ def times_of_index(path: Path, container: Any, stream: Any, samples: Any) -> Sta
     if max(len(stream.index_entries), len(samples.index_entries), stream.frames) > size:
         raise ValueError(f"its index lists more frames than the file has bytes ({size})")
     if stream.frames == 0 or len(samples.index_entries) != stream.frames:
-        return None  # A fragmented file: its header has no index, or one of a part.
+        return None  # A fragmented file: its header has no index, or an incomplete one.
     offsets = _offset_by_place(path, stream, samples)
     entries = list(stream.index_entries)
     if offsets is None or any(entry.pos not in offsets for entry in entries):
@@ -160,7 +160,7 @@ def _track_id(track: memoryview) -> int | None:
     header = _descend(track, b"tkhd")
     if header is None or len(header) < 24:
         return None
-    # Version 1 has times of 8 bytes in front.
+    # Version 1 starts with times of 8 bytes.
     return int(struct.unpack_from(">I", header, 20 if header[0] == 1 else 12)[0])
 
 

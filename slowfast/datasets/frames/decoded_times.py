@@ -12,7 +12,7 @@ from slowfast.datasets.frames.video_container import decodable, open_video
 
 logger = logging.getLogger(__name__)
 
-# Where decoding of a frame starts, in key frames before it, one try after the other.
+# Numbers of key frames to go back before decoding a frame, tried in this order.
 _KEYS_BACK = (1, 2, 4, 8, 16)
 
 

@@ -90,7 +90,7 @@ def _decode_opencv(data: bytes, buffer: np.ndarray | None = None) -> np.ndarray:
     if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise ValueError("premature end of JPEG file")
     if _has_simplejpeg():
-        # OpenCV says nothing of damaged scans. A small grey picture is enough to find them.
+        # OpenCV does not report damaged scans. A small grey picture is enough to find them.
         _check_size(data)
         _check_scan(data)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION

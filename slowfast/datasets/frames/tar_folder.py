@@ -23,10 +23,10 @@ from slowfast.utils.errors import UserError
 from slowfast.utils.reading import require_file
 
 _MEMBER = re.compile(r"(?:.*/)?(frame_|img_|)(\d{4,10})\.jpg")
-# The number changes with what is stored.
+# The number changes with the stored content.
 _CACHED = "tar1"
 _FIX = "copy the tar again, or unpack it into a folder of the same name"
-# File number minus frame number where neither file 0 nor file 1 is in the tar.
+# File number minus frame number if neither file 0 nor file 1 is in the tar.
 _NUMBERING = {"frame_": 0, "img_": -1, "": 0}
 
 
@@ -164,7 +164,7 @@ def _indexed(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
                 if member.isreg() and (matched := _MEMBER.fullmatch(member.name)):
                     place = (member.offset_data, member.size)
                     places.setdefault(matched[1], {})[int(matched[2])] = place
-    except Exception as error:  # A damaged header raises nearly anything.
+    except Exception as error:  # A damaged header can raise any error.
         kind = "" if not path.name.endswith("gz") else "compressed, which cannot be read in part: "
         raise UserError(f"{path} is {kind}not a valid tar after {last} ({error}); {_FIX}") from None
     if not places:

@@ -23,11 +23,11 @@ from slowfast.utils.reading import reading
 
 logger = logging.getLogger(__name__)
 
-# Names of frame files, in the order in which they are looked for. The number may have more digits
+# Names of frame files, in search order. The number may have more digits
 # than the width, as %05d gives from 100,000 on.
 _PREFIXES = ("frame_", "img_", "")
 _WIDTHS = (10, 5, 6, 7, 8, 9, 4)
-# File number minus frame number where neither file 0 nor file 1 is there.
+# File number minus frame number if neither file 0 nor file 1 exists.
 _NUMBERING = {"frame_": 0, "img_": -1, "": 0}
 # Files after the last one that a segment may name: annotations of EPIC-KITCHENS end up to a second
 # after some videos, and the last frame is repeated there.

@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 # decoded frames.
 _INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"
 _EXACT = (_INDEXED, "matroska,webm")
-# Files above this size are worth a line when all of them is read.
+# Reading a whole file above this size is logged.
 _LARGE_BYTES = 8 << 20
-# The number changes with what is stored, or how it is found.
+# The number changes with the stored content, or with the way it is computed.
 _CACHED = "video1"
 
 

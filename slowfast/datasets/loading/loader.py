@@ -189,7 +189,7 @@ def _batch_size(cfg: CfgNode, world_size: int) -> int:
 def _log_bad_frames(dataset: Any) -> None:
     """Log how many frames the epoch replaced, if the frame store counts them."""
     for view in clip_datasets(dataset):
-        # Several exo sets have a store each.
+        # With several exo sets, each has a store.
         for store in getattr(view.frames, "stores", [view.frames]):
             if isinstance(bad_frames := getattr(store, "bad_frames", None), BadFrames):
                 bad_frames.log_new()

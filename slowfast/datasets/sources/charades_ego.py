@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 HEADS = ("action",)
 _FIX = "use the file as published by Charades-Ego"
 _PERSON = {"ego": "1st", "exo": "3rd"}
-# Class, first and last second: seconds with at most six digits, below every limit of a video.
+# Class, first and last second: seconds with at most six digits, within the limits of a video.
 _ACTION = re.compile(r"c([0-9]{3})\s+([0-9]{1,6}(?:\.[0-9]*)?)\s+([0-9]{1,6}(?:\.[0-9]*)?)")
 _COLUMNS = ("id", "script", "descriptions", "actions", "length")
 

@@ -31,7 +31,7 @@ from slowfast.utils.progress import progress_line
 
 logger = logging.getLogger(__name__)
 
-# Share of a frame by which a time may miss its frame, as decimals round.
+# Tolerance for rounded times, as a share of a frame.
 _ROUNDING = 1e-3
 
 

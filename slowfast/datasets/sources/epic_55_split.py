@@ -13,7 +13,7 @@ from slowfast.utils.paths import InputPath, local_path
 if TYPE_CHECKING:
     import pandas as pd
 
-# The validation videos of EPIC-KITCHENS-55, one of each of 14 participants (the split by video
+# The validation videos of EPIC-KITCHENS-55, one from each of 14 participants (the split by video
 # of TBN, arXiv 1908.08498, that Ego-Exo and SUM-L use).
 # fmt: off
 EPIC_55_VALIDATION_VIDEOS = frozenset((

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 ID_COLUMN_100 = "narration_id"
 ID_COLUMN_55 = "uid"
 LABEL_COLUMNS = ("verb_class", "noun_class")
-# Cells of a test list without a label, in lower case: the words that pandas and spreadsheets write.
+# Cells of a test list that mean no label, in lower case, as pandas and spreadsheets write them.
 _ABSENT = frozenset(("", "-1", "-1.0", "nan", "-nan", "none", "null", "na", "n/a", "#n/a", "<na>"))
 _PLACE_COLUMNS = ("participant_id", "video_id", "start_frame", "stop_frame")
 

@@ -73,7 +73,7 @@ def _without_nameless(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     if not isinstance(table.index, pd.RangeIndex) and len(table):
-        # The header has no such comma: pandas takes the first cells for the name of the row.
+        # The header has no such comma, so pandas uses the first cells as row names.
         extra = table.index.nlevels
         cells = table.reset_index()
         if (cells.iloc[:, -extra:] != "").to_numpy().any():

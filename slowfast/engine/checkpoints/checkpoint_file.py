@@ -18,7 +18,7 @@ from slowfast.engine.checkpoints.weights import Weights
 from slowfast.models.published_names import published_state_dict
 from slowfast.utils.errors import UserError
 
-# Where training loops keep the weights, in the order in which they are looked for.
+# Keys under which training loops store the weights, in search order.
 _WEIGHT_KEYS = (
     *("model_state", "state_dict", "model_state_dict", "model", "module", "net"),
     *("ema", "ema_state_dict", "state_dict_ema", "model_ema"),

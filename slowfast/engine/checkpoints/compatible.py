@@ -24,10 +24,10 @@ from slowfast.utils.text_files import parse_yaml
 
 logger = logging.getLogger(__name__)
 
-# Keys, and beginnings of keys (ending in . or _), that may change between a run and its
-# continuation. All others must agree.
+# Keys and key prefixes (ending in . or _) that may change when a run is resumed. All others must
+# agree.
 FREE = (
-    # Folders and files, and what starts: a resumed run does not read initial weights.
+    # Folders, files and initial weights, which a resumed run does not read.
     "OUTPUT_DIR",
     "TRAIN.ENABLE",
     "TRAIN.AUTO_RESUME",
@@ -48,7 +48,7 @@ FREE = (
     "DISTRIBUTED.",
     "DATA_LOADER.",
     "DATA.DECODER",
-    # How it is computed: the values differ by rounding at most.
+    # Computation: the values differ at most by rounding.
     "SOLVER.FUSED",
     "MODEL.CHANNELS_LAST",
     "MODEL.CONV_2D",
@@ -57,7 +57,7 @@ FREE = (
     "MODEL.RECOMPUTE_STAGES",
     # Differs by more than rounding, which is logged.
     "TRAIN.PRECISION",
-    # What is logged, evaluated and kept, and what happens to faults.
+    # Logging, evaluation, retention and error handling.
     "LOG_PERIOD",
     "TENSORBOARD.",
     "TRAIN.EVAL_PERIOD",

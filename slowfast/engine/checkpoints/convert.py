@@ -73,7 +73,7 @@ def _write(target: Path, weights: Weights, checkpoint: CheckpointFile) -> None:
         return
     from safetensors.torch import save
 
-    # Copies, because the format takes no memory that two names share.
+    # Copies, because two names may not share memory in this format.
     data = save({name: value.contiguous().clone() for name, value in weights.tensors.items()})
     with writing(target):
         write_atomically(target, lambda file: file.write(data))

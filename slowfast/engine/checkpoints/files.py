@@ -182,6 +182,6 @@ def _archive_damage(file: BinaryIO) -> str:
         file.seek(-len(_NO_COMMENT), os.SEEK_END)
         if broken is None and file.read() != _NO_COMMENT:
             return "its digest is damaged or truncated"
-    except Exception as error:  # a damaged archive raises nearly anything
+    except Exception as error:  # a damaged archive can raise any error
         return f"it is truncated, damaged or not a checkpoint ({error})"
     return "" if broken is None else f"its part {broken} is damaged"

@@ -19,7 +19,7 @@ from slowfast.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 
-# Key, in the dict that stands for an object, of the name of its class.
+# Key of the class name in the dict that replaces an object.
 _CLASS = object()
 
 

@@ -135,7 +135,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
             raise UserError(f"checkpoint {path} is damaged: {fault}; copy or download it again")
     try:
         with torch.serialization.safe_globals(list(_inert_numpy())), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the error tells what matters
+            warnings.simplefilter("ignore")  # the text of the error is enough
             others = foreign_classes(path) if is_archive(path) else []
             with torch.serialization.safe_globals(others):
                 content = torch.load(path, map_location="cpu", weights_only=True)
@@ -144,7 +144,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
         return Values(NUMPY_MAKERS, leaves=_TORCH_VALUES)(content)
     except UserError:
         raise
-    except Exception as error:  # a damaged or hostile file raises nearly anything
+    except Exception as error:  # a damaged or hostile file can raise any error
         raise _unreadable(path, error) from error
 
 
@@ -173,7 +173,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
             f"{path} is refused: weights do not need {forbidden[1]}, and calling that could run "
             "code; ask its author to save the weights alone, or as .safetensors"
         )
-    # What torch says before this is advice to read the file without care.
+    # torch's text before this advises to load the file unsafely.
     said = str(error).split("WeightsUnpickler error:")[-1].strip()
     reason = (said.splitlines() or [type(error).__name__])[0][:200]
     return UserError(

@@ -38,7 +38,7 @@ class HostCopies:
             return value
 
         result = copied(content, ())
-        self._buffers = buffers  # Without those of tensors that are gone.
+        self._buffers = buffers  # Drop the buffers of tensors that no longer exist.
         for device in devices:
             if device.type == "cuda":
                 torch.cuda.current_stream(device).synchronize()

@@ -30,7 +30,7 @@ class OwnedCheckpoints:
         self._path = Path(output_dir) / RECORD_NAME
         self._names: set[str] = set()
         if resumed is not None and resumed.parent == checkpoint_path(output_dir, BEST).parent:
-            # Without a record, as older versions left it, only this file is known to be its own.
+            # Without a record (older versions), only this file is known to belong to the run.
             recorded = self._read()
             self._names = recorded if resumed.name in recorded else {resumed.name}
 

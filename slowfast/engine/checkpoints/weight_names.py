@@ -37,7 +37,7 @@ def published_names(source: str, state: Mapping[str, T]) -> tuple[dict[str, T], 
     out: dict[str, T] = {}
     origin: dict[str, str] = {}
     unwrapped = averages = 0
-    # Averages last, as they give way.
+    # Averages last, as the weights take precedence.
     for name in sorted(state, key=lambda name: _AVERAGE.match(name) is not None):
         if ".split_bn." in name:
             continue

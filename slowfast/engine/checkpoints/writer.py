@@ -108,7 +108,7 @@ class CheckpointWriter:
         paths = list(found.values())
         if self.newest is None or self.newest not in paths:
             return
-        # Later files are of an earlier start, which this one has not come to yet.
+        # Later files belong to an earlier start that had got further.
         places = list(found)[: paths.index(self.newest) + 1]
         finished = [place for place in places if place[1] == 0]
         kept = {*finished[-self._keep_last :], *(place for place in places[-2:] if place[1])}

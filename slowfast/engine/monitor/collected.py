@@ -56,7 +56,7 @@ class CollectedScores:
             if (label.dim() == 2) != head.multi_label:
                 kind = "multi-hot labels" if head.multi_label else "one class id per clip"
                 raise ValueError(f"head {head.name} takes {kind}, not {tuple(label.shape)}")
-        # Copies: batches and outputs may be in memory that is used again.
+        # Copies: batches and outputs may be in memory that is reused.
         rows = _Rows(
             torch.cat([s.detach().float() for s in scores], dim=1),
             [label > 0 if label.dim() == 2 else label.clone() for label in labels],

@@ -53,7 +53,7 @@ def _decoded(
             for picture in frames.open(segment).read([middle]):
                 yield segment, picture
         except UserError as error:
-            # A video without frames is known by now.
+            # Videos without frames were already reported.
             if "has no " not in str(error):
                 findings.wrong(title, str(error))
 

@@ -37,7 +37,7 @@ from slowfast.utils.paths import local_path
 
 # A step on the CPU that takes more operations than this is not run.
 _CPU_FLOPS = 3e11
-# Room for memory that is not counted: workspaces of layers, fragments, the framework itself.
+# Reserve for memory that is not counted: workspaces, fragmentation, the framework itself.
 _MARGIN = 1.25
 
 
@@ -57,7 +57,7 @@ def dry_run(cfg: CfgNode) -> DryRun:
     report, processes = DryRun(), _processes(cfg)
     cfg = cfg.clone()
     cfg.defrost()
-    # No worker is needed, nor the memory that workers fill.
+    # Neither workers nor their shared memory are needed.
     cfg.DATA_LOADER.NUM_WORKERS = 0
     cfg.freeze()
     device = _device(cfg)

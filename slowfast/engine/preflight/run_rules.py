@@ -77,7 +77,7 @@ def _class_counts(cfg: CfgNode, spec: ModelSpec) -> str | None:
     for view in spec.views:
         section = "EXO" if view == "exo" else "MODEL"
         counts = cfg[section].NUM_CLASSES_LIST
-        # An exo half may do without labels; what is validated needs them.
+        # An exo half may lack labels; the validated view needs them.
         if not counts and view == spec.view:
             return (
                 f"{section}.NUM_CLASSES_LIST is [], but MODEL.MODEL_NAME {spec.name} classifies"

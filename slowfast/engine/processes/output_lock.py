@@ -28,7 +28,7 @@ TEST_LOCK_NAME = ".test.lock"
 # Between two beats, and without one until a holder on another machine counts as dead.
 BEAT_SEC = 5.0
 STALE_SEC = 60.0
-# A lock that is taken and released again this often is not an ordinary race.
+# If a lock is taken and released this often, it is not an ordinary race.
 _ATTEMPTS = 1000
 _MOST_BYTES = 4096
 
@@ -169,7 +169,7 @@ class OutputLock:
         if self._ended.is_set() or self._file is None:
             return
         if text is None:
-            # Somebody deleted it.
+            # The lock file was deleted.
             self._file = _create(self.path, self.holder) or self._file
         elif _token(text) != self.holder.token:
             self._lost = _described(text)

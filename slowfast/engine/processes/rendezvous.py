@@ -24,7 +24,7 @@ from slowfast.utils.errors import UserError
 
 # Processes that wait for the same one give up within this time of each other.
 _GIVING_UP_SEC = 5.0
-# The store ends with the process that keeps it, which gives the others this long to read it.
+# The store ends with its host process, which waits this long for the others to read it.
 _READING_SEC = 15.0
 _POLL_SEC = 0.02
 _KEEPER = 0
@@ -76,7 +76,7 @@ class Meeting:
         """Announce that this process has read the store; its host waits for the others."""
         store, process = PrefixStore("read", self.store), self.process
         others = [str(rank) for rank in range(process.world_size) if rank not in missing]
-        # Without an answer, no process may be left to tell.
+        # Without an answer, there may be no process left to notify.
         with suppress(RuntimeError):
             store.set(str(process.rank), "")
             if process.rank == _KEEPER:

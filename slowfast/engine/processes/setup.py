@@ -121,7 +121,8 @@ def _lock_output(cfg: CfgNode, name: str, *, wait: bool = False) -> Iterator[Cal
         if not (wait and in_use):
             raise UserError(refusal)
         logger.info("waiting: %s", refusal)
-        # In short turns, because a rank may not wait for rank 0 longer than DISTRIBUTED.TIMEOUT.
+        # In short intervals, because a rank may not wait for rank 0 longer than
+        # DISTRIBUTED.TIMEOUT.
         time.sleep(_WAIT_SEC)
     with held:
         yield check

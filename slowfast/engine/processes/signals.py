@@ -91,7 +91,7 @@ class StopRequests:
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self._ending and signum != signal.SIGINT:
-            # A launcher ends what is left of a run when the first process has ended.
+            # A launcher ends the remaining processes of a run when the first one has ended.
             return
         now = time.monotonic()
         impatient = (

@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 _BY_VERB = PROJECTIONS["ego_verb_projection"]
 
 Datasets = Mapping[str, VideoDataset]
-# What rank 0 makes of the features of each view.
+# The computation of rank 0 on the features of each view.
 Finish = Callable[[Mapping[str, FeatureSet]], dict[str, Any]]
 
 

@@ -48,7 +48,7 @@ class TestedView:
     weights, projection_weights: digests of both as they were loaded; empty without a projection.
     """
 
-    # Not a test case, whatever its name.
+    # Keeps pytest from collecting this class, whose name starts with Test.
     __test__ = False
 
     name: str
@@ -159,7 +159,7 @@ def extract_features(
     folder = features_folder(cfg, view.name)
     key = _features_key(cfg, view)
     exact = {**key, **rounding_key(cfg, chunk_views, device)}
-    # All that is there counts as a whole; what is added to must agree to the last bit.
+    # Complete features are used as they are; incomplete ones must agree to the last bit.
     state = _state(cfg, folder, key, exact, len(view.dataset)) if distributed.is_main() else None
     is_complete, error = distributed.broadcast_object(state)
     if error:

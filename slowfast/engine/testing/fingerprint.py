@@ -26,7 +26,7 @@ _ROUNDING = (
     *("MODEL.COMPILE", "MODEL.CHANNELS_LAST", "MODEL.CONV_2D", "MODEL.SPEED_OPTIONS"),
     "TEST.FOLD_BN",
 )
-# Keys of these sections that change nothing in a test, or that the weights or segments tell.
+# Keys of these sections that have no effect in a test, or are covered by weights or segments.
 _IGNORED = frozenset(
     (
         *("MODEL.LOSS_FUNC", "MODEL.DROPOUT_RATE", "MODEL.FC_INIT_STD", "MODEL.FREEZE_STAGES"),

@@ -30,7 +30,7 @@ Record = Mapping[str, NDArray]
 
 _NAME = re.compile(r"part-(\d+)-\d+-\d+\.npz")
 _ROWS = ".rows"
-# Bytes of records that are held before they are written, whatever the period.
+# Bytes of collected records that trigger a write, whatever the period.
 _MOST_BYTES = 1 << 28
 
 
@@ -139,7 +139,7 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-# A test asks for the files of a folder several times.
+# Cached, because a test searches a folder several times.
 @functools.lru_cache(maxsize=4096)
 def _checked(path: Path, _time: int, _size: int) -> tuple[dict[str, Any], tuple[int, ...]]:
     """(header, segments) of a file after all its arrays were read. Raises: UserError."""
@@ -188,7 +188,7 @@ def remove(folder: Path) -> None:
 
 def _unlink(paths: Sequence[Path]) -> None:
     for path in paths:
-        # A folder of such a name is somebody else's.
+        # A folder with such a name was not created here.
         if path.is_symlink() or not path.is_dir():
             path.unlink(missing_ok=True)
 

@@ -34,7 +34,7 @@ HEIGHT, WIDTH = 256, 456
 VIDEO_FRAMES = 640
 _VIDEO = "P01_01"
 _SEED = 0
-# Names of our two ways to load a clip in a table.
+# Names of our two variants in a table.
 DEVICE, WORKER = "ours, resize on the device", "ours, resize in the worker"
 
 

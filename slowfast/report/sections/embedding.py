@@ -23,7 +23,7 @@ from slowfast.models.registry import model_spec
 from slowfast.report.run import ReportRun
 from slowfast.utils.errors import UserError
 
-# Points of each kind; more would hide each other.
+# Points of each kind; more would overlap.
 _MOST_POINTS = 600
 
 

@@ -96,7 +96,7 @@ def _gallery(
     """The pairs of each group: of an ego segment the best candidate, or the worst one."""
     rows, columns = np.nonzero(table.indices >= 0)
     order = np.argsort(-table.similarity[rows, columns], kind="stable")
-    # One pair per ego segment, or the same few segments would fill the page.
+    # One pair per ego segment, so that a few segments do not fill the page.
     _, first = np.unique(rows[order], return_index=True)
     _, last = np.unique(rows[order][::-1], return_index=True)
     best, worst = order[np.sort(first)], order[::-1][np.sort(last)]

@@ -16,7 +16,7 @@ from slowfast.evaluation.metrics import Statistic, bootstrap_intervals, paired_i
 from slowfast.evaluation.results import recognition_statistics
 from slowfast.report.run import ReportRun, TestedSegments
 
-# Values that are shown with intervals; the others follow without.
+# Values shown with intervals; the others follow without them.
 _MAIN = ("_top1", "_top5", "_mAP", "class_mean_recall_at_1", "_calibration_error")
 
 

@@ -34,7 +34,7 @@ def check_requirements(cfg: CfgNode, parts: frozenset[Part], terms: Sequence[Wei
     """
     for key, weight, term in terms:
         needs = needs_of([term])
-        # In the order of definition, so that every run names the same one.
+        # In definition order, so that every run reports the same one.
         for need in (need for kind in (Part, Input) for need in kind if need in needs):
             if reason := _reason_missing(cfg, parts, need):
                 raise UserError(

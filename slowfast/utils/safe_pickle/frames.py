@@ -36,7 +36,7 @@ _PANDAS_NAMES = frozenset(
     )
 )
 _ARROW_NAMES = frozenset(("chunked_array", "_restore_array", "py_buffer", "type_for_alias"))
-# What a cell with a list must not hold.
+# Types that a cell with a list must not contain.
 _NESTED = (list, tuple, dict, set, frozenset, np.ndarray)
 _ARROW_OFFSETS = {"string": np.int32, "large_string": np.int64}
 _TIMESTAMP_UNITS = {7: "s", 8: "ms", 9: "us", 10: "ns"}
