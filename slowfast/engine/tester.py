@@ -47,7 +47,7 @@ class TestPlan:
     """Inputs of a test that can be checked before training.
 
     datasets: the segments of each view (ego, exo) under test. finish: the computation of a task on
-    features.
+        features.
     """
 
     # Keeps pytest from collecting this class, whose name starts with Test.

@@ -30,8 +30,8 @@ def validate(
 
     The names are those of `evaluation.metric_names.validation_metrics`.
 
-    collected: collects the scores. check: called equally often on every rank; may raise to end the
-    validation.
+    collected: collects the scores.
+    check: called equally often on every rank; may raise to end the validation.
     """
     model.eval()
     with progress_line("validation", len(loader), "batches") as line:

@@ -26,7 +26,7 @@ class ModelSpec:
     heads: the classification heads of that view.
     losses: values of MODEL.LOSS_FUNC that its heads train with.
     tested_as: name of the model that is tested instead (the ego half of a dual model); empty: the
-    same model.
+        same model.
     """
 
     name: str

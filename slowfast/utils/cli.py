@@ -35,8 +35,8 @@ def run_command(main: Callable[[], int | None], *, prints_result: bool = True) -
     `exit_status`. The error is also written to the log, if there is one. A closed terminal or pipe
     does not end the command, see `tolerant_streams`.
 
-    prints_result: the result of the command is on standard output, so it fails if the disk under
-        that is full. Not for runs, whose results are files.
+    prints_result: the result of the command is on standard output, so a full disk there is an
+        error. Not for runs, whose results are files.
     """
     unset_empty_variables()
     with tolerant_streams() as output, raising_on_signals():

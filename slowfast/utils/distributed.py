@@ -157,7 +157,8 @@ def _host_group() -> Any:
 
 
 def broadcast_buffers(model: nn.Module) -> None:
-    """Give every rank the buffers (batch-norm statistics) of rank 0, as checkpoints store those."""
+    """Copy the buffers (batch-norm statistics) of rank 0 to every rank, as checkpoints store
+    those."""
     if world_size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)

@@ -135,7 +135,7 @@ def _indexed(path: Path) -> tuple[VideoIndex, bool]:
 def _decoded(
     path: Path, number: int, stated: StatedTimes, fps: float, time_base: float
 ) -> VideoIndex:
-    """The index of a file by a decode of all of it, which is then only read from its beginning."""
+    """The index of a file from decoding all of it; clips are then decoded from its beginning."""
     found = decoded_times(path, number)
     if stated.shown and len(found) != len(stated.shown):
         logger.info(

@@ -49,7 +49,7 @@ class StepCost:
         backward; a multiply-add is two.
     weights, trained: numbers of the model's parameters.
     parameters, gradients, optimizer, activations: bytes. Activations are those kept for the
-    backward pass of the clips in one forward pass, without the workspaces of single layers.
+        backward pass of the clips in one forward pass, without the workspaces of single layers.
     """
 
     clips: int
@@ -117,7 +117,7 @@ def step_cost(cfg: CfgNode, clips: int) -> StepCost:
 
 
 def synthetic_batch(cfg: CfgNode, clips: int, seed: int = 0) -> ClipBatch | PairedBatch:
-    """A training batch of the true sizes: frames, labels and text at random."""
+    """A training batch of the real sizes, with random frames, labels and text."""
     draw, side = torch.Generator().manual_seed(seed), cfg.DATA.TRAIN_CROP_SIZE
     spec = model_spec(cfg)
 

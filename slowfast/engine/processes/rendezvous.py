@@ -98,8 +98,7 @@ def meet(process: ProcessInfo, timeout_sec: float) -> Meeting:
     if missing:
         raise UserError(
             f"{_processes(missing, process)} not arrived at {address(process)} within "
-            f"{timeout_sec} s (DISTRIBUTED.TIMEOUT); check that they were started, and how they "
-            "ended"
+            f"{timeout_sec} s (DISTRIBUTED.TIMEOUT); check that they were started and did not fail"
         )
     return meeting
 

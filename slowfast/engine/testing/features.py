@@ -209,8 +209,10 @@ def _state(cfg: CfgNode, folder: Path, key: Key, exact: Key, count: int) -> tupl
 def kept_features(cfg: CfgNode, dataset: VideoDataset, key: Key) -> FeatureSet | None:
     """Features from which the head gives the scores of the run; None if there are none.
 
-    key: the `view_key` of the run. They have the same key, are complete and stored by view, and the
-    head does not pool windows, since those scores are averaged after the soft-max.
+    They have the key, are complete and stored by view, and the head does not pool windows, since
+    those scores are averaged after the soft-max.
+
+    key: the `view_key` of the run.
     """
     folder = features_folder(cfg, key["view"])
     found = shards.find(folder, {**key, "views": "kept"})

@@ -40,8 +40,9 @@ class Found:
 
     segments: positions of the segments that they hold, by file.
     next_run: a number that no file of the folder has.
-    others: the files of other keys, and unreadable ones. stale: how the first file of another key
-    differs; empty without one. damage: the error of the first unreadable file; empty without one.
+    others: the files of other keys, and unreadable ones.
+    stale: how the first file of another key differs; empty without one.
+    damage: the error of the first unreadable file; empty without one.
     """
 
     segments: dict[Path, list[int]] = field(default_factory=dict)

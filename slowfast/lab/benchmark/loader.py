@@ -1,4 +1,4 @@
-"""Training clips: the published steps, ours, pure decoding; and what limits training."""
+"""Training clips: the published steps, ours, pure decoding; and the bottleneck of training."""
 
 from __future__ import annotations
 
