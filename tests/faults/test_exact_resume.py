@@ -1,4 +1,4 @@
-"""A training that is stopped and resumed ends bit for bit like the one that was left alone."""
+"""A run that is stopped and resumed ends bit for bit like an uninterrupted one."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from tests.faults.trainings import (
     training_cfg,
 )
 
-# Where each part of the training is told to stop: (epoch, step), counted from 0.
+# Where each part of the run is asked to stop: (epoch, step), counted from 0.
 TWICE_IN_ONE_EPOCH = ((0, 0), (0, 1), (1, 3))
 
 
@@ -195,7 +195,7 @@ def test_nothing_is_written_where_another_training_has_taken_over(sample_home, m
 
 
 def _on_features(folder: Path) -> list[object]:
-    """Overrides for a training on random features of the sample, three views a segment."""
+    """Overrides for a training run on random features of the sample, three views a segment."""
     draw = np.random.default_rng(0)
     for view, name in (("ego", "epickitchen"), ("exo", "lemma")):
         for split in ("train", "val") if view == "ego" else ("train",):
