@@ -35,7 +35,7 @@ def _stored(variable: str, folder: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def _untouched_log() -> Iterator[None]:
-    """Changes that a test makes to the package's logger end with it."""
+    """Undo the changes that a test makes to the package's logger."""
     log = logging.getLogger("slowfast")
     handlers, propagate, level = list(log.handlers), log.propagate, log.level
     yield

@@ -67,7 +67,7 @@ def test_stopped_by_signals(sample_home, whole_run, monkeypatch, workers):
 
 
 def test_the_same_training_again(sample_home, whole_run, monkeypatch):
-    """Through data workers, which the first one had none of."""
+    """With data workers, which the first run did not have."""
     monkeypatch.chdir(sample_home)
     assert run_here(training_cfg("runs/same_again", "DATA_LOADER.NUM_WORKERS", 2)) == 0
     assert_same_training(Path("runs/same_again"), whole_run)
@@ -122,7 +122,7 @@ def test_stopped_in_a_validation(sample_home, whole_run, monkeypatch):
 
 
 class Lost(Exception):
-    """Ends a process without any message, as far as its checkpoints go."""
+    """Simulates a killed process: it writes no further checkpoint."""
 
 
 def scalar_steps(output: Path, kind: str = "scalars") -> dict[str, list[int]]:
@@ -135,7 +135,7 @@ def scalar_steps(output: Path, kind: str = "scalars") -> dict[str, list[int]]:
 
 @pytest.mark.parametrize(("period", "steps_done"), [(0, 0), (2, 2)])
 def test_killed_between_two_checkpoints(sample_home, whole_run, monkeypatch, period, steps_done):
-    """Without a signal to act on: the run resumes from the file of the epoch or its last period."""
+    """Without a signal, the run resumes from the file of the epoch or of its last period."""
     monkeypatch.chdir(sample_home)
     output = Path(f"runs/lost_{period}")
     settings = ("TRAIN.CHECKPOINT_PERIOD_ITERS", period, "TENSORBOARD.ENABLE", True)
@@ -162,7 +162,7 @@ def test_killed_between_two_checkpoints(sample_home, whole_run, monkeypatch, per
 
 
 def test_a_step_that_was_not_finite_is_not_forgotten_by_a_stop(sample_home, monkeypatch):
-    """It comes before the log line that would have reported it; the resumed run logs it."""
+    """The stop comes before the log line that reports the step; the resumed run logs it."""
     monkeypatch.chdir(sample_home)
     cfg = training_cfg("runs/stopped_nan", "SOLVER.MAX_EPOCH", 1)
     losses = EgoExoAlignmentTask.losses

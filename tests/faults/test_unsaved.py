@@ -1,4 +1,4 @@
-"""A disk that takes no checkpoint: training continues, and its end says that nothing was saved."""
+"""A full disk: training continues, and reports at its end that no checkpoint was saved."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_training_without_its_last_checkpoint_fails(
     sample_home: Path, monkeypatch: pytest.MonkeyPatch, tested: bool
 ) -> None:
-    """And is not followed by a test of another checkpoint."""
+    """It is not followed by a test of another checkpoint."""
     monkeypatch.chdir(sample_home)
     output = f"runs/unsaved_{tested}"
     cfg = training_cfg(output, "SOLVER.MAX_EPOCH", 1, "TEST.ENABLE", tested)
