@@ -53,7 +53,7 @@ GEOMETRIES = [((256, 320), 224), ((256, 320), 256), ((33, 300), 32), ((32, 32), 
 
 
 def windows(clip, placement):
-    """What the worker sends for a clip (T, H, W, 3): its windows and the row for the device."""
+    """Output of the worker for a clip (T, H, W, 3): its windows and the row for the device."""
     cut = SourceWindow(*clip.shape[1:3], placement)
     # Anything may be in the buffer before.
     out = np.full((len(clip), cut.side, cut.side, 3), 7, np.uint8)
