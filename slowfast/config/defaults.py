@@ -483,7 +483,9 @@ _C.SUML.PAIRS.PAIRED_COLUMNS = ["narration_id", "exo_id"]
 #   tiers: by the overlap of the labels (published).
 #   tiers_text: by the overlap of the labels, then the cosine of the narrations.
 #   factors: TOP_K nearest narrations with the same verb, and TOP_K with the same noun.
-_C.SUML.PAIRS.MINING = choice("text", "tiers", "tiers_text", "factors")
+#   verb: TOP_K nearest narrations with the same verb. With labels on both sides it is an oracle for
+#     the pairs that text finds.
+_C.SUML.PAIRS.MINING = choice("text", "tiers", "tiers_text", "factors", "verb")
 # Exo candidates per ego segment. Training draws one of them uniformly in each epoch.
 _C.SUML.PAIRS.TOP_K = number(3, at_least=1)
 # How the nearest narrations are searched.

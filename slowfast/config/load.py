@@ -21,7 +21,7 @@ from slowfast.utils.errors import UserError
 from slowfast.utils.expand import expanded
 from slowfast.utils.limits import BASE_FILES, Budget
 from slowfast.utils.paths import InputPath, input_path, join, local_path, parent
-from slowfast.utils.reading import reading
+from slowfast.utils.reading import reading, require_file
 from slowfast.utils.text_files import parse_yaml, read_yaml
 
 logger = logging.getLogger(__name__)
@@ -106,6 +106,14 @@ def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNo
     validate(cfg)
     cfg.freeze()
     return cfg
+
+
+def run_config(folder: Path, overrides: Sequence[Any] = ()) -> CfgNode:
+    """The config that a run wrote into its OUTPUT_DIR; overrides, errors: as in `saved_config`."""
+    path, what = folder / "config.yaml", "the config of a run"
+    with reading(path, what):
+        text = require_file(path, what, "give the OUTPUT_DIR of a run").read_text(encoding="utf-8")
+    return saved_config(text, str(path), overrides)
 
 
 def log_notes(cfg: CfgNode) -> None:

@@ -14,7 +14,7 @@ from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
 from slowfast.config.heads import HeadSpec
-from slowfast.config.load import saved_config
+from slowfast.config.load import run_config
 from slowfast.datasets.from_cfg import checked_annotations
 from slowfast.datasets.names import class_names
 from slowfast.datasets.registry import JOINED_REGISTRY, DataSource, build_source
@@ -23,6 +23,7 @@ from slowfast.evaluation.predictions import Predictions, read_predictions
 from slowfast.evaluation.results import read_results
 from slowfast.models.registry import model_spec
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import short_names
 from slowfast.utils.logging import JSON_PREFIX
 from slowfast.utils.reading import reading, require_file
 
@@ -111,7 +112,7 @@ def load_run(path: Path) -> ReportRun:
             "predictions file"
         )
     missing: list[str] = []
-    cfg = _config(path / CONFIG, missing)
+    cfg = _config(path, missing)
     stats = tuple(_json_lines(path / LOG)) if (path / LOG).is_file() else ()
     results = read_results(path / RESULTS) if (path / RESULTS).is_file() else {}
     if not results:
@@ -130,17 +131,10 @@ def load_runs(paths: Sequence[Path]) -> list[ReportRun]:
 
     Raises: UserError as `load_run`, and for a run that is listed twice.
     """
-    if len(set(paths)) < len(paths):
-        twice = next(path for path in paths if paths.count(path) > 1)
-        raise UserError(f"{twice} is given twice; name each run once")
+    names = short_names(paths)
     runs = [load_run(path) for path in paths]
-    parts = [path.with_suffix("").parts if path.is_file() else path.parts for path in paths]
-    count = 1
-    while len({own[-count:] for own in parts}) < len(set(parts)):
-        count += 1
-    if count > 1:
-        for run, own in zip(runs, parts, strict=True):
-            run.name = "/".join(own[-count:])
+    for run, name in zip(runs, names, strict=True):
+        run.name = name
     return runs
 
 
@@ -161,10 +155,9 @@ def training_segments(cfg: CfgNode, view: str) -> Sequence[Segment]:
     return build_source(name, cfg, "train", view).annotations().segments
 
 
-def _config(path: Path, missing: list[str]) -> CfgNode | None:
+def _config(folder: Path, missing: list[str]) -> CfgNode | None:
     try:
-        text = require_file(path, "the config of a run").read_text(encoding="utf-8")
-        return saved_config(text, str(path))
+        return run_config(folder)
     except UserError as error:
         missing.append(f"config: {error}")
         return None

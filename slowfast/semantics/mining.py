@@ -21,7 +21,7 @@ from slowfast.semantics.label_tiers import (
 )
 from slowfast.semantics.text_search import Narrations, Search, nearest_segments
 
-MINING = ("text", "tiers", "tiers_text", "factors")
+MINING = ("text", "tiers", "tiers_text", "factors", "verb")
 _BLOCK_PAIRS = 1 << 15
 
 
@@ -44,9 +44,10 @@ def mine_pairs(
         all exo segments if no label agrees.
     factors: the k exo segments with the most similar narrations among those with the ego segment's
         verb, and another k among those with its noun.
+    verb: the first half of factors. A segment whose verb no exo segment has gets no candidate.
 
     ego_text, exo_text: the embeddings of their narrations.
-    settings: `mining` (text, tiers, tiers_text), `top_k`, and other values to store in the table.
+    settings: `mining` (one of MINING), `top_k`, and other values to store in the table.
     exo_labels: the exo labels as ego classes; the tiers need them.
     device: device for comparing narrations; None: a GPU if available.
     search: search over all exo narrations; None: exact search.
@@ -59,8 +60,10 @@ def mine_pairs(
         raise ValueError(f"mining {mining!r} with labels {exo_labels}")
     elif mining == "tiers":
         indices = tier_pairs(*actions(ego), exo_labels, k)
-    elif mining == "factors":
-        indices = factor_pairs(*actions(ego), exo_labels, ego_text, exo_text, k)
+    elif mining in ("factors", "verb"):
+        by_label = zip(actions(ego), (exo_labels.has_verb, exo_labels.has_noun), strict=True)
+        halves = [label_pairs(*labels, ego_text, exo_text, k) for labels in by_label]
+        indices = halves[0] if mining == "verb" else np.concatenate(halves, axis=1)
     else:
         indices = tier_text_pairs(*actions(ego), exo_labels, ego_text, exo_text, k, device, search)
     return make_table(ego, exo, indices, ego_text, exo_text, settings, exo_labels)
@@ -98,27 +101,19 @@ def tier_text_pairs(
     return indices
 
 
-def factor_pairs(
-    verbs: np.ndarray,
-    nouns: np.ndarray,
-    exo_labels: ExoLabels,
-    ego_text: Narrations,
-    exo_text: Narrations,
-    k: int,
+def label_pairs(
+    classes: np.ndarray, has: np.ndarray, ego_text: Narrations, exo_text: Narrations, k: int
 ) -> np.ndarray:
-    """Per ego segment the k nearest exo segments with its verb, then the k with its noun.
+    """Per ego segment the k nearest exo segments with its class: (n, k) int64, -1 padded.
 
-    Returns: (n, 2k) int64, each half padded with -1.
+    classes: (n,) of one head. has: (classes, m) bool, whether an exo segment has the class.
     """
-    halves = []
-    for classes, has in ((verbs, exo_labels.has_verb), (nouns, exo_labels.has_noun)):
-        indices = np.full((len(classes), k), -1, np.int64)
-        for label in np.unique(classes):
-            rows, members = np.flatnonzero(classes == label), np.flatnonzero(has[label])
-            if len(members):
-                indices[rows] = _nearest_of(members, ego_text.select(rows), exo_text, k)
-        halves.append(indices)
-    return np.concatenate(halves, axis=1)
+    indices = np.full((len(classes), k), -1, np.int64)
+    for label in np.unique(classes):
+        rows, members = np.flatnonzero(classes == label), np.flatnonzero(has[label])
+        if len(members):
+            indices[rows] = _nearest_of(members, ego_text.select(rows), exo_text, k)
+    return indices
 
 
 def _nearest_of(

@@ -27,6 +27,7 @@ class StepOutput:
     logits: one (N, K) tensor per head of the view that is evaluated, detached.
     labels: the labels that belong to them, (N,) int64 or multi-hot (N, K).
     counts: detached scalars whose mean over the steps is logged.
+    weights: of the losses in `total`; 1 for a loss that has none here.
     """
 
     losses: dict[str, Tensor]
@@ -34,6 +35,7 @@ class StepOutput:
     logits: list[Tensor]
     labels: list[Tensor]
     counts: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
 
 
 class Task(ABC, Generic[BatchT, OutputT]):

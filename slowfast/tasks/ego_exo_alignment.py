@@ -76,6 +76,7 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
             logits=[x.detach() for x in output.ego_logits],
             labels=batch.ego.labels,
             counts={name: torch.stack(values).mean() for name, values in counts.items()},
+            weights=weights,
         )
 
     def finish_step(self, model: nn.Module, step_applied: Tensor) -> None:

@@ -95,4 +95,5 @@ def merged(steps: Sequence[StepOutput], shares: Sequence[float]) -> StepOutput:
         logits=[torch.cat(parts) for parts in zip(*(s.logits for s in steps), strict=True)],
         labels=[torch.cat(parts) for parts in zip(*(s.labels for s in steps), strict=True)],
         counts={name: mean([step.counts[name] for step in steps]) for name in first.counts},
+        weights=first.weights,
     )
