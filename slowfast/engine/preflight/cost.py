@@ -46,7 +46,7 @@ class StepCost:
     """One training step of one process.
 
     clips: number of clips in the batch (pairs for two views). flops: of one clip, forward and then
-    backward; a multiply-add is two.
+        backward; a multiply-add is two.
     weights, trained: numbers of the model's parameters.
     parameters, gradients, optimizer, activations: bytes. Activations are those kept for the
         backward pass of the clips in one forward pass, without the workspaces of single layers.
