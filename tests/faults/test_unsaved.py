@@ -58,5 +58,5 @@ def test_a_file_in_place_of_the_folder_is_refused_before_the_first_step(
     monkeypatch.chdir(sample_home)
     Path("runs/unsaved_file").mkdir(parents=True)
     Path("runs/unsaved_file/checkpoints").touch()
-    with pytest.raises(UserError, match=r"unsaved_file/checkpoints is not a folder"):
+    with pytest.raises(UserError, match=r"unsaved_file/checkpoints is not a writable folder"):
         run_here(training_cfg("runs/unsaved_file"))
