@@ -46,7 +46,7 @@ def _in_folder(folder: Path) -> str:
             f"{folder} holds the folder {folders[0]}: files such as frame_0000000001.jpg "
             f"must be in {folder} itself"
         )
-    return f"{folder} holds {files[0]} and no frames; {_NAMES}"
+    return f"{folder} holds {files[0]} and no frames; {_NAMES}, clips as their segments"
 
 
 def _beside(folder: Path) -> str:
