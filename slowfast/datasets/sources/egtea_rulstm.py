@@ -1,76 +1,33 @@
-"""EGTEA Gaze+ (ego): the data set `egtea`.
+"""The action splits of EGTEA Gaze+ as RU-LSTM (arXiv 1905.09035) publishes them.
 
-Action splits as lists without a header: id, video, start frame, stop frame, verb, noun, action,
-with frames counted 30 a second; `actions.csv` next to them: action, `VERB_NOUN` ids, name
-(`Turn on_faucet`). RU-LSTM (arXiv 1905.09035) publishes the official splits in this form.
+Lists without a header: id, video, start frame, stop frame, verb, noun, action, with frames counted
+30 a second; `actions.csv` next to them: action, `VERB_NOUN` ids, name (`Turn on_faucet`).
 """
 
 from __future__ import annotations
 
 import csv
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
-from slowfast.config.heads import ego_heads
-from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.pairing.label_map import ClassTable
-from slowfast.datasets.registry import DataSource, list_names, register_source
-from slowfast.datasets.sources.timed_videos import video_store
-from slowfast.datasets.types import Annotations, Segment
+from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.limits import CLASSES, FRAMES, ID_CHARACTERS
 from slowfast.utils.paths import InputPath, join, local_path
 from slowfast.utils.reading import reading
 from slowfast.utils.text_files import check_csv
 
-logger = logging.getLogger(__name__)
-
-HEADS = ("verb", "noun", "action")
 _FIX = "take the file as RU-LSTM publishes it for EGTEA Gaze+"
 _LIST_CELLS = 7
 _TABLE_CELLS = 3
 
 
-@register_source("egtea", views=("ego",))
-class Egtea(DataSource):
-    """The segments of the split's list; MODEL.HEAD_NAMES selects among verb, noun and action."""
-
-    frame_rate = 30.0
-
-    def annotations(self) -> Annotations:
-        cfg = self.cfg
-        path = join(cfg.DATA.PATH_TO_DATA_DIR, list_names(cfg, self.split))
-        segments = read_segments(path, self._heads(), self.class_tables(), self._actions().keys)
-        logger.info("%s: %d segments from %s", self.split, len(segments), path)
-        return Annotations(segments)
-
-    def frames(self, annotations: Annotations) -> VideoStore:
-        return video_store(self.cfg, self.view, self.frame_rate, f"egtea {self.split}")
-
-    def class_tables(self) -> tuple[ClassTable, ...]:
-        tables = read_actions(join(self.cfg.DATA.PATH_TO_DATA_DIR, "actions.csv"))
-        return tuple(tables[HEADS.index(head)] for head in self._heads())
-
-    def _actions(self) -> ClassTable:
-        return read_actions(join(self.cfg.DATA.PATH_TO_DATA_DIR, "actions.csv"))[-1]
-
-    def _heads(self) -> list[str]:
-        names = [head.name for head in ego_heads(self.cfg)]
-        unknown = [name for name in names if name not in HEADS]
-        if unknown:
-            raise UserError(
-                f"MODEL.HEAD_NAMES has {unknown[0]}, but EGTEA Gaze+ is labelled with "
-                f"{', '.join(HEADS)}; name some of these"
-            )
-        return names
-
-
 def read_segments(
-    path: InputPath, heads: Sequence[str], tables: Sequence[ClassTable], actions: Sequence[str]
+    path: InputPath, tables: tuple[ClassTable, ClassTable, ClassTable]
 ) -> list[Segment]:
     """The segments of a list, in its order; the narration is the name of the action.
 
-    tables: of the heads. actions: name of every action.
+    tables: the verbs, the nouns and the actions.
 
     Raises: UserError naming the file, the line and the fix.
     """
@@ -84,12 +41,12 @@ def read_segments(
         start, stop = (_number(cell, FRAMES, where) for cell in row[2:4])
         if stop < start:
             raise UserError(f"{where} has stop frame {stop} before start frame {start}")
-        classes = dict(zip(HEADS, row[4:], strict=True))
         labels = tuple(
-            (_number(classes[head], table.num_classes, f"{where}: {head}"),)
-            for head, table in zip(heads, tables, strict=True)
+            (_number(cell, table.num_classes, f"{where}: {kind}"),)
+            for kind, cell, table in zip(("verb", "noun", "action"), row[4:], tables, strict=True)
         )
-        text = actions[_number(classes["action"], len(actions), f"{where}: action")]
+        ((action,),) = labels[2:]
+        text = tables[2].keys[action]
         # Videos are named PARTICIPANT-SESSION-RECIPE; numbers of the lists may begin with 0.
         participant = video.split("-")[0]
         first = max(start, 1)
@@ -97,8 +54,9 @@ def read_segments(
     return list(segments.values())
 
 
-def read_actions(path: InputPath) -> tuple[ClassTable, ClassTable, ClassTable]:
+def read_tables(folder: InputPath) -> tuple[ClassTable, ClassTable, ClassTable]:
     """The verbs, the nouns and the actions. Raises: UserError for a malformed file."""
+    path = join(folder, "actions.csv")
     names: tuple[dict[int, str], ...] = ({}, {}, {})
     for where, row in _rows(path, _TABLE_CELLS):
         verb, _, noun = row[1].partition("_")
@@ -111,11 +69,12 @@ def read_actions(path: InputPath) -> tuple[ClassTable, ClassTable, ClassTable]:
                 raise UserError(f"{where} calls {number} {text.lower()}, before {known[number]}")
     if not names[2]:
         raise UserError(f"{path} has no rows; {_FIX}")
-    verbs, nouns, actions = (_table(known) for known in names)
+    verbs, nouns, actions = (class_table(known) for known in names)
     return verbs, nouns, actions
 
 
-def _table(names: dict[int, str]) -> ClassTable:
+def class_table(names: Mapping[int, str]) -> ClassTable:
+    """Classes by their names; `inspect/read` has both as words."""
     count = max(names) + 1
     words: dict[str, int] = {}
     for number, name in names.items():
