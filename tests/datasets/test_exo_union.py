@@ -112,7 +112,7 @@ def test_a_missing_video_of_a_further_set(two_sets: CfgNode, tmp_path: Path) -> 
     with_frames(two_sets, tmp_path)
     for image in (tmp_path / "wall" / "frames" / "v2").iterdir():
         image.unlink()
-    with pytest.raises(UserError, match=r"v2 .* has no frame .*wall"):
+    with pytest.raises(UserError, match=r"exo set wall: video v2 .* has no frame .*wall"):
         joined(two_sets)
     two_sets.DATA.ON_MISSING_VIDEO = "skip"
     dataset = joined(two_sets)

@@ -45,14 +45,22 @@ class Vocabularies:
         return build_label_map(self.exo, self.ego, override, TIER_HEADS, self.exo_words)
 
 
+def label_maps(cfg: CfgNode, exo: Annotations) -> tuple[ClassMap, ...]:
+    """Per head, verb and noun, the ego class of every class of one exo set.
+
+    Raises: ClassNamesMissing if a view has no verbs and nouns, or no names for its classes;
+        UserError for a label map that cannot be used.
+    """
+    return vocabularies(cfg, exo).maps(cfg.SUML.PAIRS.LABEL_MAP or None)
+
+
 def ego_labels(cfg: CfgNode, exo: Annotations) -> tuple[ExoClasses, ...]:
     """Per head, verb and noun, the ego classes of every segment of one exo set.
 
     Raises: ClassNamesMissing if a view has no verbs and nouns, or no names for its classes.
     """
-    maps = vocabularies(cfg, exo).maps(cfg.SUML.PAIRS.LABEL_MAP or None)
     labels = []
-    for head, classes in enumerate(maps):
+    for head, classes in enumerate(label_maps(cfg, exo)):
         _log_unmapped(TIER_HEADS[head], exo.class_names[head], classes)
         labels.append([[classes[label] for label in s.labels[head]] for s in exo.segments])
     return tuple(labels)
