@@ -51,6 +51,13 @@ def archive(root: Path) -> None:
         tar.add(made, arcname=".")
 
 
+def archive_of_own_names(root: Path) -> None:
+    """As Charades calls its files."""
+    made = make_video(root / "unpacked", FRAMES, name="P01_01-{:06d}.jpg")
+    with tarfile.open(root / "P01_01.tar", "w") as tar:
+        tar.add(made, arcname="P01_01")
+
+
 def whole(root: Path) -> None:
     write_video(root / "P01" / "videos" / "P01_01.MP4", 1, FRAMES)
 
@@ -71,7 +78,10 @@ def trimmed_by_video(root: Path) -> None:
     trimmed(root, "P01_01")
 
 
-FORMS = {f.__name__: f for f in (folder, archive, whole, chunks, trimmed, trimmed_by_video)}
+FORMS = {
+    form.__name__: form
+    for form in (folder, archive, archive_of_own_names, whole, chunks, trimmed, trimmed_by_video)
+}
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +191,7 @@ def test_other_tars_are_refused(tmp_path: Path) -> None:
     note.write_text("no frames")
     with tarfile.open(path, "w") as tar:
         tar.add(note, arcname="note.txt")
+        tar.add(note, arcname="P01_02/P01_02-000001.jpg")
     with pytest.raises(UserError, match="holds no frames"):
         store(tmp_path).check(SEGMENTS)
     with tarfile.open(path, "w:gz") as compressed:
