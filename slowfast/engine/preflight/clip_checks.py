@@ -27,7 +27,7 @@ def check_clips(
     frames: FrameStore,
     missing: Sequence[MissingVideos] = (),
 ) -> None:
-    """Report every video whose frames do not serve its segments, and a sample of its pictures.
+    """Report every video whose frames do not cover its segments, and decode a sample of frames.
 
     Of several exo sets, each is checked by itself. missing: what `FrameStore.check` found, which is
     left out.
@@ -72,7 +72,7 @@ def _decoded(
 def describe_segments(
     findings: Findings, title: str, segments: Sequence[Segment], heads: Sequence[HeadSpec]
 ) -> None:
-    """Say how many segments, videos, narrations and classes a list has."""
+    """Describe a list: numbers of segments, videos, narrations and classes."""
     videos = {segment.video_id for segment in segments}
     lengths = np.array([segment.num_frames for segment in segments])
     findings.say(

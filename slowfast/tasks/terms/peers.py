@@ -1,4 +1,4 @@
-"""The clips of all processes as one batch, and which of them mean the same.
+"""The clips of all processes as one batch, and which of them have the same meaning.
 
 Legend: n rows of this process, M rows of all processes, D embedding width.
 """
@@ -42,7 +42,7 @@ class Peers:
 
     @property
     def compares_labels(self) -> bool:
-        """Whether clips mean the same by their labels."""
+        """Whether labels decide if clips have the same meaning."""
         return self._negatives in BY_LABEL
 
     def gathered(self, rows: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class Peers:
         return Anchors(u, v, self.gathered(u), self.gathered(v), self.positions(u))
 
     def negatives(self, mine: Meaning, theirs: Meaning | None = None) -> Negatives:
-        """All rows except those that mean the same, which may be positives instead.
+        """All rows except those with the same meaning, which may be positives instead.
 
         mine, theirs: of this process's rows, as they are compared with those of all processes.
         """
@@ -67,7 +67,7 @@ class Peers:
         return Negatives(related=related, join_related=self._negatives == "multi_positive")
 
     def same(self, mine: Meaning, theirs: Meaning, *, gather: bool) -> Tensor | None:
-        """(n, M) bool, which of any M rows mean the same; None: no row does.
+        """(n, M) bool, whether two rows have the same meaning; None: no rows do.
 
         gather: `theirs` are rows of this process, which are compared as those of all.
         """

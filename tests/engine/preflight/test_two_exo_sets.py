@@ -85,7 +85,7 @@ def damage_the_map(folder: Path) -> None:
     [
         (lose_a_video, "exo set wall: video v2"),
         (damage_a_frame, "wall/frames/v1"),
-        (change_the_list, "is for 8 exo segments, the data set has 6"),
+        (change_the_list, "is for 8 exo segments, but the data set has 6"),
         (lose_the_list, "wall/annotations"),
         (damage_the_map, "wall/map.csv: line 2: the exo set has no noun 'spoon'"),
     ],
