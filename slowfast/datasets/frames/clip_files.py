@@ -29,7 +29,7 @@ class TrimmedClips:
     suffix: str
 
     def wanted(self, segment: Segment) -> Path:
-        """Where the file of a segment is, if there is one."""
+        """Path of a segment's file, which may be missing."""
         return self.folder / f"{segment.segment_id}{self.suffix}"
 
     def path(self, segment: Segment) -> Path:

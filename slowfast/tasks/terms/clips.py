@@ -44,7 +44,7 @@ def meaning_of(clips: ClipBatch) -> Meaning:
 def meanings_of_pairs(batch: PairedBatch) -> tuple[Meaning, Meaning]:
     """Labels and narrations of pairs, as rows and as the rows that these are compared with.
 
-    An exo clip has the labels of its ego clip, and those of its own that are known as ego classes.
+    An exo clip has the labels of its ego clip, and the ego classes of its labels.
     """
     texts = [text_of(batch.ego), text_of(batch.exo)]
     ego, exo = batch.ego.labels, batch.exo.ego_classes

@@ -19,7 +19,7 @@ from slowfast.utils import distributed
 
 
 class Meaning(NamedTuple):
-    """What rows are compared by; to agree in one list of labels, or in one text, is enough.
+    """Labels and texts by which rows are compared; agreement in one of them is enough.
 
     labels: lists of labels, per task (n,) or (n, K). texts: (n, D) each.
     """

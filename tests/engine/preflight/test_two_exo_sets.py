@@ -18,7 +18,7 @@ from tests.semantics.test_build import add_frames, cfg  # noqa: F401 (a fixture)
 
 @pytest.fixture
 def two_sets(cfg: CfgNode, tmp_path: Path) -> CfgNode:  # noqa: F811
-    """A training on the tiny exo set and a copy of it, whose pairs are mined by label."""
+    """A training run on the tiny exo set and a copy of it, whose pairs are mined by label."""
     folder = tmp_path / "wall"
     write_annotations(folder)
     add_frames(cfg)
