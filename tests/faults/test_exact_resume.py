@@ -101,7 +101,8 @@ def test_stopped_with_two_exo_sets(sample_home, tmp_path, monkeypatch):
     sets = (
         *("EXO.MORE", [wall], "EXO.WEIGHTS", [1, 2], "SUML.NEGATIVES", "drop_same_label"),
         *("SUML.PAIRS.FILE", tmp_path / "pairs.npz", "SUML.QUEUE.SIZE", 8),
-        *("SUML.EXO_STREAM", True, "BN.USE_PRECISE_STATS", False),
+        *("BN.USE_PRECISE_STATS", False, "DATA.TRAIN_JITTER_SCALES", [32, 40]),
+        *("DATA.TRAIN_CROP_SIZE", 32, "DATA.TEST_CROP_SIZE", 32),
     )
     cfg = training_cfg("runs/two_sets", *sets)
     mine_from_config(cfg)
