@@ -44,10 +44,12 @@ class ExoUnion(DataSource):
 
     def frames(self, annotations: Annotations) -> FrameStore:
         assert isinstance(annotations, UnionAnnotations)
-        stores = [
-            source.frames(part) for source, part in zip(self._parts, annotations.parts, strict=True)
-        ]
-        return UnionFrames([source.name for source in self._sources], stores)
+        names = [source.name for source in self._sources]
+        stores = []
+        for name, part, given in zip(names, self._parts, annotations.parts, strict=True):
+            with naming(name):
+                stores.append(part.frames(given))
+        return UnionFrames(names, stores)
 
 
 def union_segments(

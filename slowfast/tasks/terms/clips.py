@@ -41,13 +41,15 @@ def meaning_of(clips: ClipBatch) -> Meaning:
     return Meaning(lists, [text_of(clips)])
 
 
-def meanings_of_pairs(batch: PairedBatch) -> tuple[Meaning, Meaning]:
+def meanings_of_pairs(
+    ego: Sequence[Tensor], exo: Sequence[Tensor] | None, texts: Sequence[Tensor]
+) -> tuple[Meaning, Meaning]:
     """Labels and narrations of pairs, as rows and as the rows that these are compared with.
 
     An exo clip has the labels of its ego clip, and the ego classes of its labels.
+
+    ego: labels of the ego clips. exo: ego classes of the exo clips, for the first heads of `ego`.
     """
-    texts = [text_of(batch.ego), text_of(batch.exo)]
-    ego, exo = batch.ego.labels, batch.exo.ego_classes
     if exo is None:
         return Meaning([ego], texts), Meaning([ego], texts)
     classes = as_classes(ego, exo)

@@ -59,7 +59,8 @@ class PairInputs:
         return {name: inputs[name]() for name in names}
 
     def _negatives(self, output: EgoExoOutput, batch: PairedBatch) -> Negatives:
-        mine, theirs = meanings_of_pairs(batch)
+        texts = [text_of(batch.ego), text_of(batch.exo)]
+        mine, theirs = meanings_of_pairs(batch.ego.labels, batch.exo.ego_classes, texts)
         negatives = self.peers.negatives(mine, theirs)
         extra = [*self._of_queue(batch, mine), *self._of_other_exo(output, batch)]
         if not extra:

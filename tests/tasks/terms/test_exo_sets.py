@@ -8,6 +8,7 @@ from slowfast.tasks.terms.exo_queue import ExoQueue
 from slowfast.tasks.terms.peers import Peers
 from tests.losses.naive import naive_dcl, unit_rows
 from tests.tasks.terms.tiny_pairs import (
+    FACTORISED,
     NOUNS,
     OTHER_NOUNS,
     OTHER_VERBS,
@@ -103,12 +104,34 @@ def test_further_clips_equal_the_double_loop():
     assert found["align"] != step_of_three(made, **keys).losses["align"]
 
 
+def test_factors_equal_the_double_loops():
+    """Each compares its label alone, that of the ego clips with that of their partners."""
+    factors, pairs = [unit_rows(seed, PAIRS) for seed in (5, 6, 7, 8)], clips_of_sets(further=True)
+    pairs.exo.shares_label = pairs.other_exo.shares_label = torch.ones(PAIRS, dtype=torch.bool)
+    made = output_of_three(factors=factors)
+    found = step(made, pairs, NEGATIVES="drop_same_label", **FACTORISED).losses["align"]
+    wanted = 0
+    for z_ego, z_exo, labels, classes in (
+        (factors[0], factors[2], VERBS, CLASS_VERBS),
+        (factors[1], factors[3], NOUNS, OTHER_CLASS_NOUNS),
+    ):
+
+        def related(i, j, labels=labels, classes=classes):
+            of_ego = labels[i] == labels[j] >= 0
+            return of_ego or labels[i] in classes[j] or labels[j] in classes[i]
+
+        wanted = wanted + 0.5 * naive_dcl(z_ego, z_exo, TAU, None, related)
+        wanted = wanted + 0.5 * naive_dcl(z_exo, z_ego, TAU, None, related)
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-10)
+
+
 def test_pairs_of_the_queue_are_compared_as_those_of_the_batch():
     pairs = clips_of_sets()
     queue = ExoQueue(PAIRS, 0.9)
     queue.remember((0, 0), unit_rows(2, PAIRS), torch.ones(PAIRS), pairs)
     queue.finish_step(None, torch.tensor(True))
-    mine, theirs = meanings_of_pairs(pairs)
+    texts = [pairs.ego.text, pairs.exo.text]
+    mine, theirs = meanings_of_pairs(pairs.ego.labels, pairs.exo.ego_classes, texts)
     peers = Peers(False, "drop_same_label")
     found = peers.same(mine, queue.meaning(pairs), gather=False)
     assert torch.equal(found, peers.same(mine, theirs, gather=False))
