@@ -225,7 +225,7 @@ def _shared_backbone(cfg: CfgNode) -> str | None:
 
 
 def _features(cfg: CfgNode) -> str | None:
-    """TRAIN.ON_FEATURES and the backbones that pass features on go together."""
+    """TRAIN.ON_FEATURES and the backbones that pass features on go together; no frames are read."""
     names = {"MODEL.BACKBONE": cfg.MODEL.BACKBONE, "EXO.BACKBONE": cfg.EXO.BACKBONE}
     for key, name in names.items():
         stored = split_name(name)[0] == FEATURES
@@ -236,6 +236,11 @@ def _features(cfg: CfgNode) -> str | None:
             )
         if stored and not cfg.TRAIN.ON_FEATURES:
             return f"{key} is {name}, which needs TRAIN.ON_FEATURES True; set it"
+    if cfg.TRAIN.ON_FEATURES and cfg.TENSORBOARD.PAIRS:
+        return (
+            f"TENSORBOARD.PAIRS is {cfg.TENSORBOARD.PAIRS}, but TRAIN.ON_FEATURES True reads no"
+            " frames to draw; set TENSORBOARD.PAIRS to 0"
+        )
     return None
 
 

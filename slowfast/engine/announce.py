@@ -54,8 +54,9 @@ def announce_end(cfg: CfgNode) -> None:
         rows["test it"] = f"python tools/run_net.py --cfg {named} {test}"
     rows["look at it"] = f"python tools/report.py {run}"
     rows["compare runs"] = f"python tools/summarize.py {run} OTHER"
-    rows["label a video"] = f"python tools/predict.py VIDEO --cfg {named}"
-    rows["hand it on"] = f"python tools/export.py {run}/checkpoints/NAME.pyth"
+    if not cfg.TRAIN.ON_FEATURES:
+        rows["label a video"] = f"python tools/predict.py VIDEO --cfg {named}"
+        rows["hand it on"] = f"python tools/export.py {run}/checkpoints/NAME.pyth"
     logger.info("next\n%s", _table(rows))
 
 

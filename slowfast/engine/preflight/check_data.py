@@ -12,6 +12,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config.heads import HeadSpec, heads_of
 from slowfast.datasets.ego_exo import mining_settings
+from slowfast.datasets.features.store import FeatureStore
 from slowfast.datasets.frames.missing import missing_collected
 from slowfast.datasets.from_cfg import checked_annotations, frames_of
 from slowfast.datasets.pairing.narrations import NarrationTable
@@ -59,7 +60,9 @@ def check_data(cfg: CfgNode, *, deep: bool = False) -> Findings:
         findings.look("pairs", lambda: _pairs(findings, cfg, checked))
         findings.look("narrations", lambda: _narrations(findings, cfg, checked))
     findings.look("space", lambda: _space(findings, cfg))
-    if deep:
+    if deep and cfg.TRAIN.ON_FEATURES:
+        findings.say("deep", "features are always read whole; there are no frames to decode")
+    elif deep:
         findings.look("deep", lambda: _deep(findings, cfg, checked))
     return findings
 
@@ -99,6 +102,10 @@ def _part(
     describe_segments(findings, part.title, annotations.segments, heads)
     frames = frames_of(source, annotations)
     checked[part] = _Checked(annotations.segments, frames)
+    if isinstance(frames, FeatureStore):
+        frames.check(annotations.segments)
+        findings.say(part.title, f"features of {len(annotations.segments)} segments found")
+        return
     with missing_collected() as missing:
         frames.check(annotations.segments)
     lost = 0

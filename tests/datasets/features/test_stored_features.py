@@ -24,6 +24,7 @@ from tests.engine.tiny_models import tiny_cfg
 
 HEADS = (HeadSpec("verb", 5, False), HeadSpec("noun", 7, False))
 IDS = ("a", "bb", "c")
+ON_FEATURES = ("TRAIN.ON_FEATURES", "True", "MODEL.BACKBONE", "features:8")
 WIDTH = 4
 
 
@@ -178,6 +179,10 @@ def test_places_that_hold_no_features(tmp_path: Path) -> None:
         (["MODEL.BACKBONE", "features:8"], "features:8, which needs TRAIN.ON_FEATURES True"),
         (["MODEL.BACKBONE", "features:0"], "is features:0, not features:WIDTH"),
         (["MODEL.BACKBONE", "features:x", "TRAIN.ON_FEATURES", "True"], "for example features:"),
+        (
+            [*ON_FEATURES, "TENSORBOARD.PAIRS", "3"],
+            "TENSORBOARD.PAIRS is 3, .* reads no frames to draw; set TENSORBOARD.PAIRS to 0",
+        ),
     ],
 )
 def test_keys_that_do_not_go_together(overrides: list[str], message: str, tmp_path: Path) -> None:
