@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
+from slowfast.config.heads import HeadSpec
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.features.store import FeatureStore, SegmentFeatures
 from slowfast.datasets.partial import LeftOut
@@ -53,21 +55,28 @@ class FeatureDataset(SegmentDataset):
         digests = {**(digests or {}), "features": features.digest}
         super().__init__(segments, split, features, settings, digests, left_out)
         self.features = features
+        self._labels = [
+            _table([segment.labels[task] for segment in segments], head)
+            for task, head in enumerate(settings.heads)
+        ]
+
+    def labels(self, index: int) -> tuple[Tensor, ...]:
+        """As SegmentDataset, from tables: new tensors would take longer than the features."""
+        return tuple(task[index] for task in self._labels)
 
     def train_clip(self, key: SampleKey) -> ClipSample:
         views = self._features(key.index).views
-        view = int(self._generator(key).integers(len(views)))
-        return self._view(key.index, views[view])
+        return self._view(key.index, views, int(self._generator(key).integers(len(views))))
 
     def validation_clip(self, key: SampleKey) -> ClipSample:
         views = self._features(key.index).views
-        return self._view(key.index, views[len(views) // 2])
+        return self._view(key.index, views, len(views) // 2)
 
     def test_clip(self, index: int, view: int) -> ClipSample:
         views = self._features(index).views
         if not 0 <= view < len(views):
             raise IndexError(f"view {view} of {len(views)}")
-        return self._view(index, views[view])
+        return self._view(index, views, view)
 
     def segment_views(self, index: int) -> SegmentViews:
         views, weights = self._features(index)
@@ -88,5 +97,16 @@ class FeatureDataset(SegmentDataset):
     def _features(self, index: int) -> SegmentFeatures:
         return self.features.views_of(self.segments[index])
 
-    def _view(self, index: int, view: Tensor) -> ClipSample:
-        return ClipSample(view[None], self.labels(index), index)
+    def _view(self, index: int, views: Tensor, view: int) -> ClipSample:
+        return ClipSample(views[view : view + 1], self.labels(index), index)
+
+
+def _table(labels: Sequence[tuple[int, ...]], head: HeadSpec) -> Tensor:
+    """Labels of n segments: class ids (n,) int64, -1 without one, or multi-hot float32 (n, K)."""
+    if not head.multi_label:
+        return torch.tensor([ids[0] if ids else -1 for ids in labels], dtype=torch.int64)
+    table = torch.zeros(len(labels), head.num_classes)
+    places = [(row, class_id) for row, ids in enumerate(labels) for class_id in ids]
+    rows, classes = torch.tensor(places, dtype=torch.int64).reshape(-1, 2).unbind(1)
+    table[rows, classes] = 1.0
+    return table
