@@ -12,6 +12,7 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from slowfast.datasets.build import VideoDataset, build_dataset
+from slowfast.engine.announce import announce_test
 from slowfast.engine.checkpoint import load_test_weights, newest_checkpoint
 from slowfast.engine.testing import shards
 from slowfast.engine.testing.feature_tasks import (
@@ -81,6 +82,7 @@ def test(cfg: CfgNode, device: torch.device, plan: TestPlan, trained: Path | Non
     trained: the checkpoint of the training that just ended in this run.
     """
     path = checkpoint_to_test(cfg, trained)
+    announce_test(cfg, plan.datasets, path, device)
     if cfg.TEST.TASK != "recognition":
         test_features(cfg, device, plan.datasets, plan.finish, plan.chunk_views, path)
         return

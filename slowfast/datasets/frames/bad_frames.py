@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,26 @@ POLICIES = ("error", "nearest")
 
 class BadFrame(UserError):
     """A frame that is missing or cannot be decoded."""
+
+
+@contextmanager
+def decoding(
+    sentence: Callable[[Exception], str], passing: type[Exception] = UserError
+) -> Iterator[None]:
+    """Turn whatever a decoder raises into BadFrame; no list of its kinds of errors is complete.
+
+    sentence: error -> what is wrong with which file, and the fix.
+    passing: a kind of error that passes unchanged, as UserError does.
+
+    Raises: BadFrame.
+    """
+    try:
+        yield
+    except (UserError, passing):
+        raise
+    except Exception as error:
+        logger.debug("a frame could not be decoded", exc_info=True)
+        raise BadFrame(sentence(error)) from error
 
 
 class BadFrames:

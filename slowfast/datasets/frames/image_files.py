@@ -15,7 +15,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames
+from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames, decoding
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
@@ -144,17 +144,17 @@ def read_jpeg(
 
     Raises: FileNotFoundError; BadFrame for a file that cannot be read or is not a whole JPEG.
     """
-    try:
-        data = retries.read(lambda: read_whole(path), path) if retries else read_whole(path)
-        return decode(data, buffer)
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
+
+    def sentence(error: Exception) -> str:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise BadFrame(
+        return (
             f"{path} (segment {segment_id}) is not a readable JPEG file: {reason}; "
             "copy or extract it again"
-        ) from error
+        )
+
+    with decoding(sentence, passing=FileNotFoundError):
+        data = retries.read(lambda: read_whole(path), path) if retries else read_whole(path)
+        return decode(data, buffer)
 
 
 def read_whole(path: str) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames
+from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames, decoding
 from slowfast.datasets.frames.image_files import Decoder
 from slowfast.datasets.frames.index_cache import load_index, store_index
 from slowfast.datasets.types import Segment
@@ -141,12 +141,12 @@ class TarFrames:
                 yield self._bad_frames.replace(wanted, span, self._frame, self._name, error)
 
     def _frame(self, number: int) -> np.ndarray:
-        try:
-            self._buffer = self._decode(self._tar.read(number), self._buffer)
-        except KeyError:
-            raise BadFrame(f"{self._name(number)} is missing; {_FIX}") from None
-        except (OSError, ValueError) as error:
-            raise BadFrame(f"{self._name(number)} cannot be read: {error}; {_FIX}") from error
+        with decoding(lambda error: f"{self._name(number)} cannot be read: {error}; {_FIX}"):
+            try:
+                data = self._tar.read(number)
+            except KeyError:
+                raise BadFrame(f"{self._name(number)} is missing; {_FIX}") from None
+            self._buffer = self._decode(data, self._buffer)
         return self._buffer
 
     def _name(self, number: int) -> str:
