@@ -1,6 +1,5 @@
 """Paths of the stored reference data, and fixtures that every test needs."""
 
-import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from tests.commands import (
     launch_tool,
     run_tool,
 )
+from tests.logs import untouched_log
 
 # Signals that whoever started the tests ignores (nohup, a shell's `&`) would be ignored by the
 # commands that the tests start and signal.
@@ -34,11 +34,8 @@ def _stored(variable: str, folder: str) -> Path:
 @pytest.fixture(autouse=True)
 def _untouched_log() -> Iterator[None]:
     """Changes that a test makes to the package's logger end with it."""
-    log = logging.getLogger("slowfast")
-    handlers, propagate, level = list(log.handlers), log.propagate, log.level
-    yield
-    log.handlers[:], log.propagate = handlers, propagate
-    log.setLevel(level)
+    with untouched_log():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,14 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config import load_config
 from slowfast.engine.preflight.check_data import check_data
+from slowfast.engine.preflight.dry_run import dry_run
 from slowfast.report.page import page_content
 from slowfast.report.run import load_run
 from slowfast.utils.errors import UserError
 from tests.commands import SHORT_RUN, SUML_TINY
 from tests.datasets.features.random_features import write_features
 from tests.faults.trainings import run_here
+from tests.logs import untouched_log
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +25,12 @@ def cfg(sample_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Of the finished run, in its working directory."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(sample_home)
-        features = write_features(load_config(SUML_TINY), tmp_path_factory.mktemp("features"))
-        names = ("OUTPUT_DIR", "runs/on_features", "SOLVER.MAX_EPOCH", "1")
+        folder = tmp_path_factory.mktemp("on_features")
+        features = write_features(load_config(SUML_TINY), folder)
+        names = ("OUTPUT_DIR", str(folder / "run"), "SOLVER.MAX_EPOCH", "1")
         cfg = load_config(SUML_TINY, [*SHORT_RUN, *features, *names])
-        assert run_here(cfg) == 0
+        with untouched_log():
+            assert run_here(cfg) == 0
         yield cfg
 
 
@@ -35,6 +39,21 @@ def _overridden(cfg: CfgNode, *words: object) -> CfgNode:
     changed.defrost()
     changed.merge_from_list(list(words))
     return changed
+
+
+def test_the_log_says_what_is_read(cfg: CfgNode) -> None:
+    log = (Path(cfg.OUTPUT_DIR) / "log.txt").read_text()
+    assert "1 process without workers for data" in log
+    assert "all stored ones" in log
+
+
+def test_dry_run(cfg: CfgNode) -> None:
+    report = dry_run(cfg)
+    assert not report.mistakes
+    text = str(report)
+    assert "per pair of stored features" in text
+    assert "10 ego segments of all stored views" in text
+    assert "made on random features: ego_verb" in text
 
 
 def test_what_is_next_has_no_command_that_needs_frames(cfg: CfgNode) -> None:
