@@ -53,7 +53,7 @@ def test_dry_run(cfg: CfgNode) -> None:
     text = str(report)
     assert "per pair of stored features" in text
     assert "10 ego segments of all stored views" in text
-    assert "made on random features: ego_verb" in text
+    assert "one step on random features: ego_verb" in text
 
 
 def test_what_is_next_has_no_command_that_needs_frames(cfg: CfgNode) -> None:

@@ -175,8 +175,8 @@ def _check_arms(plan: Plan) -> None:
     ]:
         if name not in scored:
             raise UserError(
-                f"{key}: {name!r} is not an arm that leaves predictions to compare; choose one of"
-                f" {', '.join(scored) or 'those with TEST.TASK recognition'}"
+                f"{key}: {name!r} has no test to compare; choose one of"
+                f" {', '.join(scored) or 'the arms with TEST.TASK recognition'}"
             )
     _check_one_test(plan.scored)
     for arm in plan.scored:
