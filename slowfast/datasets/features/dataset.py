@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
-from slowfast.config.heads import HeadSpec
 from slowfast.datasets.clips.device_transform import DeviceTransform
+from slowfast.datasets.clips.labels import label_table
 from slowfast.datasets.clips.settings import ClipSettings
 from slowfast.datasets.features.store import FeatureStore, SegmentFeatures
 from slowfast.datasets.partial import LeftOut
@@ -57,7 +56,7 @@ class FeatureDataset(SegmentDataset):
         super().__init__(segments, split, features, settings, digests, left_out)
         self.features = features
         self._labels = [
-            _table([segment.labels[task] for segment in segments], head)
+            label_table([segment.labels[task] for segment in segments], head)
             for task, head in enumerate(settings.heads)
         ]
 
@@ -100,14 +99,3 @@ class FeatureDataset(SegmentDataset):
 
     def _view(self, index: int, views: Tensor, view: int) -> ClipSample:
         return ClipSample(views[view : view + 1], self.labels(index), index)
-
-
-def _table(labels: Sequence[tuple[int, ...]], head: HeadSpec) -> Tensor:
-    """Labels of n segments: class ids (n,) int64, -1 without one, or multi-hot float32 (n, K)."""
-    if not head.multi_label:
-        return torch.tensor([ids[0] if ids else -1 for ids in labels], dtype=torch.int64)
-    table = torch.zeros(len(labels), head.num_classes)
-    places = [(row, class_id) for row, ids in enumerate(labels) for class_id in ids]
-    rows, classes = torch.tensor(places, dtype=torch.int64).reshape(-1, 2).unbind(1)
-    table[rows, classes] = 1.0
-    return table
