@@ -1,4 +1,4 @@
-"""What an arm takes from the runs of other arms: `{checkpoint:ARM}` and `{features:ARM}`.
+"""References of an arm to the runs of other arms: `{checkpoint:ARM}` and `{features:ARM}`.
 
 checkpoint: the last checkpoint of a training. features: the folder that TEST.TASK features writes,
 with one folder per view in it.
@@ -66,7 +66,7 @@ def resolved(word: str, given: Callable[[Reference], Path]) -> str:
 
 
 def given_path(kind: str, cfg: CfgNode, folder: Path) -> Path:
-    """What the run of an arm in `folder` leaves there."""
+    """Path that a reference to the run in `folder` stands for."""
     if kind == "checkpoint":
         return checkpoint_path(folder, cfg.SOLVER.MAX_EPOCH)
     return folder / FEATURES
