@@ -1,4 +1,4 @@
-"""What a run logs before training and before a test, in ten lines, and at its end: what is next."""
+"""Lines that a run logs before training, before a test, and at its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def announce_training(run: Training) -> None:
-    """Log what is about to be trained, on what, for how long, and where it goes."""
+    """Log what will be trained, on which data, for how long, and where results are written."""
     rows = {
         "data": _data(run),
         "pairs": _pairs(run),
@@ -39,7 +39,7 @@ def announce_training(run: Training) -> None:
 
 
 def announce_trained(run: Training, newest: Path | None) -> None:
-    """Log what a training ended with. newest: the checkpoint that a test takes."""
+    """Log the outcome of training. newest: the checkpoint that a test uses."""
     best = {name: value for name, value in run.best.items() if name != "epoch"}
     named = ", ".join(f"{name} {value:.2f}" for name, value in best.items())
     rows = {
@@ -55,7 +55,7 @@ def announce_test(
     checkpoint: InputPath,
     device: torch.device,
 ) -> None:
-    """Log what is about to be tested, on what, and where it goes.
+    """Log what will be tested, on which data, and where results are written.
 
     datasets: the segments of each view (ego, exo) under test.
     """
@@ -76,7 +76,7 @@ def announce_test(
 
 
 def announce_end(cfg: CfgNode) -> None:
-    """Log the commands that are usually next after a training or a test."""
+    """Log the commands that are usually next after training or a test."""
     folder = Path(cfg.OUTPUT_DIR)
     named, run = shlex.quote(str(folder / "config.yaml")), shlex.quote(str(folder))
     rows = {}
@@ -86,7 +86,7 @@ def announce_end(cfg: CfgNode) -> None:
     rows["look at it"] = f"python tools/report.py {run}"
     rows["compare runs"] = f"python tools/summarize.py {run} OTHER"
     rows["label a video"] = f"python tools/predict.py VIDEO --cfg {named}"
-    rows["hand it on"] = f"python tools/export.py {run}/checkpoints/NAME.pyth"
+    rows["export it"] = f"python tools/export.py {run}/checkpoints/NAME.pyth"
     logger.info("next\n%s", _table(rows))
 
 

@@ -1,4 +1,4 @@
-"""Everything that a page shows of one run, read from the files that the run wrote."""
+"""Everything that a page shows about one run, read from the files of the run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TestedSegments:
     of a multi-label head (n, K) bool. source: the data set that their frames come from.
     """
 
-    # Not a test case, whatever its name.
+    # Keeps pytest from collecting this class, whose name starts with Test.
     __test__ = False
 
     segments: Sequence[Segment]
@@ -50,9 +50,9 @@ class TestedSegments:
 
 @dataclass
 class ReportRun:
-    """One run. `missing` collects what a page cannot show of it, and why.
+    """One run. `missing` collects what a page cannot show, and why.
 
-    folder: None for a predictions file alone. cfg: None where there is no config.
+    folder: None for a predictions file alone. cfg: None if there is no config.
     stats: the JSON lines of its log, in order. results: of its test; {} without one.
     """
 
@@ -129,7 +129,7 @@ def load_run(path: Path) -> ReportRun:
 def load_runs(paths: Sequence[Path]) -> list[ReportRun]:
     """Read several runs. Runs with the same folder name also show their parent folders.
 
-    Raises: UserError as `load_run`, and for a run that is given twice.
+    Raises: UserError as `load_run`, and for a run that is listed twice.
     """
     names = short_names(paths)
     runs = [load_run(path) for path in paths]
@@ -139,7 +139,7 @@ def load_runs(paths: Sequence[Path]) -> list[ReportRun]:
 
 
 def tested_source(cfg: CfgNode) -> DataSource:
-    """The data set of the test, as the view that the model is tested on."""
+    """The data set of the test, for the view that the model is tested on."""
     view = model_spec(cfg).view
     name = cfg.TEST.DATASET
     if name in JOINED_REGISTRY:
@@ -148,7 +148,7 @@ def tested_source(cfg: CfgNode) -> DataSource:
 
 
 def training_segments(cfg: CfgNode, view: str) -> Sequence[Segment]:
-    """The training list of a view, without frames. Raises: UserError where it cannot be read."""
+    """The training list of a view, without frames. Raises: UserError if it cannot be read."""
     name = cfg.EXO.DATASET if view == "exo" else cfg.EGO.DATASET
     if cfg.TRAIN.DATASET not in JOINED_REGISTRY:
         name = cfg.TRAIN.DATASET

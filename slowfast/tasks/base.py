@@ -45,7 +45,7 @@ class Task(ABC, Generic[BatchT, OutputT]):
     def seed(
         self, model: nn.Module, epoch: int, iteration: int, chunk: int = 0, chunks: int = 1
     ) -> None:
-        """Make the dropout of the next forward pass depend on these and (seed, rank) alone.
+        """Make the dropout of the next forward pass depend only on the arguments and (seed, rank).
 
         chunk: which of the `chunks` parts of this process's batch the pass sees.
         """
@@ -65,8 +65,8 @@ class Task(ABC, Generic[BatchT, OutputT]):
     def finish_step(self, model: nn.Module, step_applied: Tensor) -> None:
         """Update the state of the task after the optimizer.
 
-        model: not wrapped. step_applied: () bool on the device; False for a void step, which must
-            leave no trace here either.
+        model: not wrapped. step_applied: () bool on the device; False for a skipped step, which
+        must not change this state either.
         """
 
     def state_dict(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 @contextmanager
-def writing(path: Path, fix: str = "make room, or write to another folder") -> Iterator[None]:
+def writing(path: Path, fix: str = "free some space, or write to another folder") -> Iterator[None]:
     """Turn an error of the disk while `path` is written into one line. Raises: UserError."""
     try:
         yield

@@ -8,7 +8,8 @@ import pytest
 from slowfast.datasets.pairing.pairs import Tier, narration_hash
 from slowfast.datasets.types import Segment
 from slowfast.semantics.label_tiers import ExoLabels
-from slowfast.semantics.mining import mine_pairs, report, tier_text_pairs
+from slowfast.semantics.mining import mine_pairs, tier_text_pairs
+from slowfast.semantics.mining_report import report
 from slowfast.semantics.text_search import Narrations, nearest_segments
 
 VERBS, NOUNS, WIDTH = 4, 5, 12

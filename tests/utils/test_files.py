@@ -48,7 +48,9 @@ def test_a_failed_write_leaves_the_file_before(tmp_path):
 
 def test_a_folder_in_the_place_of_a_result_is_one_line(tmp_path):
     (tmp_path / "results.json").mkdir()
-    with pytest.raises(UserError, match=r"results.json cannot be written: Is a directory; make"):
+    with pytest.raises(
+        UserError, match=r"results.json cannot be written: Is a directory; free some"
+    ):
         write_json(tmp_path / "results.json", {})
     with pytest.raises(UserError, match=r"results.json is a folder, but a result has that name"):
         require_free_name(tmp_path / "results.json")

@@ -94,7 +94,7 @@ class BadFrames:
             self._replaced.value += 1
         if key[0] not in self._named:
             self._named.add(key[0])
-            logger.warning("%s; DATA.ON_BAD_FRAME nearest takes %s", error, name(taken))
+            logger.warning("%s; DATA.ON_BAD_FRAME nearest uses %s", error, name(taken))
         return frame
 
     def log_new(self) -> None:

@@ -67,7 +67,7 @@ class VideoFile:
                     done, failures = done + 1, 0
             except UserError:
                 raise
-            except Exception as error:  # No list of a decoder's kinds of errors is complete.
+            except Exception as error:  # A decoder can raise any kind of error.
                 logger.debug("%s could not be decoded", self._index.path, exc_info=True)
                 file = str(self._index.path)
                 if isinstance(error, OSError) and self._retries.wait(failures, file, error):
@@ -90,7 +90,7 @@ class VideoFile:
         reformatter = VideoReformatter()
         with open_video(self._index.path) as container:
             stream = decodable(container, self._index.stream)
-            # Pictures keep the size of the first one where it changes inside the file.
+            # If the size changes inside the file, pictures keep that of the first one.
             size = stream.codec_context.height, stream.codec_context.width
             if self._index.seekable:
                 times = [self._index.times[position] for position in positions]

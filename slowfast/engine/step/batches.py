@@ -15,7 +15,7 @@ from slowfast.tasks.base import StepOutput
 class DeviceCopies:
     """Copies batches to a device on a separate stream, which overlaps with compute.
 
-    The overlap needs pinned memory. Use one object for a whole training: memory is reused on the
+    The overlap needs pinned memory. Use one object for a whole run: memory is reused on the
     stream that it was first allocated for.
     """
 

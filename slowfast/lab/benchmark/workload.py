@@ -1,4 +1,4 @@
-"""The same work computed in several ways: variants of a config, and their times."""
+"""The same work in several variants of a config, and their times."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _LAST_2D = {**_LAST, "MODEL.CONV_2D": True}
 
 
 def variants(device: torch.device, has_bf16: bool) -> list[Variant]:
-    """The plain way and ours. has_bf16: the device has bf16 arithmetic."""
+    """The plain variant and ours. has_bf16: the device has bf16 arithmetic."""
     found = [Variant(PLAIN)]
     if device.type == "cuda":
         found.append(Variant("tf32, channels last", "tf32", _LAST))
@@ -121,8 +121,9 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def made_cfg(device: torch.device) -> CfgNode:
-    """The default config: on a GPU the dual R101 of the paper on 256 pixels, on a CPU one R50 on
-    112 pixels."""
+    """The default config.
+
+    On a GPU the dual R101 of the paper at 256 pixels, on a CPU one R50 at 112 pixels."""
     cfg = get_cfg()
     size = 112
     if device.type == "cuda":
@@ -137,7 +138,7 @@ def made_cfg(device: torch.device) -> CfgNode:
 def fitting_clips(cfg: CfgNode, device: torch.device) -> int:
     """Clips (pairs) of a step that every variant has memory for on a GPU: a power of two.
 
-    The plain fp32 step needs most, in addition to the weights of all variants.
+    The plain fp32 step needs the most, in addition to the weights of all variants.
     """
     one = step_cost(Variant(PLAIN).cfg(cfg), 1)
     models = len(variants(device, has_bf16(device)))
@@ -167,7 +168,7 @@ def matrix_product(device: torch.device, precision: str) -> tuple[Work, float]:
 
 
 def synchronised(work: Work, device: torch.device) -> Work:
-    """`work`, on CUDA with the wait for its end."""
+    """`work`; on CUDA including the wait for its end."""
     if device.type != "cuda":
         return work
 
@@ -179,12 +180,12 @@ def synchronised(work: Work, device: torch.device) -> Work:
 
 
 def clock_of(device: torch.device) -> Clock:
-    """Processor time on a CPU, which other programs share; wall time on a GPU."""
+    """The clock for a device: processor time on a CPU, which is shared; wall time on a GPU."""
     return time.perf_counter if device.type == "cuda" else time.thread_time
 
 
 def _peak_memory_gib(work: Work, device: torch.device) -> float:
-    """Of the GPU during `work`."""
+    """Peak memory of the GPU during `work`."""
     torch.cuda.reset_peak_memory_stats(device)
     work()
     torch.cuda.synchronize(device)
