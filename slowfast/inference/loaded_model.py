@@ -105,7 +105,7 @@ def load_model(
         raise UserError(
             f"{path} is of a model of stored features (MODEL.BACKBONE {settings.MODEL.BACKBONE}),"
             " which takes no frames; test it with tools/run_net.py on FEATURES.EGO, or name a"
-            " checkpoint of a training on frames"
+            " checkpoint of a model of frames"
         )
     model = build_test_model(settings)
     load_test_weights(model, path, settings)

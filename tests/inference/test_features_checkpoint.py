@@ -23,7 +23,7 @@ ON_FEATURES = ("TRAIN.ON_FEATURES", "True", "MODEL.BACKBONE", "features:24")
 REFUSED = (
     r"^[^\n]*heads_only.pyth is of a model of stored features \(MODEL.BACKBONE features:24\), which"
     r" takes no frames; test it with tools/run_net.py on FEATURES.EGO, or name a checkpoint of a"
-    r" training on frames$"
+    r" model of frames$"
 )
 
 

@@ -128,8 +128,8 @@ def _other_architecture(report: LoadReport, file: Weights, model: Weights) -> st
         return ""
     if not any(part.kind == "stage" for part in file.parts.values()):
         return (
-            "it has no backbone, as after a training on features (TRAIN.ON_FEATURES); use a"
-            " checkpoint of a training on frames"
+            "it has no backbone, as after training on features (TRAIN.ON_FEATURES); use a"
+            " checkpoint of a model of frames"
         )
     return (
         f"in its backbone, {counted(missing)} are missing, {counted(extra)} are unexpected and "

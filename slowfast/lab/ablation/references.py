@@ -1,6 +1,6 @@
 """References of an arm to the runs of other arms: `{checkpoint:ARM}` and `{features:ARM}`.
 
-checkpoint: the last checkpoint of a training. features: the folder that TEST.TASK features writes,
+checkpoint: the last checkpoint of a training run. features: the folder that TEST.TASK features writes,
 with one folder per view in it.
 """
 
