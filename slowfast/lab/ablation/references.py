@@ -1,7 +1,7 @@
 """References of an arm to the runs of other arms: `{checkpoint:ARM}` and `{features:ARM}`.
 
-checkpoint: the last checkpoint of a training run. features: the folder that TEST.TASK features writes,
-with one folder per view in it.
+checkpoint: the last checkpoint of a training run. features: the folder that TEST.TASK features
+writes, with one folder per view in it.
 """
 
 from __future__ import annotations
