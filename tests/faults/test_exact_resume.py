@@ -66,13 +66,6 @@ def test_stopped_by_signals(sample_home, whole_run, monkeypatch, workers):
     assert_same_training(Path(output), whole_run)
 
 
-def test_the_same_training_again(sample_home, whole_run, monkeypatch):
-    """Through data workers, which the first one had none of."""
-    monkeypatch.chdir(sample_home)
-    assert run_here(training_cfg("runs/same_again", "DATA_LOADER.NUM_WORKERS", 2)) == 0
-    assert_same_training(Path("runs/same_again"), whole_run)
-
-
 # Every option of a step that has its own state, and what a step is made of.
 OPTIONS = (
     *("SOLVER.EMA_DECAY", 0.9, "BN.USE_PRECISE_STATS", False, "SOLVER.FUSED", "always"),
