@@ -714,7 +714,7 @@ _C.TENSORBOARD = Section()
 # optimizer steps. The other keys of this section need it.
 _C.TENSORBOARD.ENABLE = False
 # Number of training pairs to draw in every epoch: the ego clip over its exo clip, as the model sees
-# them, with both narrations. 0 disables it. A pair takes about 0.2 s.
+# them, with both narrations. 0 disables it; TRAIN.ON_FEATURES needs 0. A pair takes about 0.2 s.
 _C.TENSORBOARD.PAIRS = number(0, at_least=0)
 _C.TENSORBOARD.CONFUSION_MATRIX = Section()
 # Draw a confusion matrix of every single-label head after each validation and test, with the 50
