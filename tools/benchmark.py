@@ -45,7 +45,7 @@ from slowfast.lab.benchmark.scale import scale_benchmark
 from slowfast.lab.benchmark.step import step_benchmark
 from slowfast.lab.benchmark.videos import videos_benchmark
 from slowfast.lab.benchmark.views import LENGTHS, views_benchmark
-from slowfast.lab.benchmark.workload import fitting_clips, made_cfg
+from slowfast.lab.benchmark.workload import compiled_variants, fitting_clips, made_cfg
 from slowfast.semantics.ivf_search import IvfSearch
 from slowfast.utils.cli import run_command
 from slowfast.utils.expand import path_option
@@ -96,6 +96,9 @@ def parse_args() -> argparse.Namespace:
         action="store_true",
         help="step: share of data wait over an epoch of --cfg",
     )
+    parser.add_argument(
+        "--compiled", action="store_true", help="step: MODEL.COMPILE, too, which takes minutes"
+    )
     parser.add_argument("--processes", type=int, default=2, help="scale: against one")
     parser.add_argument("opts", nargs="*", help="KEY VALUE pairs over the file")
     return parser.parse_intermixed_args()
@@ -126,7 +129,8 @@ def measure_model(args: argparse.Namespace) -> Report:
         clips = args.clips or max(clips // args.processes, 1)
         return scale_benchmark(cfg, clips, args.rounds, args.processes, on_gpu)
     if not args.real_batches:
-        return step_benchmark(cfg, clips, device, args.rounds)
+        chosen = compiled_variants(device) if args.compiled else None
+        return step_benchmark(cfg, clips, device, args.rounds, chosen=chosen)
     loader = build_loader(cfg, build_dataset(cfg.TRAIN.DATASET, cfg, "train"), "train")
     try:
         return step_benchmark(cfg, clips, device, args.rounds, loader)

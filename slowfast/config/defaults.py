@@ -571,6 +571,12 @@ _C.MODEL.SPEED_OPTIONS = choice("as_set", "auto")
 # Run the backbones through torch.compile, for speed. Values differ by rounding. The first step
 # takes minutes; on a CPU it needs a C++ compiler.
 _C.MODEL.COMPILE = False
+# Mode of torch.compile, for MODEL.COMPILE True.
+#   default: kernels of the compiler.
+#   reduce-overhead: also CUDA graphs, which start all kernels of a backbone at once. Takes more
+#     memory, and gains where small batches leave the GPU waiting for the host. Not yet run on a
+#     GPU.
+_C.MODEL.COMPILE_MODE = choice("default", "reduce-overhead")
 # Stages whose activations are recomputed in the backward pass instead of stored (activation
 # checkpointing). Saves memory at the cost of about a third more computation.
 _C.MODEL.RECOMPUTE_STAGES = subset(

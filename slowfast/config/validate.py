@@ -269,6 +269,17 @@ def _recomputed_stages(cfg: CfgNode) -> str | None:
     return None
 
 
+def _cuda_graphs(cfg: CfgNode) -> str | None:
+    mode, parts = cfg.MODEL.COMPILE_MODE, cfg.SOLVER.ACCUMULATE
+    if cfg.MODEL.COMPILE and mode != "default" and parts > 1:
+        # The gradients of a part are in memory that the graphs of the next part use again.
+        return (
+            f"MODEL.COMPILE_MODE {mode} does not support SOLVER.ACCUMULATE {parts}; set"
+            " SOLVER.ACCUMULATE 1 or MODEL.COMPILE_MODE default"
+        )
+    return None
+
+
 def _clipping(cfg: CfgNode) -> str | None:
     value, norm = cfg.SOLVER.CLIP_GRAD_VAL, cfg.SOLVER.CLIP_GRAD_L2NORM
     if value and norm:
@@ -397,6 +408,7 @@ _RULES: tuple[Rule, ...] = (
     _own_backbone_keys,
     _probe,
     _recomputed_stages,
+    _cuda_graphs,
     _clipping,
     _grad_cache,
     _queue,

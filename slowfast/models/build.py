@@ -89,7 +89,7 @@ def _set_up(model: nn.Module, cfg: CfgNode) -> None:
         backbone.recompute_stages(cfg.MODEL.RECOMPUTE_STAGES)
         if cfg.MODEL.COMPILE:
             # In place, so that names of weights stay; it happens at the first pass.
-            backbone.compile()
+            backbone.compile(mode=cfg.MODEL.COMPILE_MODE)
 
 
 def _is_faster_as_2d(model: nn.Module, cfg: CfgNode) -> bool:

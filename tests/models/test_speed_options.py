@@ -130,7 +130,7 @@ def test_as_set_nothing_is_chosen(make_model, caplog):
 def test_compiled_backbones_compute_the_same(make_model, make_clip, monkeypatch):
     """Traced and run by torch's own operators: a machine may lack a C++ compiler."""
     compile_module = nn.Module.compile
-    monkeypatch.setattr(nn.Module, "compile", lambda m: compile_module(m, backend="eager"))
+    monkeypatch.setattr(nn.Module, "compile", lambda m, mode: compile_module(m, backend="eager"))
     clip = make_clip()
     expected = gradients_and_statistics(make_model(EGO), clip)
     torch._dynamo.reset()

@@ -64,6 +64,8 @@ def one_gpu(device: str, output: Path) -> list[Part]:
     options = _ALL_OPTIONS if on_gpu else _ALL_OPTIONS[4:]  # Few CPUs have bf16 arithmetic.
     tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow")
     real = ("--real-batches", "--cfg", _SUML_TINY)
+    # Compilation takes minutes and a compiler; the rehearsal leaves it out.
+    compiled = [Part("step, compiled", 180, measured("step", "--compiled"))] if on_gpu else []
     tiny_real = () if on_gpu else _TINY_RUN
     return [
         Part("environment", 30, ("tools/run_net.py", "--env")),
@@ -72,6 +74,7 @@ def one_gpu(device: str, output: Path) -> list[Part]:
         Part("resume", 40, (*_BENCHMARK, "resume", "--device", device, *_REPORT)),
         Part("evaluation", 60, measured("eval")),
         Part("largest batch", 60, measured("batch")),
+        *compiled,
         Part("tests/gpu", 120, (*tests, "tests/gpu")),
         Part("sample, fp32", 60, sample("fp32")),
         Part("sample, speed options", 60, sample("options", *options)),

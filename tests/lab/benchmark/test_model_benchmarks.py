@@ -61,6 +61,17 @@ def test_a_step_that_computes_something_else_is_noticed(cfg):
     assert [check.holds for check in report.checks] == [True, False]
 
 
+def test_compiled_steps(cfg, monkeypatch):
+    """The backbones are not really compiled: that takes minutes and a C++ compiler."""
+    modes = []
+    monkeypatch.setattr(nn.Module, "compile", lambda module, mode: modes.append(mode))
+    chosen = workload.compiled_variants(CPU)
+    report = step.step_benchmark(cfg, 2, CPU, 1, chosen=chosen)
+    assert report.holds, report.lines()
+    assert modes == ["default", "reduce-overhead"]
+    assert set(report.figures) == {variant.name for variant in chosen}
+
+
 def test_batch(cfg, monkeypatch):
     monkeypatch.setattr(batch, "fastest_eager", lambda _: OURS)
     report = batch.batch_benchmark(cfg, CPU, 4)
@@ -121,16 +132,19 @@ def test_variants_of_a_device(monkeypatch):
     names = [variant.name for variant in variants(CPU, has_bf16=False)]
     assert names[0] == PLAIN
     assert not any("bf16" in name for name in names)
-    on_gpu = variants(torch.device("cuda"), has_bf16=True)
-    assert on_gpu[-1].cfg(made_cfg(CPU)).MODEL.COMPILE
     monkeypatch.setattr(workload, "has_bf16", lambda _: True)
-    eager = workload.fastest_eager(torch.device("cuda")).cfg(made_cfg(CPU))
+    cuda = torch.device("cuda")
+    eager = workload.fastest_eager(cuda).cfg(made_cfg(CPU))
     assert (eager.MODEL.COMPILE, eager.TRAIN.PRECISION, eager.MODEL.CONV_2D) == (
         False,
         "bf16",
         True,
     )
-    assert not Variant(PLAIN).cfg(on_gpu[-1].cfg(made_cfg(CPU))).MODEL.COMPILE
+    compiled = [variant.cfg(made_cfg(CPU)).MODEL for variant in workload.compiled_variants(cuda)]
+    assert [model.COMPILE for model in compiled] == [False, False, True, True]
+    assert [model.COMPILE_MODE for model in compiled] == [*["default"] * 3, "reduce-overhead"]
+    last = workload.compiled_variants(cuda)[-1].cfg(made_cfg(CPU))
+    assert not Variant(PLAIN).cfg(last).MODEL.COMPILE
 
 
 @pytest.mark.parametrize("read", [Tensor.item, bool, Tensor.tolist, Tensor.nonzero, Tensor.cpu])
