@@ -2,7 +2,7 @@
 """Measure the data engine and the model.
 
 `tools/benchmark.py WHAT [--cfg FILE] [KEY VALUE]`, WHAT one of loader, videos, views, pairs,
-narrations, features, step, eval, scale, batch, checkpoint, resume.
+narrations, features, step, eval, scale, batch, options, checkpoint, resume.
 
 Times the published steps, ours and the limit by turns, checks that the numbers agree in the same
 run, and writes JSON. Without --cfg the frames are synthetic, like EPIC's: 456x256 pixels, 18 KB.
@@ -32,6 +32,7 @@ from slowfast.lab.benchmark.features import features_benchmark, features_cfg
 from slowfast.lab.benchmark.frames import Video, configured_video, made_video
 from slowfast.lab.benchmark.loader import loader_benchmark
 from slowfast.lab.benchmark.narrations import configured_texts, made_texts, narrations_benchmark
+from slowfast.lab.benchmark.options import options_benchmark, speed_options
 from slowfast.lab.benchmark.pairs import (
     DISTINCT,
     TOP_K,
@@ -51,7 +52,7 @@ from slowfast.utils.cli import run_command
 from slowfast.utils.expand import path_option
 
 _DATA = ("loader", "videos", "views", "pairs", "narrations", "features")
-_MODEL = ("step", "eval", "scale", "batch", "checkpoint", "resume")
+_MODEL = ("step", "eval", "scale", "batch", "options", "checkpoint", "resume")
 
 
 def parse_args() -> argparse.Namespace:
@@ -118,6 +119,8 @@ def measure_model(args: argparse.Namespace) -> Report:
         return checkpoint_benchmark(cfg, device, args.rounds)
     if args.what == "resume":
         return resume_benchmark(device)
+    if args.what == "options":
+        return options_benchmark(cfg, device, speed_options(device, args.compiled))
     if args.what == "batch":
         return batch_benchmark(cfg, device, args.clips or (None if on_gpu else 2))
     if args.what == "eval":

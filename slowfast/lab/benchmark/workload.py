@@ -12,9 +12,13 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config import get_cfg
 from slowfast.engine.preflight.cost import step_cost
+from slowfast.engine.solver import build_optimizer
+from slowfast.engine.step.precision import set_precision
+from slowfast.engine.step.update import Update, update_options
 from slowfast.lab.benchmark.report import Report, Table
 from slowfast.lab.benchmark.timing import Clock, interleaved
 from slowfast.models.registry import model_spec
+from slowfast.tasks.build import build_training
 
 Work = Callable[[], object]
 PLAIN = "plain fp32"
@@ -90,6 +94,15 @@ def compiled_variants(device: torch.device) -> list[Variant]:
         replace(fastest, name=f"{fastest.name}, compiled", settings=compiled),
         replace(fastest, name=f"{fastest.name}, compiled, CUDA graphs", settings=graphs),
     ]
+
+
+def built_update(variant: Variant, cfg: CfgNode, device: torch.device) -> Update:
+    """The training step of `variant.cfg(...)`, with weights of seed 0."""
+    torch.manual_seed(0)
+    model, task = build_training(cfg)
+    model.to(device).train()
+    set_precision(model, variant.precision, device)
+    return Update(model, model, task, build_optimizer(model, cfg), update_options(cfg))
 
 
 @dataclass(frozen=True)

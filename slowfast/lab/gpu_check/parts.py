@@ -63,10 +63,12 @@ def one_gpu(device: str, output: Path) -> list[Part]:
 
     options = _ALL_OPTIONS if on_gpu else _ALL_OPTIONS[4:]  # Few CPUs have bf16 arithmetic.
     tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow")
-    real = ("--real-batches", "--cfg", _SUML_TINY)
-    # Compilation takes minutes and a compiler; the rehearsal leaves it out.
-    compiled = [Part("step, compiled", 180, measured("step", "--compiled"))] if on_gpu else []
+    real = ("--cfg", _SUML_TINY)
     tiny_real = () if on_gpu else _TINY_RUN
+    one_by_one = (*measured("options", *real), *tiny_real)
+    # Compilation takes minutes and a compiler; the rehearsal leaves it out.
+    compiled_step = [Part("step, compiled", 180, measured("step", "--compiled"))]
+    compiled_sample = [Part("sample, compiled", 90, measured("options", "--compiled", *real))]
     return [
         Part("environment", 30, ("tools/run_net.py", "--env")),
         Part("CPU/CUDA parity", 60, (*tests, "tests/gpu/test_step.py", "-k", "equal_the_cpu")),
@@ -74,12 +76,14 @@ def one_gpu(device: str, output: Path) -> list[Part]:
         Part("resume", 40, (*_BENCHMARK, "resume", "--device", device, *_REPORT)),
         Part("evaluation", 60, measured("eval")),
         Part("largest batch", 60, measured("batch")),
-        *compiled,
         Part("tests/gpu", 120, (*tests, "tests/gpu")),
+        Part("sample, each speed option", 60, one_by_one),
+        *(compiled_step if on_gpu else []),
         Part("sample, fp32", 60, sample("fp32")),
-        Part("sample, speed options", 60, sample("options", *options)),
+        Part("sample, all speed options", 60, sample("options", *options)),
         Part("checkpoint", 40, measured("checkpoint")),
-        Part("real batches", 60, (*measured("step", *real), *tiny_real)),
+        Part("real batches", 60, (*measured("step", "--real-batches", *real), *tiny_real)),
+        *(compiled_sample if on_gpu else []),
     ]
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast.engine.preflight.cost import KeptForBackward, step_cost, synthetic_batch, view_cost
-from slowfast.lab.benchmark import batch, evaluation, scale, step, workload
+from slowfast.lab.benchmark import batch, evaluation, options, scale, step, workload
 from slowfast.lab.benchmark.timing import count_waits
 from slowfast.lab.benchmark.workload import (
     PLAIN,
@@ -59,6 +59,23 @@ def test_a_step_that_computes_something_else_is_noticed(cfg):
     other = Variant("other", "fp32", {"BN.NORM_TYPE": "frozen"})
     report = step.step_benchmark(dual(cfg), 2, CPU, 1, chosen=[Variant(PLAIN), other])
     assert [check.holds for check in report.checks] == [True, False]
+
+
+def test_options(cfg, monkeypatch):
+    """A few steps and a test with each; one that computes something else is noticed."""
+    batches = [synthetic_batch(dual(cfg), 4, seed) for seed in range(2)]
+    monkeypatch.setattr(options, "_batches", lambda _: batches)
+    chosen = options.speed_options(CPU)
+    names = [variant.name for variant in chosen]
+    assert len(set(names)) == len(names)
+    other = Variant("other", settings={"BN.NORM_TYPE": "frozen"})
+    folded = next(v for v in chosen if "TEST.FOLD_BN" in v.settings)
+    report = options.options_benchmark(cfg, CPU, [Variant(PLAIN), OURS, folded, other])
+    assert [check.holds for check in report.checks] == [True] * 4 + [False, True]
+    assert [v.name for v in options.speed_options(CPU, compiled=True)][1:] == [
+        "compiled",
+        "compiled, CUDA graphs",
+    ]
 
 
 def test_compiled_steps(cfg, monkeypatch):
