@@ -17,11 +17,25 @@ from tests.commands import (
     launch_tool,
     run_tool,
 )
+from tests.devices import VARIABLE
 
 # Signals that whoever started the tests ignores (nohup, a shell's `&`) would be ignored by the
 # commands that the tests start and signal.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="of the tests that run in several processes: cuda takes one GPU for each",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ[VARIABLE] = config.getoption("--device")
 
 
 def _stored(variable: str, folder: str) -> Path:

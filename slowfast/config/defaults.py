@@ -622,8 +622,8 @@ _C.SLOWFAST.FUSION_KERNEL_SZ = odd_number(5)
 _C.BN = Section()
 # Statistics used for normalisation in training.
 #   batchnorm: those of the clips of one process and step.
-#   sync_batchnorm: those of the clips of all processes; CUDA only. The host waits for the
-#     device in every layer.
+#   sync_batchnorm: those of the clips of all processes. On CUDA the host waits for the device in
+#     every layer.
 #   frozen: the running statistics, which stay as loaded. Scale and shift are trained.
 _C.BN.NORM_TYPE = choice("batchnorm", "sync_batchnorm", "frozen")
 # Recompute the statistics before each validation and each checkpoint of a finished epoch.

@@ -77,7 +77,7 @@ def _build(spec: ModelSpec, cfg: CfgNode) -> nn.Module:
 
 def _set_up(model: nn.Module, cfg: CfgNode) -> None:
     """Set how the model computes. Except for BN.NORM_TYPE, values differ by rounding at most."""
-    convert_norms(model, cfg.BN.NORM_TYPE)
+    convert_norms(model, cfg.BN.NORM_TYPE, on_cpu=cfg.NUM_GPUS == 0)
     fast_on_cpu = cfg.MODEL.SPEED_OPTIONS == "auto" and _is_faster_as_2d(model, cfg)
     if cfg.MODEL.CONV_2D or fast_on_cpu:
         use_2d_convolutions(model)
