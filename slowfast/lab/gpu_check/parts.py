@@ -88,19 +88,28 @@ def one_gpu(device: str, output: Path) -> list[Part]:
 
 
 def many_gpus(device: str, processes: int, output: Path) -> list[Part]:
-    """What several GPUs add: nccl, and gloo in the rehearsal."""
+    """Parts for several GPUs, over nccl; in the rehearsal as many processes over gloo.
+
+    The tests take two of them.
+    """
     on_gpu = device == "cuda"
-    tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--device", device)
+    equal = (
+        "tests/distributed/test_gathered_step.py",
+        "tests/distributed/test_synchronised_norms.py",
+    )
+    stops = ("tests/faults/test_processes.py", "-k", "killed_rank or command_alone")
     launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
     sizes = ("--rounds", "3") if on_gpu else ("--rounds", "1", "--clips", "1", *_TINY_MODEL)
     gpus = processes if on_gpu else 0
     run = ("NUM_GPUS", str(gpus), "SOLVER.MAX_EPOCH", "1", "OUTPUT_DIR", str(output / "synced"))
     small = () if on_gpu else (*_TINY_MODEL, *_TINY_RUN)
-    norm = ("BN.NORM_TYPE", "sync_batchnorm") if on_gpu else ()
+    norm = ("BN.NORM_TYPE", "sync_batchnorm", "TRAIN.AUTO_RESUME", "False")
     train = ("tools/run_net.py", "--cfg", _SUML_TINY, *run, *small, *norm)
     scale = (*_BENCHMARK, "scale", "--device", device, "--processes", str(processes), *_REPORT)
     return [
-        Part("two processes over nccl", 90, (*tests, "tests/gpu/test_step.py", "-k", "nccl")),
+        Part("gathered losses, synchronised norms", 90, (*tests, *equal)),
         Part("training with synchronised norms", 90, (*launcher, *train)),
         Part("weak scaling", 90, (*scale, *sizes)),
+        Part("killed rank, stop by signal", 180, (*tests, *stops)),
     ]
