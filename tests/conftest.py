@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--device",
         choices=("cpu", "cuda"),
         default="cpu",
-        help="of the tests that run in several processes: cuda takes one GPU for each",
+        help="of the tests of several processes that can run on GPUs (CONTRIBUTING.md)",
     )
 
 

@@ -1,4 +1,4 @@
-"""The device of the tests that run in several processes: `pytest --device cuda`."""
+"""The device of tests that run in several processes on request on GPUs: `pytest --device cuda`."""
 
 from __future__ import annotations
 
