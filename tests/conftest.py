@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.commands import (
     run_tool,
 )
 from tests.devices import VARIABLE
+from tests.shared import made_once
 
 # Signals that whoever started the tests ignores (nohup, a shell's `&`) would be ignored by the
 # commands that the tests start and signal.
@@ -74,20 +76,28 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def sample_home(tmp_path_factory) -> Path:
+def sample_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with data/sample and its pair table."""
-    home = tmp_path_factory.mktemp("home")
+    return made_once(tmp_path_factory, "sample", _make_sample)
+
+
+def _make_sample(home: Path) -> None:
     made = run_tool("make_sample.py", "--out", "data/sample", *SMALL_SAMPLE, cwd=home)
     assert made.returncode == 0, made.stderr
     mined = run_tool("mine_pairs.py", "--cfg", SUML_TINY, cwd=home)
     assert mined.returncode == 0, mined.stderr
-    return home
 
 
 @pytest.fixture(scope="session")
-def suml_run(sample_home) -> FinishedRun:
+def suml_run(tmp_path_factory: pytest.TempPathFactory, sample_home: Path) -> FinishedRun:
     """One epoch of SUM-L in two processes under torchrun, and its test."""
-    args = ("--cfg", SUML_TINY, *SHORT_RUN, "SOLVER.MAX_EPOCH", 1, "OUTPUT_DIR", "runs/suml")
-    ended = launch_tool("run_net.py", *args, processes=2, cwd=sample_home)
-    assert ended.returncode == 0, ended.stderr[-4000:]
-    return FinishedRun(sample_home, sample_home / "runs" / "suml", ended.stderr)
+
+    def make(home: Path) -> None:
+        shutil.copytree(sample_home / "data", home / "data")
+        args = ("--cfg", SUML_TINY, *SHORT_RUN, "SOLVER.MAX_EPOCH", 1, "OUTPUT_DIR", "runs/suml")
+        ended = launch_tool("run_net.py", *args, processes=2, cwd=home)
+        assert ended.returncode == 0, ended.stderr[-4000:]
+        (home / "stderr").write_text(ended.stderr)
+
+    home = made_once(tmp_path_factory, "suml_run", make)
+    return FinishedRun(home, home / "runs" / "suml", (home / "stderr").read_text())

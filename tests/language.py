@@ -183,6 +183,13 @@ CONSTRUCTIONS = (
         r"|\b(step|update) just made\b",
         "applied",
     ),
+    Construction(
+        "a training",
+        r"\b(a|another|every|each|earlier|resumed) training\b"
+        r"(?=\s*([.,;:)]|\Z)| (that|which|whose|is|was|has|may|or a test|to|on|with|of|in)\b)"
+        r"|(?<![./_])\btrainings\b(?!\.)",
+        "a training run, a run",
+    ),
     Construction("in vain", r"\bin vain\b", "without result; say what never happened"),
     Construction(
         "way of data",

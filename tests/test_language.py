@@ -43,6 +43,7 @@ ODD = {
     "behind": ("behind the weights", "one behind the other", "-1 behind the last one"),
     "under way": ("the step under way",),
     "made (a step)": ("when the step is made", "of the step just made"),
+    "a training": ("before a training or a test", "of another training.", "two trainings"),
     "in vain": ("waited for in vain",),
     "way of data": ("the way of a batch between processes",),
 }
@@ -51,6 +52,7 @@ PLAIN = (
     "The run resumes from the newest checkpoint and continues.",
     "Move on to the next step, which goes on the GPU; the worker keeps reading.",
     "a data set of your own; on the other hand on time; in turn",
+    "A training clip, a training or validation list; after training, and in distributed training.",
     "What is going on here?",
     "Ranks are told apart by their number, and told to stop.",
     "One pass over the list; several passes over the frames.",

@@ -4,10 +4,10 @@
 `tools/benchmark.py WHAT [--cfg FILE] [KEY VALUE]`, WHAT one of loader, videos, views, pairs,
 narrations, features, step, eval, scale, batch, options, checkpoint, resume.
 
-Times the published steps, ours and the limit by turns, checks that the numbers agree in the same
+Times the published steps, ours and the limit alternately, checks that the numbers agree in the same
 run, and writes JSON. Without --cfg the frames are synthetic, like EPIC's: 456x256 pixels, 18 KB.
-step, eval, scale and batch take noise, and without --cfg a model that suits the machine;
-checkpoint takes the dual R101, resume a small dual model.
+step, eval, scale and batch use random input, and without --cfg a model that suits the machine;
+checkpoint uses the dual R101, resume a small dual model.
 """
 
 from slowfast.utils.stop_signals import end_on_signals
@@ -61,7 +61,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("what", choices=(*_DATA, *_MODEL))
     parser.add_argument("--cfg", help="YAML file, for its frames, lists and encoder")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds after a first one")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds, after a first one")
     parser.add_argument("--json", type=path_option, help="file for the result")
     parser.add_argument("--segments", type=int, default=32, help="loader, videos: segments")
     parser.add_argument(
@@ -106,7 +106,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def measure_model(args: argparse.Namespace) -> Report:
-    """Run one of `_MODEL`."""
+    """Run one of the benchmarks in `_MODEL`."""
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if args.cfg:
         cfg = load_config(args.cfg, args.opts)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Look at all data of a config before a long run: `tools/check_data.py --cfg FILE [KEY VALUE ...]`.
+"""Check all data of a config before a long run: `tools/check_data.py --cfg FILE [KEY VALUE ...]`.
 
-One page: segments, classes and narrations of every list, videos that were found and where, folders
+One page: segments, classes and narrations of every list, locations of the videos, folders
 with gaps, cut videos, a sample of decoded frames, pair table, narration cache, free space. The
 status is 2 if something is wrong. --deep decodes every frame in parallel.
 """

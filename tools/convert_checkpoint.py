@@ -25,7 +25,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("source", type=input_option, metavar="IN", help="checkpoint to read")
     parser.add_argument("target", type=path_option, metavar="OUT", help="file to write")
-    parser.add_argument("--ego-only", action="store_true", help="without exo half and projections")
+    parser.add_argument(
+        "--ego-only", action="store_true", help="leave out the exo half and the projections"
+    )
     parser.add_argument(
         "--head", default="", metavar="NAME", help="new name of the ego head, or OLD=NEW"
     )

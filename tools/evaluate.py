@@ -15,7 +15,7 @@ import argparse
 import logging
 from dataclasses import replace
 
-from slowfast.datasets.sources.epic_annotations import list_paths
+from slowfast.datasets.sources.frame_lists import list_paths
 from slowfast.datasets.sources.labelled_list import read_labelled_list
 from slowfast.evaluation.head_values import check_metrics
 from slowfast.evaluation.predictions import for_epic, read_predictions, select
@@ -43,7 +43,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--annotations",
         type=input_option,
         required=True,
-        help="labelled list, .csv or .pkl; several by commas",
+        help="labelled list, .csv or .pkl; several separated by commas",
     )
     parser.add_argument("--tail-verbs", type=input_option, help="CSV with the column verb")
     parser.add_argument("--tail-nouns", type=input_option, help="CSV with the column noun")
@@ -56,7 +56,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--scorer-compat",
         action="store_true",
-        help="also by the public scorer's arithmetic (one soft-max over all segments)",
+        help="also with the public scorer's arithmetic (one soft-max over all segments)",
     )
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap")
     parser.add_argument(

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Join predictions files of one test list into one: the weighted mean of log-probabilities.
+"""Fuse predictions files of one test list into one: the weighted mean of log-probabilities.
 
 `tools/fuse_predictions.py --predictions A.pkl B.pkl [--weights 2 1] --out FUSED.pkl`; score the
 result with tools/evaluate.py, submit it with tools/make_submission.py.

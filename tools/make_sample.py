@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Render the sample: `tools/make_sample.py --out data/sample [--preset demo] [KEY=VALUE ...]`.
 
-KEY=VALUE changes one knob of slowfast/lab/sample/settings.py, e.g. train_segments=200.
+KEY=VALUE changes a setting of slowfast/lab/sample/settings.py, e.g. train_segments=200.
 """
 
 from slowfast.utils.stop_signals import end_on_signals
@@ -27,11 +27,11 @@ def parse_args() -> argparse.Namespace:
         "--out", type=path_option, default=Path("data/sample"), help="folder to write"
     )
     parser.add_argument("--preset", choices=sorted(PRESETS), default="demo")
-    parser.add_argument("--seed", type=int, help="of everything that is drawn")
+    parser.add_argument("--seed", type=int, help="seed of the random content")
     parser.add_argument(
         "--force", action="store_true", help="replace a sample made with other settings"
     )
-    parser.add_argument("knobs", nargs="*", metavar="KEY=VALUE", help="knobs over the preset")
+    parser.add_argument("knobs", nargs="*", metavar="KEY=VALUE", help="settings over the preset")
     return parser.parse_args()
 
 

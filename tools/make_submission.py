@@ -14,7 +14,7 @@ if __name__ == "__main__":
 import argparse
 from pathlib import Path
 
-from slowfast.datasets.sources.epic_annotations import list_paths
+from slowfast.datasets.sources.frame_lists import list_paths
 from slowfast.datasets.sources.labelled_list import read_listed_segments
 from slowfast.evaluation.predictions import read_predictions, select
 from slowfast.evaluation.submission import (
@@ -60,7 +60,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--annotations",
         type=input_option,
         required=True,
-        help="test list, .csv or .pkl; several by commas",
+        help="test list, .csv or .pkl; several separated by commas",
     )
     parser.add_argument("--predictions", type=input_option, help="file of a test run (.pkl)")
     parser.add_argument("--out", type=path_option, help="zip to write")
@@ -84,12 +84,12 @@ def main(argv: list[str] | None = None) -> None:
     ids = [s.segment_id for s in segments]
     path = args.check or write(args, ids)
     levels = check_submission(path, ids)
-    print(f"{path}: {len(ids)} segments, {path.stat().st_size / 2**20:.1f} MiB, keeps the rules")
+    print(f"{path}: {len(ids)} segments, {path.stat().st_size / 2**20:.1f} MiB, valid")
     print("\n".join(levels.described()))
 
 
 def write(args: argparse.Namespace, ids: list[str]) -> Path:
-    """The zip of the predictions. Raises: UserError where an argument or a segment is missing."""
+    """The zip of the predictions. Raises: UserError if an argument or a segment is missing."""
     needed = ("predictions", "out", *SLS_NAMES)
     missing = [f"--{name.replace('_', '-')}" for name in needed if getattr(args, name) is None]
     if missing:

@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--cfg", required=True, help="YAML file or URL")
     parser.add_argument(
-        "--import-json", type=input_option, help="published pseudo-pair file to take over"
+        "--import-json", type=input_option, help="published pseudo-pair file to import"
     )
     parser.add_argument(
         "--import-text",
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
         help="published text file that chooses one candidate per row",
     )
     parser.add_argument(
-        "--force", action="store_true", help="overwrite a table that was mined in another way"
+        "--force", action="store_true", help="overwrite a table that was mined with other settings"
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the file")
     args = parser.parse_args()

@@ -97,7 +97,7 @@ def videos_in(path: Path) -> Iterator[Path]:
 
 
 def load(args: argparse.Namespace) -> tuple[LoadedModel, dict[str, Any]]:
-    """The model, and what the predictions say about it."""
+    """The model, and its description in the predictions."""
     import torch
 
     from slowfast.engine.checkpoint import last_checkpoint

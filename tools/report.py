@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write a page to look at: `tools/report.py RUN [RUN ...]`.
+"""Write an HTML report of runs: `tools/report.py RUN [RUN ...]`.
 
 RUN: the OUTPUT_DIR of a run, finished or in progress, or a predictions file. The page is one HTML
 file, `report.html` in the first RUN, with curves, results, classes, pairs and predictions; the
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{out}: {out.stat().st_size / 2**20:.1f} MB; open it in a browser")
     for run in runs:
         for line in run.missing:
-            print(f"  not shown of {run.name}: {line}")
+            print(f"  not shown for {run.name}: {line}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train and test a model: `tools/run_net.py --cfg FILE [KEY VALUE ...]`.
 
-Starts as it is, under torchrun, or under python -m torch.distributed.launch.
+Start it directly, with torchrun, or with python -m torch.distributed.launch.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="say what the run would do and need, make one step on random frames, write nothing",
+        help="report what the run would do and need, run one step on random frames, write nothing",
     )
     parser.add_argument(
         "--env",
@@ -60,12 +60,12 @@ def parse_args() -> argparse.Namespace:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that prints, under a launcher too."""
+    """Whether this process prints; under a launcher, only rank 0 does."""
     return launcher_number("RANK", 0) == 0
 
 
 def say_dry_run(cfg: CfgNode) -> None:
-    """Print what was found, in one process. Raises: UserError for mistakes, all in one line."""
+    """Print the findings in one process. Raises: UserError with all mistakes in one line."""
     from slowfast.engine.preflight.dry_run import dry_run
 
     if not is_first_process():

@@ -12,7 +12,7 @@ if __name__ == "__main__":
 import argparse
 from pathlib import Path
 
-from slowfast.datasets.sources.epic_annotations import EPIC_55_SPLIT_ROWS, write_epic_55_split
+from slowfast.datasets.sources.epic_55_split import EPIC_55_SPLIT_ROWS, write_epic_55_split
 from slowfast.utils.cli import run_command
 from slowfast.utils.expand import input_option, path_option
 

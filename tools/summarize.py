@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from slowfast.datasets.sources.epic_annotations import list_paths
+from slowfast.datasets.sources.frame_lists import list_paths
 from slowfast.datasets.sources.labelled_list import read_labelled_list
 from slowfast.evaluation.paired import LabelledList
 from slowfast.evaluation.predictions import for_epic, read_predictions
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def labelled_list(runs: list[Run], given: InputPath | None) -> LabelledList | None:
-    """The list given, else that of the first run's config; None without one or predictions."""
+    """The given list, else that of the first run's config; None without list or predictions."""
     files = [run.predictions for run in runs if run.predictions is not None]
     if len(runs) < 2 or runs[0].predictions is None or len(files) < 2:
         return None

@@ -1,4 +1,4 @@
-"""The clips that a backbone was made for, as defaults of the keys that describe clips."""
+"""Clip geometry that a backbone was trained with, as defaults of the keys that describe clips."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slowfast.utils.registry import Registry
 
 # The backbone of this package; all others belong to a family, `FAMILY:NAME`.
 OWN = "slowfast"
-# The family of features that were extracted before.
+# The family of extracted features.
 FEATURES = "features"
 
 
@@ -56,7 +56,7 @@ def feature_width(backbone: str) -> int:
 
 
 def geometry_of(backbone: str) -> ClipGeometry | None:
-    """The clips of a backbone by its name in the config; None for SlowFast, whose are the defaults.
+    """Clip geometry of a backbone by its config name; None for SlowFast, which has the defaults.
 
     Raises: UserError for an unknown family or name.
     """

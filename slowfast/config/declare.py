@@ -1,4 +1,4 @@
-"""Functions with which `defaults.py` declares keys, and the config tree that they build.
+"""Functions that `defaults.py` declares keys with, and the config tree that they build.
 
     _C.SOLVER.BASE_LR = number(0.1, at_least=0)
     _C.SOLVER.LR_POLICY = choice("cosine", "steps_with_relative_lrs")

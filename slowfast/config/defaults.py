@@ -11,7 +11,7 @@ The default's type is the type of the key. Paths are relative to the working dir
 `$NAME` in them are expanded. Input files and folders of annotations may also be URLs (`https://`,
 `s3://`). Keys that PySlowFast users know keep their names and meaning; "published" marks the
 behaviour of the released SUM-L code. `slowfast.config.load` applies YAML files and overrides
-to these defaults; `slowfast.config.validate` checks keys that depend on each other.
+to these defaults; `slowfast.config.rules` checks keys that depend on each other.
 """
 
 from fvcore.common.config import CfgNode
@@ -91,8 +91,8 @@ _C.TRAIN.ON_FEATURES = False
 _C.TRAIN.TRAIN_DATA_LIST = path("EPIC_100_train.csv")
 # Frame list of the validation segments, .csv or .pkl, in DATA.PATH_TO_DATA_DIR.
 _C.TRAIN.VAL_DATA_LIST = path("EPIC_100_validation.csv")
-# Clips (ego_exo: pairs) per optimizer step over all processes, where PySlowFast counts per
-# machine. The number of processes must divide it.
+# Clips (ego_exo: pairs) per optimizer step over all processes (PySlowFast counts per machine). The
+# number of processes must divide it.
 _C.TRAIN.BATCH_SIZE = number(64, at_least=1)
 
 # Epochs between validations. The last epoch is always validated.
@@ -307,7 +307,7 @@ _C.EXO.DATASET = "lemma"
 # Folder of the annotations. For lemma it contains annotations/full, annotations/splits and
 # annotations/metadata.
 _C.EXO.PATH_TO_DATA_DIR = path("data/lemma")
-# Folder that the paths of images and videos in the annotations start from. Empty means
+# Root folder of the image and video paths in the annotations. Empty means
 # EXO.PATH_TO_DATA_DIR.
 _C.EXO.PATH_PREFIX = path("")
 # List of the exo segments of csv, in EXO.PATH_TO_DATA_DIR; its column `split` selects the training
@@ -475,19 +475,21 @@ _C.SUML.PAIRS.MODE = choice("mined", "paired")
 # CSV with the exo partners of ego segments, one pair per row (paired). Several rows of one ego
 # segment give several partners.
 _C.SUML.PAIRS.PAIRED_FILE = path("")
-# Columns of PAIRED_FILE: id of the ego segment, id of the exo segment. Where an id is made of a
-# column and more, write the column in braces: ["{id}EGO", "id"].
+# Columns of PAIRED_FILE: id of the ego segment, id of the exo segment. If an id combines a column
+# with other text, write the column in braces: ["{id}EGO", "id"].
 _C.SUML.PAIRS.PAIRED_COLUMNS = ["narration_id", "exo_id"]
 # How the exo candidates of an ego segment are found.
 #   text: by the cosine of the narrations.
 #   tiers: by the overlap of the labels (published).
 #   tiers_text: by the overlap of the labels, then the cosine of the narrations.
 #   factors: TOP_K nearest narrations with the same verb, and TOP_K with the same noun.
-_C.SUML.PAIRS.MINING = choice("text", "tiers", "tiers_text", "factors")
+#   verb: TOP_K nearest narrations with the same verb. With labels on both sides it is an oracle for
+#     the pairs that text finds.
+_C.SUML.PAIRS.MINING = choice("text", "tiers", "tiers_text", "factors", "verb")
 # Exo candidates per ego segment. Training draws one of them uniformly in each epoch.
 _C.SUML.PAIRS.TOP_K = number(3, at_least=1)
 # How the nearest narrations are searched.
-#   exact: all of them are compared.
+#   exact: by comparing all of them.
 #   ivf: approximate, with faiss, for lists so long that the exact search takes hours.
 #     tools/mine_pairs.py logs its recall.
 _C.SUML.PAIRS.INDEX = choice("exact", "ivf")
@@ -498,8 +500,8 @@ _C.SUML.PAIRS.IVF_PROBES = number(32, at_least=1)
 # CSV (kind, exo, ego_class) that corrects or extends the map from exo to ego classes. Empty means
 # the public class tables alone.
 _C.SUML.PAIRS.LABEL_MAP = path("")
-# Control experiment: give the candidates of every ego segment to another, drawn with RNG_SEED.
-# Each exo segment is drawn as often as before, but the pairs are random.
+# Control experiment: permute the candidates among the ego segments, seeded by RNG_SEED. Each exo
+# segment is drawn as often as before, but the pairs are random.
 _C.SUML.PAIRS.SHUFFLE = False
 
 # ---------------------------------------------------------------------------------------------
@@ -544,8 +546,8 @@ _C.MODEL.LOSS_FUNC = choice("cross_entropy", "bce_logit")
 _C.MODEL.DROPOUT_RATE = number(0.5, at_least=0, below=1)
 # Standard deviation of the initial weights of linear layers.
 _C.MODEL.FC_INIT_STD = number(0.01, at_least=0)
-# Activation of the scores in eval mode. Multi-label heads (LOSS_FUNC bce_logit, all exo heads) use
-# sigmoid, whatever this is.
+# Activation of the scores in eval mode. Multi-label heads (LOSS_FUNC bce_logit, all exo heads)
+# always use sigmoid.
 _C.MODEL.HEAD_ACT = choice("softmax", "sigmoid")
 # Pooling of the features.
 #   global: one average over time and space.
@@ -564,9 +566,8 @@ _C.MODEL.CHANNELS_LAST = False
 _C.MODEL.CONV_2D = False
 # How MODEL.CHANNELS_LAST and MODEL.CONV_2D are chosen.
 #   as_set: by these two keys.
-#   auto: as set, and what was measured to be faster on the device of the run, which the log names:
-#     both for convolutional SlowFast backbones on a CPU (NUM_GPUS 0), none on CUDA, where nothing
-#     was measured.
+#   auto: also enable the ones measured to be faster on the run's device, and log them: both for
+#     convolutional SlowFast backbones on a CPU (NUM_GPUS 0), none on CUDA (not measured).
 _C.MODEL.SPEED_OPTIONS = choice("as_set", "auto")
 # Run the backbones through torch.compile, for speed. Values differ by rounding. The first step
 # takes minutes; on a CPU it needs a C++ compiler.
@@ -607,7 +608,7 @@ _C.RESNET.SPATIAL_STRIDES = per_stage([[1, 1], [2, 2], [2, 2], [2, 2]], at_least
 # Spatial dilation of each stage.
 _C.RESNET.SPATIAL_DILATIONS = per_stage([[1, 1], [1, 1], [1, 1], [1, 1]], at_least=1)
 
-# Differences and connections of the two pathways, in both views.
+# Ratios and lateral connections of the two pathways, in both views.
 _C.SLOWFAST = Section()
 # Frame-rate ratio of the fast to the slow pathway.
 _C.SLOWFAST.ALPHA = number(4, at_least=1)
@@ -665,7 +666,7 @@ _C.SOLVER.DAMPENING = number(0.0, at_least=0, below=1)
 # Use Nesterov momentum in sgd. Needs DAMPENING 0.
 _C.SOLVER.NESTEROV = True
 # Number of non-finite steps to tolerate. A step with a non-finite loss or gradient on any rank
-# is not applied; one more than this number stops the training.
+# is not applied; one more than this number stops the run.
 _C.SOLVER.SKIP_NONFINITE = number(0, at_least=0)
 # Weight decay of all parameters except those of batch norm (BN.WEIGHT_DECAY).
 _C.SOLVER.WEIGHT_DECAY = number(1e-4, at_least=0)

@@ -1,4 +1,4 @@
-"""Features of a run that follow from several keys together."""
+"""Properties of a run that follow from several keys together."""
 
 from fvcore.common.config import CfgNode
 
@@ -14,8 +14,8 @@ def backbone_of(cfg: CfgNode, view: str) -> str:
 def alpha_of(cfg: CfgNode, view: str) -> int:
     """Frame-rate ratio of the fast to the slow pathway of a view.
 
-    SLOWFAST.ALPHA for SlowFast. Other backbones take the fast pathway alone, so the slow one has
-    a single frame.
+    SLOWFAST.ALPHA for SlowFast. Other backbones only use the fast pathway, so the slow one has a
+    single frame.
     """
     if backbone_of(cfg, view) == OWN:
         return int(cfg.SLOWFAST.ALPHA)

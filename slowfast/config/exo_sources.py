@@ -1,4 +1,4 @@
-"""The exo data sets of a config: that of EXO, and the further ones of EXO.MORE."""
+"""The exo data sets of a config: the one of EXO, then those of EXO.MORE."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slowfast.utils.errors import UserError
 from slowfast.utils.expand import expanded
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-# Keys of EXO that describe clips or the model, and so are the same for all sources.
+# Keys of EXO that describe clips or the model, so all sources share them.
 _SHARED = (
     *("NUM_FRAMES", "SAMPLING_RATE", "CLIP_POSITION", "RANDOM_IN_VALIDATION", "LIGHTING_STD"),
     *("CHANNEL_ORDER", "BACKBONE", "CHECKPOINT_FILE_PATH", "MORE", "WEIGHTS"),

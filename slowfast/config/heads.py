@@ -32,7 +32,7 @@ def ego_heads(cfg: CfgNode) -> tuple[HeadSpec, ...]:
 def exo_heads(cfg: CfgNode) -> tuple[HeadSpec, ...]:
     """EXO.HEAD_NAMES with the sizes of EXO.NUM_CLASSES_LIST, then those of the sets of EXO.MORE.
 
-    Exo clips have several labels.
+    All exo heads are multi-label.
     """
     first = _heads(cfg.EXO.HEAD_NAMES, cfg.EXO.NUM_CLASSES_LIST, True)
     return first + tuple(HeadSpec(name, count, True) for name, count in more_heads(cfg))

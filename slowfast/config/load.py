@@ -14,13 +14,14 @@ from fvcore.common.config import BASE_KEY, CfgNode
 from slowfast.config.clip_geometry import apply_geometry
 from slowfast.config.defaults import PATHS, get_cfg
 from slowfast.config.published import translate
-from slowfast.config.validate import schedule_warning, validate
+from slowfast.config.rules.solver import schedule_warning
+from slowfast.config.validate import validate
 from slowfast.config.values import COMMAND_LINE, Setting, typed
 from slowfast.utils.errors import UserError
 from slowfast.utils.expand import expanded
 from slowfast.utils.limits import BASE_FILES, Budget
 from slowfast.utils.paths import InputPath, input_path, join, local_path, parent
-from slowfast.utils.reading import reading
+from slowfast.utils.reading import reading, require_file
 from slowfast.utils.text_files import parse_yaml, read_yaml
 
 logger = logging.getLogger(__name__)
@@ -82,8 +83,8 @@ def _expanded(value: str | list[str], setting: Setting) -> str | list[str]:
 def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNode:
     """The config that a checkpoint holds, validated and frozen; published names are mapped.
 
-    text: YAML. origin: the file that holds it, for errors. overrides: as in `load_config`. Keys
-    that are not known here, of another code base or an older version, are logged and left out.
+    text: YAML. origin: the file that holds it, for errors. overrides: as in `load_config`. Unknown
+    keys, from another code base or an older version, are logged and left out.
 
     Raises: UserError for text that is not a config, and for values that contradict each other.
     """
@@ -105,6 +106,14 @@ def saved_config(text: str, origin: str, overrides: Sequence[Any] = ()) -> CfgNo
     validate(cfg)
     cfg.freeze()
     return cfg
+
+
+def run_config(folder: Path, overrides: Sequence[Any] = ()) -> CfgNode:
+    """The config that a run wrote into its OUTPUT_DIR; overrides, errors: as in `saved_config`."""
+    path, what = folder / "config.yaml", "the config of a run"
+    with reading(path, what):
+        text = require_file(path, what, "give the OUTPUT_DIR of a run").read_text(encoding="utf-8")
+    return saved_config(text, str(path), overrides)
 
 
 def log_notes(cfg: CfgNode) -> None:
@@ -142,9 +151,9 @@ def node(cfg: CfgNode, section: str) -> CfgNode:
 def _file_settings(
     path: InputPath, files: Budget, including: tuple[InputPath, ...] = ()
 ) -> Iterator[Setting]:
-    """The settings of a file's bases, then its own: later ones win.
+    """The settings of a file's bases, then those of the file; later ones win.
 
-    files: how many may still be read; bases that share bases grow as 2^depth.
+    files: number of files that may still be read, since bases that share bases grow as 2^depth.
     """
     with reading(path, f"a config file with its {BASE_KEY}"):
         files.take(1)

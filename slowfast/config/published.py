@@ -40,8 +40,8 @@ class Translation:
 def translate(file: list[Setting], overrides: list[Setting], kept: Collection[str]) -> Translation:
     """The settings of a config file, then of the overrides, under our names.
 
-    kept: our keys; a published key among them keeps its name. Unknown keys are passed on. If the
-    file is a published one, a key that it leaves out has the published default.
+    kept: our keys; a published key among them keeps its name. Unknown keys are passed on. In a
+    published file, a key that is left out has its published default.
 
     Raises: UserError for a published value that is not supported, or for one key that is set to
         two values under two names.
@@ -184,7 +184,7 @@ def _notes(
         yield (
             "INFO",
             f"this trains the method of the paper: {', '.join(dead)} had no effect in the released"
-            " code; configs/epic-kitchen-100/published_release.yaml is what was released",
+            " code; configs/epic-kitchen-100/published_release.yaml trains what was released",
         )
     if any(setting.key == "HANDOBJ.ENABLE" and setting.value is True for setting in settings):
         yield (

@@ -10,14 +10,16 @@ from slowfast.config.derived import alpha_of, backbone_of
 from slowfast.config.heads import HeadSpec, heads_of
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.clips.sampling import ClipSampling
+from slowfast.datasets.clips.settings import ClipSettings
 from slowfast.datasets.clips.transforms import Geometry
+from slowfast.datasets.clips.views import TestViews
 from slowfast.datasets.features.dataset import FeatureDataset, FeatureTransform
 from slowfast.datasets.features.files import feature_files
 from slowfast.datasets.features.store import FeatureStore
 from slowfast.datasets.identity import source_digests
 from slowfast.datasets.partial import present_segments
 from slowfast.datasets.registry import DataSource
-from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset, TestViews
+from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import Annotations, FrameStore, Segment
 from slowfast.utils.digests import value_digest
 from slowfast.utils.errors import UserError

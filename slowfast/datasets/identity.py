@@ -1,4 +1,4 @@
-"""Digests of annotations: what makes two data sets different for a training or a test.
+"""Digests of annotations: what makes two data sets different for a run.
 
 Order and content count. The place and the format of a file do not, and frames are not read.
 """
@@ -19,7 +19,7 @@ def segments_digest(segments: Sequence[Segment]) -> str:
     """SHA-256 over ids, places and labels, in their order; narrations are not part of it."""
     rows = [
         [s.segment_id, s.video_id, s.start_frame, s.stop_frame, s.labels]
-        # Only where there are any, so that the digests of other data sets stay.
+        # Only if there are any, so that the digests of other data sets stay the same.
         + ([s.occurrences] if s.occurrences else [])
         for s in segments
     ]

@@ -29,7 +29,7 @@ def class_names(cfg: CfgNode, view: str, heads: Sequence[HeadSpec]) -> dict[str,
 
 
 def evaluated_source(cfg: CfgNode, view: str) -> DataSource:
-    """The data set of a view in validation: of a joined set, its half."""
+    """The data set that a view is validated on: for a joined set, its half."""
     dataset = cfg.TRAIN.DATASET
     if dataset not in SOURCE_REGISTRY:
         dataset = cfg.EXO.DATASET if view == "exo" else cfg.EGO.DATASET

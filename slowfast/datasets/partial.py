@@ -1,4 +1,4 @@
-"""Lists of which some videos are missing (DATA.ON_MISSING_VIDEO skip), and what that leaves out."""
+"""Lists with missing videos (DATA.ON_MISSING_VIDEO skip), and what is lost with them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 class LeftOut:
     """Segments of a list that its data set lacks.
 
-    listed: all segments of the list. kept: positions (n,) int64 of those whose video is there.
+    listed: all segments of the list. kept: positions (n,) int64 of those whose video exists.
     videos: number of missing videos.
     """
 
@@ -31,7 +31,7 @@ class LeftOut:
     videos: int
 
     def counts(self, heads: Sequence[HeadSpec]) -> dict[str, Any]:
-        """For results and logs: listed and used segments, and classes that no used one has."""
+        """Listed and used segments, and classes without a used segment, for results and logs."""
         used = [self.listed[position] for position in self.kept.tolist()]
         return {
             "listed": len(self.listed),
@@ -52,11 +52,11 @@ def present_segments(
     skip: bool,
     what: str,
 ) -> tuple[list[Segment], LeftOut | None]:
-    """The segments whose video is there, and what was left out.
+    """The segments whose video exists, and what was left out.
 
     skip: leave out segments without a video. what: the list, for messages.
 
-    Raises: UserError for a missing video without `skip`, and where no video is there.
+    Raises: UserError for a missing video without `skip`, and if no video exists.
     """
     if not skip:
         frames.check(segments)
@@ -71,7 +71,7 @@ def present_segments(
         [k for k, s in enumerate(segments) if not {s.video_id, s.segment_id} & lost], np.int64
     )
     if not len(kept):
-        raise UserError(f"{what}: none of its videos is there: {missing[0].reason}")
+        raise UserError(f"{what}: all of its videos are missing: {missing[0].reason}")
     left_out = LeftOut(segments, kept, len(lost))
     counts = left_out.counts(heads)
     logger.warning(

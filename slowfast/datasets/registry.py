@@ -42,12 +42,12 @@ class DataSource(ABC):
 
     @abstractmethod
     def frames(self, annotations: Annotations) -> FrameStore:
-        """The store of these segments' frames; `FrameStore.check` looks for the files."""
+        """The store of the segments' frames; `FrameStore.check` searches for the files."""
 
     def write_down(self, folder: Path) -> None:  # noqa: B027 (optional)
-        """Write what a later test needs in addition to the config, into the folder of a run.
+        """Write what a later test needs in addition to the config into the folder of a run.
 
-        One process calls it when a training starts. Raises: UserError if it cannot be written.
+        One process calls it when a training run starts. Raises: UserError if it cannot be written.
         """
 
     def class_tables(self) -> tuple[ClassTable, ...]:

@@ -1,7 +1,7 @@
 """Clips of annotated segments, of any data set: train, validation and test.
 
-Legend: T frames of the clip, S crop side, U unique frames, h w pixels after the resize, K
-classes.
+Legend: T frames of the clip, S crop side, U unique frames, h w pixels after the resize,
+K classes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -17,19 +17,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from slowfast.config.heads import HeadSpec
-from slowfast.datasets.clips.device_transform import DeviceTransform
-from slowfast.datasets.clips.sampling import ClipSampling
+from slowfast.datasets.clips.labels import encode_labels, labels_in
+from slowfast.datasets.clips.settings import ClipSettings
 from slowfast.datasets.clips.transforms import (
     Cut,
     FinishedCrop,
-    Geometry,
     Placement,
     SourceWindow,
     draw_lighting,
     resize,
     resized_size,
 )
+from slowfast.datasets.clips.views import merge_views
 from slowfast.datasets.partial import LeftOut
 from slowfast.datasets.types import (
     ClipSample,
@@ -37,7 +36,6 @@ from slowfast.datasets.types import (
     SampleKey,
     Segment,
     SegmentViews,
-    View,
 )
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream, generator
@@ -46,58 +44,7 @@ SPLITS = ("train", "val", "test")
 
 # Largest ratio of decoded to resized pixels at which test frames are resized on the device. Above
 # it, moving the decoded frames costs more than resizing them in the worker.
-_LARGEST_SHARE = 2
-
-
-@dataclass(frozen=True)
-class TestViews:
-    """Views of a segment in test: `temporal` clips times `spatial` crops (1 or 3).
-
-    View v is clip v // spatial, crop v % spatial.
-    """
-
-    temporal: int = 10
-    spatial: int = 3
-
-    # Not a test case, whatever its name.
-    __test__ = False
-
-    def __post_init__(self) -> None:
-        if self.temporal < 1 or self.spatial not in (1, 3):
-            raise ValueError(f"{self.temporal} x {self.spatial} views; crops are 1 or 3")
-
-    @property
-    def crops(self) -> tuple[int, ...]:
-        """Positions along the longer side: 0, 1, 2; the centre alone is 1."""
-        return (1,) if self.spatial == 1 else (0, 1, 2)
-
-    def __len__(self) -> int:
-        return self.temporal * self.spatial
-
-
-@dataclass(frozen=True)
-class ClipSettings:
-    """Sampling and augmentation of clips from segments.
-
-    heads: one per kind of label; multi-label heads give multi-hot vectors, others class ids.
-    transform: turns frames into the model's input; the data set only stores it for the caller.
-    seed, stream: with its epoch and position, they determine a sample's random numbers.
-    lighting_std: strength of the PCA lighting in training; 0: none.
-    random_in_validation: the validation clip also has a random scale, crop and flip.
-    resize_on_device: clips leave the worker as windows of decoded frames (test segments: as whole
-        frames), which the device transform resizes; else the worker resizes in uint8.
-    """
-
-    sampling: ClipSampling
-    geometry: Geometry
-    views: TestViews
-    heads: tuple[HeadSpec, ...]
-    transform: DeviceTransform
-    seed: int
-    stream: Stream
-    lighting_std: float = 0.0
-    random_in_validation: bool = False
-    resize_on_device: bool = False
+_MAX_DECODED_TO_RESIZED = 2
 
 
 class SegmentDataset(Dataset[ClipSample | SegmentViews]):
@@ -167,7 +114,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         numbers = self.sampling.train(segment, rng)
         sample = self._sample(key.index, numbers, lambda h, w: self.geometry.train(h, w, rng))
         if segment.occurrences:
-            sample.labels = self._encoded(labels_in(segment, numbers))
+            sample.labels = encode_labels(labels_in(segment, numbers), self.settings.heads)
         if self.settings.lighting_std > 0:
             sample.lighting = draw_lighting(self.settings.lighting_std, rng)
         return sample
@@ -224,15 +171,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
 
     def labels(self, index: int) -> tuple[Tensor, ...]:
         """Per head the class id () int64, -1 without one, or the multi-hot vector (K,)."""
-        return self._encoded(self.segments[index].labels)
-
-    def _encoded(self, labels: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
-        return tuple(
-            _multi_hot(classes, head.num_classes)
-            if head.multi_label
-            else torch.tensor(classes[0] if classes else -1)
-            for head, classes in zip(self.settings.heads, labels, strict=True)
-        )
+        return encode_labels(self.segments[index].labels, self.settings.heads)
 
     def _generator(self, key: SampleKey) -> np.random.Generator:
         return generator(self.settings.seed, key.epoch, key.index, self.settings.stream)
@@ -284,7 +223,7 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
         The resized size; the decoded one if the device resizes and that moves little more data.
         """
         h, w = resized_size(height, width, self.geometry.test_crop)
-        if self.settings.resize_on_device and height * width <= _LARGEST_SHARE * h * w:
+        if self.settings.resize_on_device and height * width <= _MAX_DECODED_TO_RESIZED * h * w:
             return height, width
         return h, w
 
@@ -303,36 +242,6 @@ class SegmentDataset(Dataset[ClipSample | SegmentViews]):
             yield frame
 
 
-def merge_views(frame_positions: np.ndarray, placements: Sequence[Placement]) -> list[View]:
-    """The distinct views among clips `frame_positions` (V, T) times crops, with their weights."""
-    weights: dict[tuple[tuple[int, ...], int, int], int] = {}
-    for positions in frame_positions.tolist():
-        for placement in placements:
-            view = (tuple(positions), placement.top, placement.left)
-            weights[view] = weights.get(view, 0) + 1
-    return [View(*view, weight) for view, weight in weights.items()]
-
-
-def labels_in(segment: Segment, numbers: np.ndarray) -> list[tuple[int, ...]]:
-    """Per head the distinct labels that hold in one of the frames `numbers` (T,)."""
-    return [
-        tuple(
-            dict.fromkeys(
-                label
-                for label, first, last in occurrences
-                if np.any((numbers >= first) & (numbers <= last))
-            )
-        )
-        for occurrences in segment.occurrences
-    ]
-
-
 def new_frames(shape: tuple[int, ...]) -> np.ndarray:
     """Allocate separate memory, uint8."""
     return np.empty(shape, np.uint8)
-
-
-def _multi_hot(ids: tuple[int, ...], num_classes: int) -> Tensor:
-    vector = torch.zeros(num_classes)
-    vector[list(ids)] = 1.0
-    return vector

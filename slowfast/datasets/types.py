@@ -95,7 +95,7 @@ class FrameStore(Protocol):
         ...
 
     def check(self, segments: Sequence[Segment]) -> None:
-        """Look for every video once. Raises: UserError naming a video that is missing."""
+        """Search for every video once. Raises: UserError naming a video that is missing."""
         ...
 
 
@@ -124,7 +124,7 @@ class ClipSample:
         of a test view (T, H, W, 3) whole ones.
     labels: per task, int64 () (-1: unlabelled) or multi-hot float32 (K,).
     text: narration embedding (D,) float32 of norm 1, or None.
-    shares_label: () bool, whether an exo clip joined with an ego clip by label has it; or None.
+    shares_label: () bool, whether an exo clip has the label that it was joined by; or None.
     lighting: PCA lighting (3,) float32, added to pixels in 0..1, in B, G, R order; or None.
     resize: RESIZE_FIELDS (9,) int64, how the device makes the crop from the windows; or None.
     crop_size: S if frames are whole; None otherwise.
@@ -231,7 +231,7 @@ class PairedBatch:
 
 
 class View(NamedTuple):
-    """One test view of a segment: which of its frames, which crop, how often it counts.
+    """One test view of a segment: its frames, its crop, and how often it counts.
 
     frame_positions: T positions among the segment's unique frames.
     top, left: corner of the crop, pixels of the resized frames.

@@ -1,29 +1,34 @@
-"""What a run says at its start, ten lines about the training, and at its end: what to do next."""
+"""Lines that a run logs before training, before a test, and at its end."""
 
 from __future__ import annotations
 
 import logging
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from fvcore.common.config import CfgNode
 
+from slowfast.datasets.build import VideoDataset
 from slowfast.datasets.ego_exo import EgoExoDataset
 from slowfast.engine.training import Training
 from slowfast.evaluation.metric_names import BestMetric
+from slowfast.models.registry import model_spec
 from slowfast.utils import distributed
+from slowfast.utils.paths import InputPath
 
 logger = logging.getLogger(__name__)
 
 
 def announce_training(run: Training) -> None:
-    """Log what is about to be trained, on what, for how long, and where it goes."""
+    """Log what will be trained, on which data, for how long, and where results are written."""
     rows = {
         "data": _data(run),
         "pairs": _pairs(run),
         "model": _model(run),
         "start": _start(run),
-        "devices": _devices(run),
+        "devices": _devices(run.cfg, run.device, run.cfg.TRAIN.PRECISION),
         "batch": _batch(run),
         "schedule": _schedule(run),
         "validation": _validation(run.cfg, run.best_metric),
@@ -34,7 +39,7 @@ def announce_training(run: Training) -> None:
 
 
 def announce_trained(run: Training, newest: Path | None) -> None:
-    """Log what a training ended with. newest: the checkpoint that a test takes."""
+    """Log the outcome of training. newest: the checkpoint that a test uses."""
     best = {name: value for name, value in run.best.items() if name != "epoch"}
     named = ", ".join(f"{name} {value:.2f}" for name, value in best.items())
     rows = {
@@ -44,8 +49,34 @@ def announce_trained(run: Training, newest: Path | None) -> None:
     logger.info("trained\n%s", _table(rows))
 
 
+def announce_test(
+    cfg: CfgNode,
+    datasets: Mapping[str, VideoDataset],
+    checkpoint: InputPath,
+    device: torch.device,
+) -> None:
+    """Log what will be tested, on which data, and where results are written.
+
+    datasets: the segments of each view (ego, exo) under test.
+    """
+    test = cfg.TEST
+    heads = ", ".join(f"{head.name} {head.num_classes}" for head in model_spec(cfg).heads(cfg))
+    outcomes = {"recognition": "results.json", "features": "features/"}
+    outcome = outcomes.get(test.TASK, f"results_{test.TASK}.json")
+    rows = {
+        "task": test.TASK,
+        "data": ", ".join(f"{len(part)} {view} segments" for view, part in datasets.items()),
+        "views": f"{test.NUM_ENSEMBLE_VIEWS} x {test.NUM_SPATIAL_CROPS} of each segment",
+        "model": f"{cfg.MODEL.MODEL_NAME} on {cfg.MODEL.BACKBONE}; classes: {heads}",
+        "weights": str(checkpoint),
+        "devices": _devices(cfg, device, test.PRECISION),
+        "results": f"{cfg.OUTPUT_DIR}: log.txt, config.yaml, {outcome}",
+    }
+    logger.info("test\n%s", _table(rows))
+
+
 def announce_end(cfg: CfgNode) -> None:
-    """Log the commands that are usually next after a training or a test."""
+    """Log the commands that are usually next after training or a test."""
     folder = Path(cfg.OUTPUT_DIR)
     named, run = shlex.quote(str(folder / "config.yaml")), shlex.quote(str(folder))
     rows = {}
@@ -55,7 +86,7 @@ def announce_end(cfg: CfgNode) -> None:
     rows["look at it"] = f"python tools/report.py {run}"
     rows["compare runs"] = f"python tools/summarize.py {run} OTHER"
     rows["label a video"] = f"python tools/predict.py VIDEO --cfg {named}"
-    rows["hand it on"] = f"python tools/export.py {run}/checkpoints/NAME.pyth"
+    rows["export it"] = f"python tools/export.py {run}/checkpoints/NAME.pyth"
     logger.info("next\n%s", _table(rows))
 
 
@@ -105,11 +136,11 @@ def _start(run: Training) -> str:
     return ", ".join(found) or "random weights"
 
 
-def _devices(run: Training) -> str:
+def _devices(cfg: CfgNode, device: torch.device, precision: str) -> str:
     processes = _count(distributed.world_size(), "process", "processes")
-    workers = run.cfg.DATA_LOADER.NUM_WORKERS
+    workers = cfg.DATA_LOADER.NUM_WORKERS
     data = f"with {_count(workers, 'worker')} for data" if workers else "without workers for data"
-    return f"{processes} {data} on {run.device.type}, {run.cfg.TRAIN.PRECISION}"
+    return f"{processes} {data} on {device.type}, {precision}"
 
 
 def _batch(run: Training) -> str:

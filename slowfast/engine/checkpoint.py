@@ -1,6 +1,6 @@
 """Checkpoints of a run: saving one, finding the newest, loading weights and training state.
 
-The parts are in `slowfast.engine.checkpoints`; this module is what the engine and the tools import.
+The parts are in `slowfast.engine.checkpoints`; the engine and the tools import this module.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ logger = logging.getLogger(__name__)
 
 
 def save_checkpoint(path: Path, **content: Any) -> Path:
-    """Write a whole checkpoint or none, in a format that PySlowFast's tools read too.
+    """Write a checkpoint atomically, in a format that PySlowFast's tools can read.
 
     content: the arguments of `checkpoint_content`.
 
-    Raises: OSError where it cannot be written; earlier checkpoints stay whole.
+    Raises: OSError if it cannot be written; earlier checkpoints stay intact.
     """
     write_checkpoint(path, checkpoint_content(**content))
     return path
@@ -82,7 +82,7 @@ def last_checkpoint(output_dir: str | Path) -> Path | None:
 def newest_checkpoint(cfg: CfgNode) -> Path | None:
     """`last_checkpoint` of OUTPUT_DIR, found by rank 0 and the same on every rank.
 
-    Raises: UserError where OUTPUT_DIR has checkpoints and all of them are damaged.
+    Raises: UserError if OUTPUT_DIR has checkpoints and all of them are damaged.
     """
     found = None
     if distributed.is_main():
@@ -98,15 +98,15 @@ def newest_checkpoint(cfg: CfgNode) -> Path | None:
 
 
 def resumed_checkpoint(cfg: CfgNode) -> Path | None:
-    """Choose the checkpoint that a training resumes from; None: it starts from initial weights.
+    """Choose the checkpoint that a run resumes from; None: it starts from initial weights.
 
-    Raises: UserError where OUTPUT_DIR cannot hold checkpoints; as `newest_checkpoint`.
+    Raises: UserError if OUTPUT_DIR cannot hold checkpoints; as `newest_checkpoint`.
     """
     folder = checkpoint_path(cfg.OUTPUT_DIR, BEST).parent
     if os.path.lexists(folder) and not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise UserError(
-            f"{folder} is not a folder that can be written, but checkpoints go there; move it "
-            "away, or set another OUTPUT_DIR"
+            f"{folder} is not a writable folder, but checkpoints are saved there; move it away, "
+            "or set another OUTPUT_DIR"
         )
     if cfg.TRAIN.AUTO_RESUME:
         newest = newest_checkpoint(cfg)
@@ -114,8 +114,8 @@ def resumed_checkpoint(cfg: CfgNode) -> Path | None:
             return newest
     elif numbered_checkpoints(cfg.OUTPUT_DIR) and distributed.is_main():
         logger.warning(
-            "OUTPUT_DIR %s holds checkpoints of an earlier training. They stay next to the new "
-            "ones, except those whose name a new one takes, and a later run may resume from them; "
+            "OUTPUT_DIR %s holds checkpoints of an earlier training run. They stay next to the "
+            "new ones, unless a new one has the same name, and a later run may resume from them; "
             "set another OUTPUT_DIR",
             cfg.OUTPUT_DIR,
         )
@@ -129,11 +129,11 @@ def load_training_state(
     optimizer: torch.optim.Optimizer,
     cfg: CfgNode | None = None,
 ) -> tuple[int, dict[str, Any]]:
-    """Load a training from a checkpoint: (index of the next epoch, what else the file holds).
+    """Load the state of a run: (index of the next epoch, the other entries of the file).
 
-    cfg: of the training that resumes; None: not compared with the checkpoint's.
+    cfg: of the run that resumes; None: not compared with the checkpoint's.
 
-    Raises: UserError where the file does not fit the config, the model or the optimizer.
+    Raises: UserError if the file does not fit the config, the model or the optimizer.
     """
     checkpoint = read_checkpoint(path, key="TRAIN.CHECKPOINT_FILE_PATH")
     if cfg is not None:
@@ -146,8 +146,8 @@ def load_training_state(
         )
     if checkpoint.optimizer_state is None:
         raise UserError(
-            f"{path} has no optimizer state to resume from; set TRAIN.RESUME False to start a "
-            "training from its weights"
+            f"{path} has no optimizer state to resume from; set TRAIN.RESUME False to start from "
+            "its weights"
         )
     next_epoch = checkpoint.epoch + 1
     options, target = LoadOptions(required=Required.ALL, section="TRAIN"), Weights.of_model(model)
@@ -170,9 +170,9 @@ def load_weights(
     """Copy the weights of a file, checkpoint or state dict into `model`; logs and returns a report.
 
     checkpoint_type: pytorch (also .safetensors) or caffe2.
-    head: the name of the model's own head in the file, if that is another task's.
+    head: name of the model's head in the file, if the file is from another task.
     inflate: turn 2-D convolutions into 3-D ones.
-    required: what the file must have.
+    required: the weights that the file must have.
 
     Raises: UserError, before any weight is changed, for a file that cannot be read or does not
         have what is required.

@@ -1,4 +1,4 @@
-"""Resumes a training from a checkpoint: everything that it holds, checked before the first step."""
+"""Resumes a run from a checkpoint: everything that it holds, checked before the first step."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _FIX = "resume from another checkpoint, or start from its weights with TRAIN.RES
 
 @dataclass
 class TrainingState:
-    """State of a training besides its weights and its optimizer.
+    """State of a run in addition to its weights and its optimizer.
 
     best: value of the best validation so far, by the name of its metric, and its `epoch`.
-    nonfinite_skipped: steps that were not finite and did not count.
+    nonfinite_skipped: number of non-finite steps so far.
     """
 
     progress: EpochProgress
@@ -43,14 +43,14 @@ class TrainingState:
 def load_training(
     cfg: CfgNode, device: torch.device, update: Update, path: Path, data: Mapping[str, str]
 ) -> TrainingState:
-    """Load the training at `path` into `update`, and return the rest of its state.
+    """Load the checkpoint at `path` into `update`, and return the rest of its state.
 
-    data: `data_digests` of this run. Raises: UserError where the file is not one of this training.
+    data: `data_digests` of this run. Raises: UserError if the file belongs to another run.
     """
     epoch, extra = load_training_state(path, update.model, update.optimizer, cfg)
     check_data(extra, data, path, accepted=cfg.TRAIN.ACCEPT_CHANGED_DATA)
     progress = EpochProgress(epoch, model_spec(cfg).heads(cfg))
-    with reading(path, "the state of a training", _FIX):
+    with reading(path, "the state of a training run", _FIX):
         if "progress" in extra:
             progress.load_gathered_state(extra["progress"], device)
         update.load_state_dict(extra.get("update", {}))
@@ -62,7 +62,7 @@ def load_training(
     )
     if epoch >= cfg.SOLVER.MAX_EPOCH and distributed.is_main():
         logger.warning(
-            "%s has finished all SOLVER.MAX_EPOCH %d epochs: nothing is trained; set another "
+            "%s has finished all SOLVER.MAX_EPOCH %d epochs: nothing is left to train; set another "
             "OUTPUT_DIR to start again",
             path,
             cfg.SOLVER.MAX_EPOCH,

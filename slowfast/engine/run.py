@@ -19,7 +19,7 @@ def run(cfg: CfgNode, process: ProcessInfo) -> None:
     """Train and test as the config says, in one process of the run."""
     with StopRequests() as stop, prepared(cfg, process) as check_lock:
         check_device(cfg, process.device, process.world_size)
-        # Before the training: a mistake in TEST keys must not wait for its end.
+        # Before training: a mistake in TEST keys must not wait for its end.
         plan = plan_test(cfg) if cfg.TEST.ENABLE else None
         trained = train(cfg, process.device, stop, check_lock) if cfg.TRAIN.ENABLE else None
         if plan is not None:

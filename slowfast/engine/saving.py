@@ -1,4 +1,4 @@
-"""Checkpoints of a training: what they hold, the stop by a signal, and faults of the disk."""
+"""Checkpoints of a training run: content, saving at a signal, and disk errors."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 def checkpoint_now(run: Training) -> Path:
-    """Path of a checkpoint inside the current epoch, after the last step."""
+    """Path of a checkpoint inside the current epoch, after the latest step."""
     return checkpoint_path(run.cfg.OUTPUT_DIR, run.progress.epoch, run.progress.iteration)
 
 
 def save(run: Training, *paths: Path) -> None:
-    """Save the training at `paths`. Called on every rank; rank 0 writes, in the background."""
+    """Save the run at `paths`. Called on every rank; rank 0 writes, in the background."""
     if not paths:
         return
     extra = {
@@ -54,14 +54,14 @@ def save(run: Training, *paths: Path) -> None:
 
 
 def notice_removed_output(run: Training) -> None:
-    """On rank 0: notice that OUTPUT_DIR was removed, and write again what a run finds there."""
+    """On rank 0: detect that OUTPUT_DIR was removed, and restore its log and config."""
     if restore_output(run.cfg):
         run.scalars.close()
         run.scalars = ScalarWriter(run.cfg, run.steps_done)
 
 
 def stop_at_signal(run: Training, interrupted: Interrupted) -> None:
-    """Write where the training is, and exit when it is on the disk."""
+    """Save a checkpoint, and exit when it is on the disk."""
     path = checkpoint_now(run)
     save(run, path)
     run.writer.wait()
@@ -80,7 +80,7 @@ def stop_at_signal(run: Training, interrupted: Interrupted) -> None:
 
 
 def _continuation(run: Training) -> str:
-    """Description of the next start of the training, for the log."""
+    """Description of what the next start will do, for the log."""
     newest = run.writer.newest
     if newest is None:
         return "no checkpoint was saved, so the same command starts from the beginning"
@@ -90,12 +90,12 @@ def _continuation(run: Training) -> str:
 
 
 def check_saved(run: Training) -> None:
-    """Raise UserError, on every rank, where the last save of a kind of file has failed."""
+    """Raise UserError, on every rank, if the last save of a kind of file has failed."""
     text = ""
     if failed := run.writer.failed:
         reasons = "; ".join(failed.values())
         text = (
-            f"the training has finished, but not all of it could be saved: {reasons}; "
+            f"training has finished, but not everything could be saved: {reasons}; "
             f"free space or fix OUTPUT_DIR; {_continuation(run)}"
         )
     if text := distributed.broadcast_object(text):
@@ -103,7 +103,7 @@ def check_saved(run: Training) -> None:
 
 
 def tested_next(run: Training) -> Path | None:
-    """The checkpoint that a test after the training takes; the same on every rank."""
+    """The checkpoint that the test after training takes; the same on every rank."""
     best = checkpoint_path(run.cfg.OUTPUT_DIR, BEST)
     taken = best if run.cfg.TEST.LOAD_BEST and best.is_file() else run.writer.newest
     path: Path | None = distributed.broadcast_object(taken)

@@ -62,7 +62,8 @@ def parameter_groups(
     Parameters that are not trained (requires_grad False) are left out.
 
     layer_decay: below 1, each stage of a backbone has separate groups, whose `lr_scale` is
-        layer_decay ** (stages above it + 1); what is in no stage has 1 (arXiv 2106.08254, B).
+        layer_decay ** (stages above it + 1); parameters outside all stages have 1 (arXiv
+        2106.08254, B).
     """
     norms = {id(p) for m in model.modules() if isinstance(m, _NORMS) for p in m.parameters(False)}
     scales = _lr_scales(model, layer_decay) if layer_decay < 1 else {}
@@ -94,7 +95,7 @@ def _lr_scales(model: nn.Module, layer_decay: float) -> dict[int, float]:
 def build_optimizer(model: nn.Module, cfg: CfgNode) -> torch.optim.Optimizer:
     """The optimizer of SOLVER.OPTIMIZING_METHOD over `parameter_groups`.
 
-    A state that it loads takes the layout of the weights, and it stays fused, or not, as here.
+    A loaded state is converted to the layout of the weights; `fused` stays as set here.
     """
     solver = cfg.SOLVER
     groups: Iterable[dict] = parameter_groups(
@@ -129,7 +130,7 @@ def _device(model: nn.Module) -> torch.device:
 
 
 def _fused(choice: str, device: torch.device) -> bool | None:
-    """None leaves the kernel to torch."""
+    """Value of the optimizer's `fused`; None leaves the choice to torch."""
     if choice == "always" or (choice == "auto" and device.type == "cuda"):
         return True
     # Not False, which would mean a loop over the weights on CUDA too.
@@ -137,8 +138,11 @@ def _fused(choice: str, device: torch.device) -> bool | None:
 
 
 def _fit_state(optimizer: torch.optim.Optimizer, fused: bool | None) -> None:
-    """Fused kernels read weights, gradients and states side by side, in one layout; Adam's count of
-    steps is on the device for them alone."""
+    """Convert a loaded optimizer state for the kernel in use.
+
+    Fused kernels need weights, gradients and states in one layout, and Adam's step count on the
+    device; other kernels need it on the host.
+    """
     for group in optimizer.param_groups:
         group["fused"] = fused
     for parameter, state in optimizer.state.items():
@@ -154,7 +158,7 @@ def _fit_state(optimizer: torch.optim.Optimizer, fused: bool | None) -> None:
 def clip_gradients(
     parameters: Iterable[nn.Parameter], norm: Tensor, max_value: float, max_norm: float
 ) -> None:
-    """Bound each entry by `max_value`, or all together by the L2 norm `max_norm`; 0: do not.
+    """Clip each entry to `max_value`, or all together to the L2 norm `max_norm`; 0 disables it.
 
     norm: () of all gradients.
     """

@@ -1,4 +1,4 @@
-"""The test loop: every segment once, on whichever rank, whatever their number."""
+"""The test loop: every segment exactly once, on any number of ranks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from slowfast.datasets.build import VideoDataset, build_dataset
+from slowfast.engine.announce import announce_test
 from slowfast.engine.checkpoint import load_test_weights, newest_checkpoint
 from slowfast.engine.testing import shards
 from slowfast.engine.testing.feature_tasks import (
@@ -43,13 +44,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class TestPlan:
-    """Inputs of a test that can be checked before a training.
+    """Inputs of a test that can be checked before training.
 
-    datasets: the segments of each view (ego, exo) under test. finish: what a task on features
-        makes of them.
+    datasets: the segments of each view (ego, exo) under test. finish: the computation of a task on
+        features.
     """
 
-    # Not a test case, whatever its name.
+    # Keeps pytest from collecting this class, whose name starts with Test.
     __test__ = False
 
     datasets: Mapping[str, VideoDataset]
@@ -58,7 +59,7 @@ class TestPlan:
 
 
 def plan_test(cfg: CfgNode, encode: Encode = encode_narrations) -> TestPlan:
-    """encode: what embeds the sentences of TEST.TASK.
+    """Check the inputs of a test and build its data sets. encode: encoder of the sentences.
 
     Raises: UserError for lists, folders, files or sizes that do not fit.
     """
@@ -78,9 +79,10 @@ def plan_test(cfg: CfgNode, encode: Encode = encode_narrations) -> TestPlan:
 def test(cfg: CfgNode, device: torch.device, plan: TestPlan, trained: Path | None) -> None:
     """Run TEST.TASK on every test segment; rank 0 writes its files below OUTPUT_DIR.
 
-    trained: the checkpoint of the training that just ended in this run.
+    trained: the checkpoint that this run has just trained.
     """
     path = checkpoint_to_test(cfg, trained)
+    announce_test(cfg, plan.datasets, path, device)
     if cfg.TEST.TASK != "recognition":
         test_features(cfg, device, plan.datasets, plan.finish, plan.chunk_views, path)
         return
@@ -106,7 +108,7 @@ def scores_from_features(
     chunk_views: int,
     device: torch.device,
 ) -> list[SegmentScores] | None:
-    """The scores of `score_segments` by the head alone; None without features to compute them."""
+    """The scores of `score_segments`, computed from stored features; None without them."""
     if not isinstance(model, Recognizer):
         return None
     features = None
@@ -165,7 +167,7 @@ def score_segments(
 
 
 def view_join(cfg: CfgNode) -> ViewJoin:
-    """The joining of the views of a test segment."""
+    """The method that joins the views of a test segment."""
     return ViewJoin(model_spec(cfg).heads(cfg), cfg.DATA.ENSEMBLE_METHOD, cfg.TEST.NO_ACT)
 
 
@@ -177,12 +179,12 @@ def partial_folder(cfg: CfgNode) -> Path:
 def checkpoint_to_test(cfg: CfgNode, trained: Path | None) -> InputPath:
     """TEST.CHECKPOINT_FILE_PATH, else the run's own, else TRAIN's, else OUTPUT_DIR's newest.
 
-    The log names the one taken and those skipped (OUTPUT_DIR is looked at, which reads whole
-    files, only where nothing is named). Raises: UserError where there is none.
+    The log names the chosen and the skipped ones. OUTPUT_DIR is searched, which reads whole files,
+    only if no key names a file. Raises: UserError if there is none.
     """
     named: list[tuple[str, InputPath | None]] = [
         ("TEST.CHECKPOINT_FILE_PATH", _path(cfg.TEST.CHECKPOINT_FILE_PATH)),
-        ("this training", trained),
+        ("this run", trained),
         ("TRAIN.CHECKPOINT_FILE_PATH", _path(cfg.TRAIN.CHECKPOINT_FILE_PATH)),
     ]
     usable = [(source, path) for source, path in named if path is not None]

@@ -44,9 +44,9 @@ def train(
 ) -> Path | None:
     """Train until SOLVER.MAX_EPOCH; returns the checkpoint that TEST should take, if any.
 
-    check_lock: raises where OUTPUT_DIR is no longer this training's; called before every save.
+    check_lock: raises where OUTPUT_DIR is no longer this run's; called before every save.
 
-    A signal ends the training after the current step: all ranks write one checkpoint and exit.
+    A signal ends training after the current step: all ranks write one checkpoint and exit.
     """
     run = prepare_training(cfg, device, stop, check_lock)
     announce_training(run)
@@ -67,7 +67,7 @@ def train(
 
 
 def _run_epoch(run: Training) -> None:
-    """The rest of an epoch: its steps, its validation, its checkpoint."""
+    """Run the rest of an epoch: steps, validation and checkpoint."""
     cfg, epoch = run.cfg, run.progress.epoch
     stats = _train_epoch(run)
     last = epoch + 1 == cfg.SOLVER.MAX_EPOCH
@@ -91,7 +91,7 @@ def _run_epoch(run: Training) -> None:
 
 
 def _train_epoch(run: Training) -> dict[str, Any]:
-    """The rest of the steps of an epoch; returns the numbers of the whole epoch."""
+    """Run the remaining steps of an epoch; returns the statistics of the whole epoch."""
     cfg, progress, steps = run.cfg, run.progress, run.steps
     run.update.stepped.train()
     run.train_loader.set_epoch(progress.epoch, progress.iteration)
@@ -172,7 +172,7 @@ def _log_epoch(run: Training, clock: StepClock) -> dict[str, Any]:
 
 
 def _validate(run: Training) -> bool:
-    """Log the validation numbers; True where they are the best so far."""
+    """Log the validation results; True if they are the best so far."""
     collected = CollectedScores(run.heads, logits=run.cfg.TEST.NO_ACT)
     with run.update.evaluated() as model:
         distributed.broadcast_buffers(model)

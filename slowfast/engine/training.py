@@ -1,4 +1,4 @@
-"""Everything that a training holds, and how it is built from the config."""
+"""The objects of a training run, and their construction from the config."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Training:
-    """Everything one training run holds.
+    """The objects of one training run.
 
     heads: of the view that is validated. progress: of the current epoch. steps: of one epoch.
-    best_metric: selects the best checkpoint. best: its best value so far, and the epoch of it.
-    nonfinite: says which steps did not count. data: digests of the inputs, for a resumed run.
-    class_names: per head, for users of a checkpoint. pairs: for TensorBoard, if it asks for them.
+    best_metric: selects the best checkpoint. best: its best value so far, and its epoch.
+    nonfinite: report of non-finite steps. data: digests of the inputs, for a resumed run.
+    class_names: per head, for users of a checkpoint. pairs: monitor for TensorBoard, if enabled.
     """
 
     cfg: CfgNode
@@ -91,7 +91,7 @@ class Training:
 def prepare_training(
     cfg: CfgNode, device: torch.device, stop: StopRequests, check_lock: Callable[[], None]
 ) -> Training:
-    """Build data, model and optimizer, and resume where there is a checkpoint; writes the config.
+    """Build data, model and optimizer, resume from a checkpoint if there is one, write the config.
 
     Raises: UserError for anything in the config, the data or the checkpoint that does not fit.
     """

@@ -1,4 +1,4 @@
-"""The validation pass of a training."""
+"""The validation pass of a training run."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def validate(
 
     The names are those of `evaluation.metric_names.validation_metrics`.
 
-    collected: takes in the scores. check: called equally often on every rank; ends the validation
-        by raising.
+    collected: collects the scores.
+    check: called equally often on every rank; may raise to end the validation.
     """
     model.eval()
     with progress_line("validation", len(loader), "batches") as line:

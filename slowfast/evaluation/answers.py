@@ -1,4 +1,4 @@
-"""Input of a metric: the answers of one head, or of all heads together, next to the labels.
+"""Input of a metric: the labels and the answers of one head, or of all heads together.
 
 Legend: n segments, K classes of a head. A rank is 0-based, see `evaluation.ranking`.
 """
@@ -45,7 +45,7 @@ class Answers:
 class HeadAnswers(Answers):
     """Answers of one head. The properties are for single-label heads, computed on first use.
 
-    scores: (n, K); logits or log-probabilities, of a multi-label head probabilities.
+    scores: (n, K); logits or log-probabilities; for a multi-label head, probabilities.
     """
 
     def __init__(self, scores: NDArray, labels: NDArray) -> None:

@@ -51,8 +51,8 @@ def cross_view_recall(
 ) -> dict[str, float]:
     """Share of queries with an agreeing item among the k most similar gallery items, percent.
 
-    queries (q, D), gallery (g, D): similarity is their inner product; of equal items the earlier
-    one comes first. Classes as in `label_agreement`. Queries that agree with no item are left out;
+    queries (q, D), gallery (g, D): similarity is their inner product; ties are ordered by position.
+    Classes as in `label_agreement`. Queries that agree with no item are left out;
     `num_queries` counts the others. `chance_recall_at_k` is the expectation over random rankings.
     """
     queries, gallery = np.asarray(queries), np.asarray(gallery)

@@ -17,8 +17,8 @@ METHODS = ("sum", "max")
 class ViewEnsemble:
     """Scores per segment: the mean over its views (method sum) or their maximum (max).
 
-    The order of the views changes a mean only by float64 rounding. Memory holds only segments
-    that have been added and not yet popped.
+    The order of the views changes a mean only by float64 rounding. Only segments that were added
+    and not yet popped are in memory.
     """
 
     def __init__(self, method: str = "sum") -> None:

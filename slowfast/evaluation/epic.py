@@ -1,4 +1,4 @@
-"""The official EPIC-KITCHENS recognition values, and the tables they depend on.
+"""The official EPIC-KITCHENS recognition metrics, and the tables that they depend on.
 
 Legend: n segments, V and M verb and noun classes. An action is a (verb, noun) pair.
 """
@@ -27,12 +27,12 @@ TAIL_VERBS = ("EPIC_100_tail_verbs.csv", "verb")
 TAIL_NOUNS = ("EPIC_100_tail_nouns.csv", "noun")
 UNSEEN = ("EPIC_100_unseen_participant_ids_{split}.csv", "participant_id")
 EPIC_55_TRAINING = "EPIC_train_action_labels.csv"
-_WHAT, _FIX = "a table of EPIC-KITCHENS", "take the file as EPIC-KITCHENS publishes it"
+_WHAT, _FIX = "a table of EPIC-KITCHENS", "use the file as published by EPIC-KITCHENS"
 
 
 @dataclass(frozen=True)
 class Subsets:
-    """Tail classes and unseen participants; an empty set leaves its values out."""
+    """Tail classes and unseen participants; the values of an empty set are left out."""
 
     tail_verbs: frozenset[int] = frozenset()
     tail_nouns: frozenset[int] = frozenset()

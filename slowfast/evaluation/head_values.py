@@ -46,7 +46,7 @@ class Answered:
         return statistic
 
     def chances(self) -> dict[str, float]:
-        """Scores of a constant answer, as `chance_{name}`, for the metrics that define them."""
+        """Scores of a constant answer as `chance_{name}`, for the metrics that define one."""
         values = {
             named.name: named.metric.chance(self._answers(named.answer))
             for named in self.named
@@ -71,7 +71,7 @@ def head_values(
 ) -> dict[str, float]:
     """The values of a training epoch or a validation, in percent, under `validation_metrics`.
 
-    scores, labels: per head. Unlabelled segments are left out; {} if no other is left.
+    scores, labels: per head. Unlabelled segments are left out; {} if none is labelled.
     """
     rows = labelled_rows(heads, labels)
     if not rows.any():
@@ -83,7 +83,7 @@ def head_values(
 
 
 def check_metrics(heads: Sequence[HeadSpec]) -> None:
-    """Compute all metrics of these heads on a few made-up segments, before anything is trained.
+    """Compute all metrics of these heads on a few synthetic segments, before training.
 
     Raises: UserError that names a metric that fails, such as one that ranks joint answers in a
         validation, which does not rank them.

@@ -25,7 +25,7 @@ class LabelledList:
 
 
 def prediction_statistics(path: Path, labelled: LabelledList) -> dict[str, Statistic]:
-    """Statistics of a predictions file that compute its values for any resample of the list.
+    """Statistics of a predictions file, which give its values for any resample of the list.
 
     Raises: UserError if the file does not fit the list.
     """

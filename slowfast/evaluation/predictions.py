@@ -92,7 +92,7 @@ def read_predictions(path: InputPath) -> Predictions:
     """Read a prediction file: a dict, or a list of one dict per segment; .pkl or .pt.
 
     These are the four forms that the public scorer reads.
-    Raises: UserError if it is missing, holds something else, repeats a segment or has NaN.
+    Raises: UserError if it is missing, has other content, repeats a segment or contains NaN.
     """
     path = local_path(path, "--predictions")
     if path.suffix not in _READERS:
@@ -220,7 +220,7 @@ def _checked(content: Any) -> Predictions:
 
 
 def _ids(names: Any) -> NDArray[np.str_]:
-    """Narration ids, each of at most ID_CHARACTERS: the array is as wide as the longest."""
+    """Narration ids of at most ID_CHARACTERS each, since the array is as wide as the longest."""
     texts = [name if isinstance(name, str) else str(np.asarray(name)) for name in names]
     longest = max(texts, key=len, default="")
     if len(longest) > ID_CHARACTERS:

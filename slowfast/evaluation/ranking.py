@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Number of best verbs, and of best nouns, that form a segment's actions, as in the public scorer.
+# Number of best verbs and nouns that form a segment's actions, as in the public scorer.
 ACTION_DEPTH = 100
 _CHUNK_ROWS = 128
 

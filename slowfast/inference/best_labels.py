@@ -20,8 +20,9 @@ from slowfast.inference.sliding import VideoPrediction
 def best_labels(prediction: VideoPrediction, top: int) -> dict[str, list[list[Label]]]:
     """Per head, and for the joint answer (`action`), the `top` best labels of each window.
 
-    The joint answer is a class of every single-label head, by the product of probabilities, as the
-    official rule of EPIC-KITCHENS has it. Its class_id counts the combinations in row order.
+    The joint answer is one class of every single-label head, ranked by the product of their
+    probabilities, as in the official rule of EPIC-KITCHENS. Its class_id counts the combinations in
+    row order.
     """
     best = {
         head: [_top(row, prediction.names[head], top) for row in scores]

@@ -12,7 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from slowfast.datasets.clips.collate import collate_clips
-from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset
+from slowfast.datasets.clips.settings import ClipSettings
+from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 
@@ -35,7 +36,7 @@ class ArrayFrames:
 
 
 class ClipTransform:
-    """Sample, resize, crop and normalise one clip in the way the model is validated.
+    """Sample, resize, crop and normalise one clip as in validation.
 
     Sampling takes T frames at the model's step, DATA.SAMPLING_RATE, from the clip, which should
     have the frame rate of the training videos. A shorter clip repeats its last frame.
@@ -69,7 +70,7 @@ class ClipTransform:
     def _frames(clip: np.ndarray, channel_order: str) -> ArrayFrames:
         if channel_order not in ("rgb", "bgr"):
             raise UserError(f"channel_order is {channel_order!r}; set it to rgb or bgr")
-        # OpenCV needs contiguous rows, which a reversed view has not.
+        # OpenCV needs contiguous rows, which a reversed view does not have.
         return ArrayFrames(
             clip if channel_order == "bgr" else np.ascontiguousarray(clip[..., ::-1])
         )

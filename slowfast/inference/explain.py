@@ -1,4 +1,4 @@
-"""Filmstrips of what a recogniser looked at: its frames with a Grad-CAM map over them.
+"""Filmstrips of the frames of a clip with the Grad-CAM maps of a recogniser over them.
 
 Legend: T frames, H W pixels of a crop.
 """

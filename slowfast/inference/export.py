@@ -1,7 +1,7 @@
 """Export a loaded model to one file, read it back, and compare its scores with the model's.
 
 Formats: safetensors (weights for `load_model`), torch_export (a torch.export program) and onnx.
-The two graphs take uint8 RGB frames and have preprocessing inside, see `ExportableClassifier`.
+The two graphs take uint8 RGB frames and include the preprocessing, see `ExportableClassifier`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Onnx:
 
     def write(self, loaded: LoadedModel, path: Path) -> None:
         onnx = _module("onnx", "onnxscript")
-        # It warns of every operator of torchvision where that is not installed.
+        # It warns about every torchvision operator if torchvision is not installed.
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         names = [f"{head.name}_probabilities" for head in loaded.heads]
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -122,10 +122,10 @@ FORMATS: dict[str, Format] = {
 def export(loaded: LoadedModel, name: str, path: Path) -> Export:
     """Write the model in the format called `name`, and check what was written.
 
-    The file gets its name only after its probabilities agreed with the model's to TOLERANCE, for
+    The file gets its name only once its probabilities agree with the model's within TOLERANCE, for
     batches of 1 and 3 clips.
 
-    Raises: UserError for another suffix than the format's, for a package that is not installed,
+    Raises: UserError for a suffix that is not the format's, for a package that is not installed,
         and for a file that does not agree.
     """
     form = FORMATS[name]
@@ -161,7 +161,7 @@ def _traced(loaded: LoadedModel) -> torch.export.ExportedProgram:
 
 
 def _module(name: str, *also: str):  # type: ignore[no-untyped-def]
-    """A module of the `onnx` extra. Raises: UserError where one is not installed."""
+    """A module of the `onnx` extra. Raises: UserError if one is not installed."""
     import importlib
 
     try:

@@ -1,4 +1,4 @@
-"""A recogniser as one graph: from RGB frames to class probabilities, preprocessing inside.
+"""A recogniser as one graph: from RGB frames to class probabilities, including preprocessing.
 
 Legend: N clips, T frames of the fast pathway, A = T // alpha of the slow one, S crop side, K
 classes.

@@ -1,4 +1,4 @@
-"""Grad-CAM (arXiv 1610.02391) on every pathway of a recogniser: where it saw a class.
+"""Grad-CAM (arXiv 1610.02391) on every pathway of a recogniser.
 
 Legend: N clips, C channels, T H W frames and pixels of the input, t h w of the last feature map.
 """
@@ -15,7 +15,7 @@ from slowfast.models.recognizer import Recognizer
 def grad_cam(model: Recognizer, clip: list[Tensor], head: int, classes: Tensor) -> list[Tensor]:
     """The map of one class per clip, on each pathway: [(N, T, H, W) float32 in 0..1].
 
-    A channel counts by the mean gradient of the class's logit over its positions (equation 1);
+    A channel is weighted by the mean gradient of the class's logit over its positions (equation 1);
     the weighted sum keeps its positive part (equation 2). It is resized trilinearly to the
     pathway's input and divided by its largest value, except where that is 0.
 

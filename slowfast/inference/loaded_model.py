@@ -28,7 +28,7 @@ from slowfast.utils.paths import InputPath
 
 logger = logging.getLogger(__name__)
 
-# Where a clip is only classified, these hold whatever the run was set to.
+# Settings for classifying single clips, whatever those of the run.
 _OVERRIDES = (
     *("TEST.NO_ACT", "False", "MODEL.COMPILE", "False", "MODEL.SPEED_OPTIONS", "as_set"),
     *("DATA.RESIZE_ON", "worker"),
@@ -65,7 +65,7 @@ class LoadedModel:
     def labels(
         self, clip: np.ndarray, top: int = 5, channel_order: str = "rgb"
     ) -> dict[str, list[Label]]:
-        """Per head the most probable classes of one clip, best first.
+        """The most probable classes of one clip per head, best first.
 
         clip: (L, H, W, 3) uint8, L frames at the frame rate of the training videos.
         channel_order: of the clip, rgb or bgr.
@@ -90,7 +90,7 @@ def load_model(
     overrides: Sequence[Any] = (),
     device: str | torch.device = "cpu",
 ) -> LoadedModel:
-    """The model of a checkpoint, with random weights nowhere.
+    """Load the model of a checkpoint; every weight comes from the file.
 
     path: .pyth or .safetensors file, or its URL; of a dual model the ego half is loaded.
     cfg: YAML file of the model; None: the config in the checkpoint.

@@ -1,4 +1,4 @@
-"""The model card of an exported file: what it is, what it was trained on, how well it does."""
+"""The model card of an exported file: model, training data and results."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def model_card(
 ) -> str:
     """The card in Markdown.
 
-    Results come from `results.json` of the run that the checkpoint belongs to, if it is there.
+    Results come from the `results.json` of the checkpoint's run, if it exists.
     licence, data_licence: of the weights and of the training data; empty: `not stated`.
     """
     known = facts(loaded)

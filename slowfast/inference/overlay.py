@@ -1,4 +1,4 @@
-"""The video again, with the labels of each moment burnt in."""
+"""Copy of a video with the labels of each moment drawn into its frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slowfast.inference.sliding import VideoPrediction
 from slowfast.inference.video_source import VideoSource
 
 _LABELS = 3
-# Frames per second of the overlay; labels change more slowly.
+# Largest frame rate of the overlay; labels change more slowly.
 _FPS = 25
 _LONGEST_SIDE = 960
 _BAR_COLOUR, _TEXT_COLOUR = (180, 119, 31), (255, 255, 255)

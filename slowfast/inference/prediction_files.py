@@ -23,7 +23,8 @@ def write_prediction(
 ) -> list[Path]:
     """Write `predictions.json`, `predictions.csv` and `timeline.png` into `folder`.
 
-    top: labels per head and window. about: what the JSON says of the run (checkpoint, options).
+    top: labels per head and window. about: description of the run for the JSON (checkpoint,
+    options).
     """
     rows = list(records(prediction, top))
     video = {"video": prediction.video, "window_sec": round(prediction.window_sec, 3)}
@@ -57,7 +58,7 @@ def _table(prediction: VideoPrediction, top: int) -> pd.DataFrame:
 
 
 def timeline(prediction: VideoPrediction) -> bytes:
-    """A PNG: per head the labels that are best somewhere, their probability over time as shade."""
+    """A PNG: per head the labels that are best at some time, with their probability as shade."""
     from matplotlib.figure import Figure
 
     shown = {head: _shown_classes(scores) for head, scores in prediction.scores.items()}
@@ -83,7 +84,7 @@ def timeline(prediction: VideoPrediction) -> bytes:
 
 
 def _shown_classes(scores: np.ndarray) -> list[int]:
-    """The classes that are best most often, in the order of their first time."""
+    """The classes that are most often best, in order of their first occurrence."""
     best = scores.argmax(axis=1)
     classes, first, counts = np.unique(best, return_index=True, return_counts=True)
     kept = np.argsort(-counts, kind="stable")[:_TIMELINE_ROWS]

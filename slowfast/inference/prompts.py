@@ -1,4 +1,4 @@
-"""A dual checkpoint that scores sentences of the user's own in place of classes (zero-shot)."""
+"""A dual checkpoint that scores the user's sentences in place of classes (zero-shot)."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class PromptModel(nn.Module):
 def load_prompt_model(
     path: InputPath, sentences: Sequence[str], encode: Encode = encode_narrations, **options: Any
 ) -> LoadedModel:
-    """As `load_model`, but the one head, `prompt`, has the sentences as its classes.
+    """As `load_model`, with a single head `prompt` whose classes are the sentences.
 
     options: as for `load_model`.
 
-    Raises: UserError where the checkpoint is not of a dual model, which alone has been trained to
-        embed clips next to sentences.
+    Raises: UserError if the checkpoint is not that of a dual model: only dual models are trained to
+    embed clips and sentences in one space.
     """
     loaded = load_model(path, **options)
     dual = build_model(loaded.cfg)

@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from slowfast.config.heads import HeadSpec
-from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
-from slowfast.datasets.segment_dataset import SegmentDataset, TestViews
+from slowfast.datasets.clips.views import TestViews
+from slowfast.datasets.loading.loader import BatchLoader
+from slowfast.datasets.loading.sampler import GlobalBatchSampler
+from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.inference.loaded_model import LoadedModel
 from slowfast.inference.video_source import VideoSource
 from slowfast.utils.progress import progress_line
@@ -49,7 +51,7 @@ class VideoPrediction:
 
 @dataclass(frozen=True)
 class SlidingOptions:
-    """stride_sec: distance of two windows; None: half a window. batch_size: windows of a forward
+    """stride_sec: distance between windows; None: half a window. batch_size: windows of a forward
     pass. num_workers: loader processes."""
 
     stride_sec: float | None = None
@@ -61,7 +63,7 @@ class SlidingOptions:
 def predict_video(
     loaded: LoadedModel, source: VideoSource, options: SlidingOptions
 ) -> VideoPrediction:
-    """Score a clip at every stride of the video, its last one included.
+    """Score a clip at every stride of the video, including the last clip.
 
     Raises: UserError for frames that cannot be read.
     """

@@ -20,8 +20,8 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".gif")
 class VideoSource(NamedTuple):
     """The frames of one video.
 
-    name: of the file or folder, without suffix. group: participant of its segments, by which the
-    store finds it. first_frame: number of the first frame. fps: rate at which frame numbers count.
+    name: of the file or folder, without suffix. group: participant of its segments, which the store
+    finds it by. first_frame: number of the first frame. fps: rate at which frame numbers count.
     """
 
     name: str
@@ -42,7 +42,7 @@ def open_video(path: Path, fps: float) -> VideoSource:
     """A video file, or a folder of numbered frames.
 
     fps: rate at which the model's frames are counted. A file's frames are found by their time; a
-        folder is taken to have this rate.
+    folder is assumed to have this rate.
 
     Raises: UserError for a path that is neither.
     """

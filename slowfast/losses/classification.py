@@ -28,7 +28,7 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def multilabel_of_own_set(logits: Sequence[Tensor], targets: Sequence[Tensor]) -> list[Tensor]:
-    """`multilabel` for heads of several data sets: a clip counts for those of its own set alone.
+    """`multilabel` for heads of several data sets: a clip only counts for the heads of its set.
 
     logits: (N, K) per task. targets: multi-hot (N, K) per task, -1 in rows of other sets.
     The sum is divided by all N x K entries, so that every clip has the same weight in each set.

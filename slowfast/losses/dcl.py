@@ -146,5 +146,5 @@ def _excluded(positions: Tensor, count: int, negatives: Negatives) -> Tensor:
 
 
 def _log_sum_exp(cosines: Tensor, temperature: float, excluded: Tensor) -> Tensor:
-    """Over the entries of each row of `cosines` (n, M) that are not excluded; overwrites it."""
+    """Log-sum-exp over the entries of each row of `cosines` (n, M) that are kept; overwrites it."""
     return cosines.div_(temperature).masked_fill_(excluded, float("-inf")).logsumexp(1)

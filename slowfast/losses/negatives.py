@@ -1,4 +1,4 @@
-"""Detection of clips with the same meaning, which must not be negatives of each other.
+"""Detection of clips with the same meaning, which must not be used as negatives of each other.
 
 Legend: n clips of this process, M clips of all processes, K classes, D width.
 """

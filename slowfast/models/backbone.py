@@ -1,4 +1,4 @@
-"""Interface of a backbone; freezing its first stages, recomputing some.
+"""Interface of a backbone, with freezing and recomputation of its stages.
 
 Legend: N clips, C channels of a pathway, T frames, H W positions.
 """
@@ -28,8 +28,8 @@ class Backbone(nn.Module):
     as `fold_batch_norms` expects.
 
     stage_parts: names of the submodules of every stage, in order. Empty: stages are the children
-    named s<number>, or s<number>_... for what belongs to one. What is in no stage is never frozen.
-    keeps_own_init: the constructor has filled the weights, as another library does.
+    named s<number>, or s<number>_... for what belongs to one. Other parts are never frozen.
+    keeps_own_init: the constructor has initialised the weights, as other libraries do.
     """
 
     out_channels: tuple[int, ...]
@@ -92,7 +92,7 @@ class Backbone(nn.Module):
         self._recomputed_stages = frozenset(names)
 
     def run_stage(self, name: str, features: FeaturesT) -> FeaturesT:
-        """The child `name` on features of its kind; a backbone runs its stages by this."""
+        """Run the child `name` on the features; a backbone runs its stages through this method."""
         stage = self.get_submodule(name)
         if name in self._recomputed_stages and self.training and torch.is_grad_enabled():
             return recomputed(stage, features)

@@ -44,9 +44,9 @@ def build_recognizer(
     *,
     is_built: bool = False,
 ) -> Recognizer:
-    """`backbone` under a head as MODEL, DATA.CROP_SIZE and TEST.NO_ACT say, initialised.
+    """`backbone` and an initialised head, configured by MODEL, DATA.CROP_SIZE and TEST.NO_ACT.
 
-    is_built: the backbone has its weights already, as a shared one has.
+    is_built: the backbone already has its weights, like a shared one.
     """
     window = max(cfg.DATA.CROP_SIZE // backbone.stride, 1)
     head = Head(
@@ -65,7 +65,7 @@ def build_recognizer(
 
 
 def initialise(module: nn.Module, cfg: CfgNode) -> None:
-    """Initial weights as MODEL.FC_INIT_STD and RESNET.ZERO_INIT_FINAL_BN say."""
+    """Initialise the weights by MODEL.FC_INIT_STD and RESNET.ZERO_INIT_FINAL_BN."""
     init_weights(module, cfg.MODEL.FC_INIT_STD, cfg.RESNET.ZERO_INIT_FINAL_BN)
 
 
@@ -76,7 +76,7 @@ def _build(spec: ModelSpec, cfg: CfgNode) -> nn.Module:
 
 
 def _set_up(model: nn.Module, cfg: CfgNode) -> None:
-    """Set how the model computes. Except for BN.NORM_TYPE, values differ by rounding at most."""
+    """Apply the options of how the model computes. All except BN.NORM_TYPE only change rounding."""
     convert_norms(model, cfg.BN.NORM_TYPE, on_cpu=cfg.NUM_GPUS == 0)
     fast_on_cpu = cfg.MODEL.SPEED_OPTIONS == "auto" and _is_faster_as_2d(model, cfg)
     if cfg.MODEL.CONV_2D or fast_on_cpu:
@@ -88,7 +88,8 @@ def _set_up(model: nn.Module, cfg: CfgNode) -> None:
     for backbone in backbones:
         backbone.recompute_stages(cfg.MODEL.RECOMPUTE_STAGES)
         if cfg.MODEL.COMPILE:
-            # In place, so that names of weights stay; it happens at the first pass.
+            # In place, so that the names of weights do not change; it is compiled at the first
+            # pass.
             backbone.compile(mode=cfg.MODEL.COMPILE_MODE)
 
 

@@ -1,4 +1,4 @@
-"""Convolutions over space or over time alone, on request as 2-D ones.
+"""Convolutions over space or time alone, optionally computed as 2-D convolutions.
 
 Legend: N clips, C channels, T frames, H W positions.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Conv3d(nn.Conv3d):
-    """A 3-D convolution that can run as a 2-D one where it leaves time or space alone.
+    """A 3-D convolution that can run as a 2-D one if it only spans space or time.
 
     Frames then join the batch, or H and W one axis: views, not copies, of a channels-last clip.
     Libraries have faster kernels for 2-D; the values differ by rounding.
@@ -38,7 +38,7 @@ class Conv3d(nn.Conv3d):
         return x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
 
     def _of_padded(self, x: Tensor) -> Tensor:
-        """The same values, the zeros laid around the input beforehand."""
+        """The same values, with the input zero-padded beforehand."""
         assert not isinstance(self.padding, str)
         time, height, width = self.padding
         x = F.pad(x, (width, width, height, height, time, time))
@@ -78,7 +78,7 @@ class Conv3d(nn.Conv3d):
 
 
 def use_2d_convolutions(model: nn.Module) -> None:
-    """Run every `Conv3d` of the model that can as a 2-D convolution."""
+    """Run every `Conv3d` of the model as a 2-D convolution if it can."""
     for module in model.modules():
         if isinstance(module, Conv3d):
             module.as_2d = True

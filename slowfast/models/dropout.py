@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Position(NamedTuple):
-    """Position of a dropout in its sequence of masks; generator None: it has drawn none yet."""
+    """Position of a dropout in its sequence of masks; generator None: no mask was drawn yet."""
 
     seed: int
     generator: torch.Generator | None
@@ -18,8 +18,8 @@ class Position(NamedTuple):
 class SeededDropout(nn.Module):
     """Inverted dropout: entries are zeroed with probability `rate`, the rest divided by 1 - rate.
 
-    `reseed` before a step makes its mask depend on the seed alone (0 until then), also after a
-    resume. Draws nothing in eval mode or at rate 0, and never from torch's global generator.
+    After `reseed`, the masks depend on the seed alone, also in a resumed run; the seed is 0 before.
+    Draws nothing in eval mode or at rate 0, and never from torch's global generator.
     """
 
     def __init__(self, rate: float) -> None:

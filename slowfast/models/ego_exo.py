@@ -25,7 +25,7 @@ class EgoExoOutput(NamedTuple):
     """Output of a training pass; None for a part that is not used.
 
     ego_logits, exo_logits: [(N, K) per task]. z_ego, z_exo: (N, D), rows of norm 1.
-    key_exo: (N, D), as z_exo, of another encoder of the exo clip; the model itself gives none.
+    key_exo: (N, D), as z_exo, from another encoder of the exo clip; not set by the model.
     other_logits, z_other: as exo_logits and z_exo, of the further exo clips.
     factors: [(N, D)] ego by verb, ego by noun, exo by verb, further exo by noun, rows of norm 1.
     """
@@ -65,7 +65,7 @@ class EgoExoModel(nn.Module):
 
     The recognisers have separate weights, or share one backbone.
 
-    Eval: `model(ego_clip)` gives the ego scores, [(N, K) per task]; the exo half is not touched.
+    Eval: `model(ego_clip)` gives the ego scores, [(N, K) per task]; the exo half is not used.
     Training: `model(ego_clip, exo_clip)` or `model(ego_clip, exo_clip, other_clip)`, whose exo
     clips pass the exo half as one batch, gives an EgoExoOutput. All parts are in use until `use`
     names those that are needed. The exo recogniser may have no heads.
@@ -109,7 +109,7 @@ class EgoExoModel(nn.Module):
     def use(self, parts: Collection[Part]) -> None:
         """Switch off the other parts: they are not run, and their parameters get no gradient.
 
-        For good, so call it before the optimizer is built. An exo half that is not used keeps its
+        This cannot be undone; call it before the optimizer is built. An unused exo half keeps its
         batch-norm statistics.
 
         Raises: ValueError for a part that the model does not have.
@@ -143,7 +143,7 @@ class EgoExoModel(nn.Module):
     ) -> list[Tensor] | EgoExoOutput:
         """Clips are [slow, fast] of N clips each.
 
-        Raises: ValueError where a training step uses the exo half and lacks an exo clip.
+        Raises: ValueError if a training step uses the exo half but has no exo clip.
         """
         if not self.training:
             scores: list[Tensor] = self.ego(ego_clip)

@@ -27,7 +27,7 @@ class Head(nn.Module):
     window: side of the pooling windows, in positions of the feature map; None pools all of time
         and space. Every window is pooled over all of time and classified (a smaller map is one
         window). The mean over windows is taken last: of probabilities in eval, of logits in
-        training and with `no_act`. A fully convolutional test, as in PySlowFast.
+        training and with `no_act`. This is the fully convolutional test of PySlowFast.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class Head(nn.Module):
         self._window = window
 
     def pool(self, features: list[Tensor]) -> Tensor:
-        """Averages of the windows, (N, L, F), float32 of half-precision features.
+        """Averages of the windows, (N, L, F), in float32 also for half-precision features.
 
-        L is 1 where one window covers the clip, and with attentive pooling.
+        L is 1 if one window covers the clip, and for attentive pooling.
         """
         dtype = torch.promote_types(features[0].dtype, torch.float32)
         if self.probes:

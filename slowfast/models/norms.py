@@ -1,4 +1,4 @@
-"""Batch norms of another kind, kept statistics, and batch norms folded into convolutions."""
+"""Conversion of batch norms, protection of their statistics, folding into convolutions."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _per_channel(values: Tensor) -> Tensor:
 
 
 def convert_norms(model: nn.Module, kind: str, *, on_cpu: bool = False) -> None:
-    """Make every batch norm of the model one of `kind`, with the same weights and statistics.
+    """Convert every batch norm of the model to `kind`, with the same weights and statistics.
 
     kind: batchnorm (left as they are), sync_batchnorm (statistics of the clips of all processes),
         frozen. on_cpu: the model will be trained there.
@@ -80,7 +80,7 @@ def convert_norms(model: nn.Module, kind: str, *, on_cpu: bool = False) -> None:
 
 def _converted(norm: nn.BatchNorm3d, kind: type[_BatchNorm]) -> nn.Module:
     new = kind(norm.num_features, norm.eps, norm.momentum)
-    # The tensors themselves: whatever refers to them keeps doing so.
+    # Reuse the tensors, so that references to them stay valid.
     new._parameters, new._buffers = norm._parameters, norm._buffers
     new.train(norm.training)
     return new
@@ -88,12 +88,12 @@ def _converted(norm: nn.BatchNorm3d, kind: type[_BatchNorm]) -> nn.Module:
 
 @contextmanager
 def kept_statistics(model: nn.Module) -> Iterator[None]:
-    """Inside, forward passes in training mode leave the running statistics as they are."""
+    """Context manager in which training-mode passes do not change the running statistics."""
     norms = _training_norms(model)
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         count = norm.num_batches_tracked
-        # One to throw away: SyncBatchNorm insists on a counter.
+        # Discarded later: SyncBatchNorm requires a counter.
         norm.momentum, norm.num_batches_tracked = 0.0, None if count is None else count.clone()
     try:
         yield
@@ -103,7 +103,7 @@ def kept_statistics(model: nn.Module) -> Iterator[None]:
 
 
 def fold_batch_norms(model: nn.Module) -> int:
-    """Fold batch norms in eval mode into the convolutions that feed them; how many there were.
+    """Fold batch norms in eval mode into the convolutions that feed them; returns their number.
 
     A batch norm is fed by the convolution right before it among its siblings. Only for
     evaluation: the model has other parameters then, and its scores differ by rounding.
@@ -119,7 +119,7 @@ def fold_batch_norms(model: nn.Module) -> int:
 
 
 def _folded(conv: nn.Conv3d, norm: _BatchNorm) -> nn.Conv3d:
-    """Computed in float64, so that folding rounds each weight once."""
+    """Fold in float64, so that each weight is rounded once."""
     dtype, layout = conv.weight.dtype, torch.channels_last_3d
     channels_last = conv.weight.is_contiguous(memory_format=layout)
     fused = fuse_conv_bn_eval(conv.double(), norm.double()).to(dtype)
@@ -142,7 +142,7 @@ class RunningStatistics:
     """Running statistics over several forward passes that are parts of one step."""
 
     def __init__(self, model: nn.Module) -> None:
-        """As they are now, of the batch norms in training mode."""
+        """Remember the current statistics of the batch norms in training mode."""
         self._values = running_statistics(model)
         counts = [norm.num_batches_tracked for norm in _training_norms(model)]
         self._counts = [x for x in counts if x is not None]
@@ -153,15 +153,15 @@ class RunningStatistics:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """As they were at first."""
-        # Apart: tensors of two types are copied one by one.
+        """Restore the statistics remembered by the constructor."""
+        # Separate, because lists of mixed types are copied one by one.
         for tensors, kept in ((self._values, self._kept), (self._counts, self._kept_counts)):
             if tensors:
                 torch._foreach_copy_(tensors, kept)
 
     @torch.no_grad()
     def take_pass(self) -> None:
-        """Remember what the pass just made has changed, and take it back.
+        """Remember the change made by the latest pass, and undo it.
 
         Call it after the backward pass, which reads them.
         """
@@ -175,7 +175,7 @@ class RunningStatistics:
 
     @torch.no_grad()
     def put_mean(self) -> None:
-        """One update by the mean of the passes taken; a single pass gives exactly its own."""
+        """Apply the mean change of all passes as one update; one pass is reproduced exactly."""
         if self._total is not None:
             torch._foreach_div_(self._total, self._passes)
             torch._foreach_copy_(self._values, self._total)

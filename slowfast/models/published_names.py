@@ -1,6 +1,7 @@
 """Names and order of the weights in published checkpoints.
 
-Inside a backbone our names are the published ones. A model that was never published keeps its own.
+Inside a backbone our names are the published ones. A model that was never published keeps its
+names.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from slowfast.models.ego_exo import EgoExoModel
 from slowfast.models.recognizer import Recognizer
 
-# Stages of the published dual model, in its order: the halves take turns, exo ones end in _t.
+# Stages of the published dual model, in its order: the halves alternate, exo names end in _t.
 _DUAL_STAGES = (
     *("s1", "s1_fuse", "s2", "s2_fuse", "s1_t", "s1_fuse_t", "s2_t", "s2_fuse_t"),
     *("s3", "s3_fuse", "s3_t", "s3_fuse_t"),
@@ -21,7 +22,7 @@ EXO_HEAD = "head_lemma"
 EXO_SET_HEAD = "head_exo_"
 # Head of a model of the exo view alone.
 EXO_ONLY_HEAD = "readout"
-# Those by verb and by noun are named as the published ones are, though none was published.
+# Projections by verb and by noun, which were never published, are named like the published ones.
 EGO_PROJECTIONS = {
     f"ego_{kind}projection": f"global_con_head.fpv_{published}_proj"
     for kind, published in (("", "global"), ("verb_", "verb"), ("noun_", "noun"))

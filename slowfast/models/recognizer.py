@@ -32,7 +32,7 @@ class Recognizer(nn.Module):
     def autocast_backbone(self, dtype: torch.dtype | None) -> None:
         """Run the backbone's matrix work in `dtype` (None: that of the weights).
 
-        Pooling, head and whatever follows stay in float32.
+        Pooling, head and everything after them stay in float32.
         """
         self._autocast_to = dtype
 

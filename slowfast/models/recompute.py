@@ -17,7 +17,7 @@ FeaturesT = TypeVar("FeaturesT")
 
 
 def recomputed(part: nn.Module, features: FeaturesT) -> FeaturesT:
-    """part(features) with activations that are not kept.
+    """part(features), without storing its activations.
 
     The second pass draws the same dropout and leaves batch-norm statistics alone.
     """

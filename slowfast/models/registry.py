@@ -1,4 +1,4 @@
-"""Models by the name that MODEL.MODEL_NAME gives them, and what each of them offers."""
+"""Models by MODEL.MODEL_NAME, with a description of what each supports."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ BuildT = TypeVar("BuildT", bound=Build)
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Inputs and outputs of a model; everything else asks this instead of the model's name.
+    """Inputs and outputs of a model; other code reads these fields, never the model's name.
 
     build: the model on the CPU, with initial weights.
     views: the halves of the data that it is trained on, `ego`, `exo` or both; the first one is
         validated and tested.
     heads: the classification heads of that view.
     losses: values of MODEL.LOSS_FUNC that its heads train with.
-    tested_as: name of the model that is tested in its place (the ego half of a dual model);
-        empty: itself.
+    tested_as: name of the model that is tested instead (the ego half of a dual model); empty: the
+        same model.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Pages about finished and running trainings, to look at in a browser."""
+"""Pages about finished runs and runs in progress, to look at in a browser."""

@@ -97,7 +97,7 @@ def _frames(store: FrameStore, segment: Segment) -> np.ndarray:
     numbers = np.linspace(segment.start_frame, segment.stop_frame, _FRAMES).round().astype(int)
     distinct = np.unique(numbers).tolist()
     frames = [frame.copy() for frame in store.open(segment).read(distinct)]
-    # Fewer shades of noise: half the size of the file.
+    # Fewer shades halve the size of the file.
     return np.concatenate(frames, axis=1)[:, :, ::-1] & 0xF8
 
 

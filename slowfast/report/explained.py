@@ -30,7 +30,7 @@ def explainer(
     """A function from a segment to its maps [{title, strip}], a row per head and pathway.
 
     The model is that of the run's newest checkpoint; a map is of the class that it answers for
-    the validation clip. None where there is no checkpoint: `run.missing` then says why.
+    the validation clip. None if there is no checkpoint: `run.missing` then gives the reason.
     """
     if run.folder is None:
         return None

@@ -19,16 +19,16 @@ from slowfast.report.sections.summary import summary
 from slowfast.utils.errors import UserError
 
 _ASSETS = Path(__file__).parent / "assets"
-# Filmstrips of one page: pairs of each group and predictions of each group, shared by the runs.
+# Filmstrips per group of pairs and of predictions on one page, divided among the runs.
 _PAIRS, _EXAMPLES = 24, 12
 
 
 def page(runs: Sequence[ReportRun], *, explain: bool = True) -> str:
-    """The page. The first run is the one that others are compared with.
+    """The page. Other runs are compared with the first one.
 
     explain: with Grad-CAM maps of the shown predictions.
 
-    Raises: UserError where plotly, which draws the charts, is not installed.
+    Raises: UserError if plotly, which draws the charts, is not installed.
     """
     content = page_content(runs, explain=explain)
     title = html.escape(", ".join(run.name for run in runs))
@@ -67,12 +67,12 @@ def _of_run(run: ReportRun, num_pairs: int, num_examples: int, explain: bool) ->
         "examples": examples(run, num_examples, explain=explain),
         "embedding": embedding(run),
     }
-    # The sections add to it.
+    # Filled by the sections.
     return {**content, "missing": list(dict.fromkeys(run.missing))}
 
 
 def _inside_script(content: Any) -> str:
-    """JSON that cannot end the script element that holds it; NaN becomes null."""
+    """JSON that is safe inside a script element; NaN becomes null."""
     text = json.dumps(_finite(content), allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 

@@ -1,4 +1,4 @@
-"""Everything that a page shows of one run, read from the files that the run wrote."""
+"""Everything that a page shows about one run, read from the files of the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
 from slowfast.config.heads import HeadSpec
-from slowfast.config.load import saved_config
+from slowfast.config.load import run_config
 from slowfast.datasets.from_cfg import checked_annotations
 from slowfast.datasets.names import class_names
 from slowfast.datasets.registry import JOINED_REGISTRY, DataSource, build_source
@@ -23,6 +23,7 @@ from slowfast.evaluation.predictions import Predictions, read_predictions
 from slowfast.evaluation.results import read_results
 from slowfast.models.registry import model_spec
 from slowfast.utils.errors import UserError
+from slowfast.utils.files import short_names
 from slowfast.utils.logging import JSON_PREFIX
 from slowfast.utils.reading import reading, require_file
 
@@ -37,7 +38,7 @@ class TestedSegments:
     of a multi-label head (n, K) bool. source: the data set that their frames come from.
     """
 
-    # Not a test case, whatever its name.
+    # Keeps pytest from collecting this class, whose name starts with Test.
     __test__ = False
 
     segments: Sequence[Segment]
@@ -49,9 +50,9 @@ class TestedSegments:
 
 @dataclass
 class ReportRun:
-    """One run. `missing` collects what a page cannot show of it, and why.
+    """One run. `missing` collects what a page cannot show, and why.
 
-    folder: None for a predictions file alone. cfg: None where there is no config.
+    folder: None for a predictions file alone. cfg: None if there is no config.
     stats: the JSON lines of its log, in order. results: of its test; {} without one.
     """
 
@@ -111,7 +112,7 @@ def load_run(path: Path) -> ReportRun:
             "predictions file"
         )
     missing: list[str] = []
-    cfg = _config(path / CONFIG, missing)
+    cfg = _config(path, missing)
     stats = tuple(_json_lines(path / LOG)) if (path / LOG).is_file() else ()
     results = read_results(path / RESULTS) if (path / RESULTS).is_file() else {}
     if not results:
@@ -128,24 +129,17 @@ def load_run(path: Path) -> ReportRun:
 def load_runs(paths: Sequence[Path]) -> list[ReportRun]:
     """Read several runs. Runs with the same folder name also show their parent folders.
 
-    Raises: UserError as `load_run`, and for a run that is given twice.
+    Raises: UserError as `load_run`, and for a run that is listed twice.
     """
-    if len(set(paths)) < len(paths):
-        twice = next(path for path in paths if paths.count(path) > 1)
-        raise UserError(f"{twice} is given twice; name each run once")
+    names = short_names(paths)
     runs = [load_run(path) for path in paths]
-    parts = [path.with_suffix("").parts if path.is_file() else path.parts for path in paths]
-    count = 1
-    while len({own[-count:] for own in parts}) < len(set(parts)):
-        count += 1
-    if count > 1:
-        for run, own in zip(runs, parts, strict=True):
-            run.name = "/".join(own[-count:])
+    for run, name in zip(runs, names, strict=True):
+        run.name = name
     return runs
 
 
 def tested_source(cfg: CfgNode) -> DataSource:
-    """The data set of the test, as the view that the model is tested on."""
+    """The data set of the test, for the view that the model is tested on."""
     view = model_spec(cfg).view
     name = cfg.TEST.DATASET
     if name in JOINED_REGISTRY:
@@ -154,17 +148,16 @@ def tested_source(cfg: CfgNode) -> DataSource:
 
 
 def training_segments(cfg: CfgNode, view: str) -> Sequence[Segment]:
-    """The training list of a view, without frames. Raises: UserError where it cannot be read."""
+    """The training list of a view, without frames. Raises: UserError if it cannot be read."""
     name = cfg.EXO.DATASET if view == "exo" else cfg.EGO.DATASET
     if cfg.TRAIN.DATASET not in JOINED_REGISTRY:
         name = cfg.TRAIN.DATASET
     return build_source(name, cfg, "train", view).annotations().segments
 
 
-def _config(path: Path, missing: list[str]) -> CfgNode | None:
+def _config(folder: Path, missing: list[str]) -> CfgNode | None:
     try:
-        text = require_file(path, "the config of a run").read_text(encoding="utf-8")
-        return saved_config(text, str(path))
+        return run_config(folder)
     except UserError as error:
         missing.append(f"config: {error}")
         return None

@@ -18,7 +18,7 @@ _QUALITY = 70
 class Filmstrips:
     """Filmstrips from a frame store; a segment whose frames cannot be read has none.
 
-    lost: how many segments had none, and why the first.
+    lost: number of segments without a filmstrip, and the reason of the first.
     """
 
     def __init__(self, frames: FrameStore) -> None:
@@ -27,7 +27,7 @@ class Filmstrips:
         self.reason = ""
 
     def strip(self, segment: Segment) -> str:
-        """A JPEG as data URL: evenly spread frames side by side; "" where they cannot be read."""
+        """A JPEG as data URL: evenly spread frames side by side; "" if they cannot be read."""
         numbers = np.unique(
             np.linspace(segment.start_frame, segment.stop_frame, _FRAMES).round().astype(int)
         )
@@ -41,7 +41,7 @@ class Filmstrips:
 
 
 def data_url(picture: np.ndarray) -> str:
-    """A picture (H, W, 3) uint8 BGR as JPEG inside an URL."""
+    """A picture (H, W, 3) uint8 BGR as a JPEG data URL."""
     done, content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     assert done
     return "data:image/jpeg;base64," + base64.b64encode(content.tobytes()).decode()

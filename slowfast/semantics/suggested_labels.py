@@ -18,7 +18,7 @@ from slowfast.semantics.label_tiers import TIER_HEADS
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import require_free_name, write_text, writing
 
-# The first three are those of SUML.PAIRS.LABEL_MAP; the others are for whoever edits the file.
+# The first three are those of SUML.PAIRS.LABEL_MAP; the others help to edit the file.
 COLUMNS = ("kind", "exo", "ego_class", "nearest", "similarity")
 
 
@@ -68,11 +68,11 @@ def suggest(
 ) -> list[Suggestion]:
     """The ego class of every exo class, in order: that of `classes`, else the nearest.
 
-    Every synonym of the exo class is compared with the names of the ego classes. Their further
-    words are not: the lists of EPIC-KITCHENS hold thousands, many of them far from the class.
+    Every synonym of the exo class is compared with the names of the ego classes. Further words of
+    an ego class are not used: EPIC-KITCHENS lists thousands, many of them far from the class.
     """
     keys = {number: key for number, key in enumerate(ego.keys) if key}
-    # A table may have words without saying which of them is the name.
+    # A table may list words without marking one as the name.
     keys = keys or {number: word for word, number in [*ego.ids.items()][::-1]}
     words = [
         (number, word)
@@ -110,7 +110,7 @@ def _row(head: str, one: Suggestion, ego: ClassTable, threshold: float) -> tuple
 
 
 def _cell(key: str, number: int, ego: ClassTable) -> str:
-    """The key of an ego class, or its number where LABEL_MAP would not take the key for it."""
+    """The key of an ego class, or its number if the key would not select it in a LABEL_MAP."""
     is_read = not key.isdecimal() and ego.ids.get(key.lower()) == number
     return key if is_read else str(number)
 

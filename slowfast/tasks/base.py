@@ -27,6 +27,7 @@ class StepOutput:
     logits: one (N, K) tensor per head of the view that is evaluated, detached.
     labels: the labels that belong to them, (N,) int64 or multi-hot (N, K).
     counts: detached scalars whose mean over the steps is logged.
+    weights: of the losses in `total`; 1 for a loss that has none here.
     """
 
     losses: dict[str, Tensor]
@@ -34,6 +35,7 @@ class StepOutput:
     logits: list[Tensor]
     labels: list[Tensor]
     counts: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
 
 
 class Task(ABC, Generic[BatchT, OutputT]):
@@ -43,7 +45,7 @@ class Task(ABC, Generic[BatchT, OutputT]):
     def seed(
         self, model: nn.Module, epoch: int, iteration: int, chunk: int = 0, chunks: int = 1
     ) -> None:
-        """Make the dropout of the next forward pass depend on these and (seed, rank) alone.
+        """Make the dropout of the next forward pass depend only on the arguments and (seed, rank).
 
         chunk: which of the `chunks` parts of this process's batch the pass sees.
         """
@@ -63,8 +65,8 @@ class Task(ABC, Generic[BatchT, OutputT]):
     def finish_step(self, model: nn.Module, step_applied: Tensor) -> None:
         """Update the state of the task after the optimizer.
 
-        model: not wrapped. step_applied: () bool on the device; False for a void step, which must
-            leave no trace here either.
+        model: not wrapped. step_applied: () bool on the device; False for a skipped step, which
+        must not change this state either.
         """
 
     def state_dict(self) -> dict[str, Any]:

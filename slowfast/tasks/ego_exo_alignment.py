@@ -1,4 +1,4 @@
-"""SUM-L: recognition in both views, tied to each other and to the narrations (arXiv 2308.11489)."""
+"""SUM-L: recognition in two views, aligned with each other and with text (arXiv 2308.11489)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from slowfast.utils.seeding import Stream
 class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
     """L = L_f + sum of the terms, each times its weight.
 
-    Losses and counts have the names that the terms give them.
+    Losses and counts are named by the terms.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
             logits=[x.detach() for x in output.ego_logits],
             labels=batch.ego.labels,
             counts={name: torch.stack(values).mean() for name, values in counts.items()},
+            weights=weights,
         )
 
     def finish_step(self, model: nn.Module, step_applied: Tensor) -> None:
@@ -107,7 +108,7 @@ class EgoExoAlignmentTask(Task[PairedBatch, EgoExoOutput]):
 
 
 def _called(term: Term, output: EgoExoOutput, batch: PairedBatch, step: Step) -> TermOutput:
-    """The term's output. Raises: TypeError where it fails on a part that no term needs."""
+    """The term's output. Raises: TypeError if it fails on a part that no term needs."""
     try:
         return term(output, batch, step)
     except (AssertionError, AttributeError, TypeError) as error:

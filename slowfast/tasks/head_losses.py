@@ -13,7 +13,7 @@ from slowfast.losses.classification import cross_entropy, multilabel, multilabel
 class HeadLosses:
     """One loss per head, called prefix + head: cross-entropy, or multi-label cross-entropy.
 
-    of_sets: the heads are of several data sets, and each clip is classified by those of its own.
+    of_sets: the heads are those of several data sets; a clip only counts for the heads of its set.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Files of named arrays (.npz) with a header: complete and unchanged, or refused.
+"""Files of named arrays (.npz) with a header; an incomplete or altered file is refused.
 
 The header is JSON in the array `header`. It names every array of the file with its SHA-256, and
 has its own, so that a missing, renamed or altered array is noticed. The types of arrays are
@@ -60,7 +60,7 @@ class ArrayFile:
             raise ValueError(f"it has the arrays {self.names} instead of {sorted(self._digests)}")
 
     def __getitem__(self, name: str) -> NDArray:
-        """An array. Raises: ValueError if it is missing or not the one that was written."""
+        """An array. Raises: ValueError if it is missing or altered."""
         array = self._array(name)
         if self.is_sealed and _array_digest(array) != self._digests[name]:
             raise ValueError(f"its array {name} is damaged: the digest differs")
@@ -80,7 +80,7 @@ def read_arrays(
     *,
     needs_header: bool = True,
 ) -> _T:
-    """Result of `take` for the open file.
+    """Call `take` with the open file and return its result.
 
     what, fix: for errors, for example "a pair table" and how to get another one.
     needs_header: False also takes files of other programs, which have no header and no digests.
@@ -125,7 +125,7 @@ def _array_digest(array: NDArray) -> str:
 
 
 def _parsed(data: bytes) -> NDArray:
-    """The array of a .npy file. Raises: ValueError and others if it is none."""
+    """The array of a .npy file. Raises: ValueError and other errors for any other file."""
     file = io.BytesIO(data)
     if file.read(6) != _MAGIC:
         raise ValueError("a member is not a .npy file")

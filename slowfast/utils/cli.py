@@ -17,7 +17,7 @@ from slowfast.utils.streams import reader_left, tolerant_streams
 # reports it first and the launcher stops the others, so it is printed once. If only one rank makes
 # it, its report is just late.
 OTHERS_WAIT_SEC = 3.0
-# Errors about a place that a user has to put right: of another user, read-only, full, too long.
+# Errors of a path that the user must fix: wrong owner, read-only, full disk, name too long.
 _OF_THE_SYSTEM = frozenset(
     (
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
@@ -32,11 +32,11 @@ def run_command(main: Callable[[], int | None], *, prints_result: bool = True) -
     """Call `main` and exit with its status, 0 for None.
 
     A UserError prints one line and gives status 2. A signal prints one line and gives
-    `exit_status`. The error is also written to the log, if there is one. A terminal or pipe that
-    takes no more output does not end the command, see `tolerant_streams`.
+    `exit_status`. The error is also written to the log, if there is one. A closed terminal or pipe
+    does not end the command, see `tolerant_streams`.
 
-    prints_result: the result of the command is on standard output, so it fails if the disk under
-        that is full. Not for runs, whose result is their files.
+    prints_result: the result of the command is on standard output, so a full disk there is an
+        error. Not for runs, whose results are files.
     """
     unset_empty_variables()
     with tolerant_streams() as output, raising_on_signals():

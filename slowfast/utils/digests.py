@@ -32,7 +32,7 @@ def array_digest(*arrays: np.ndarray) -> str:
 def file_digest(path: Path) -> str:
     """Digest of the bytes of a file; `missing` if there is none.
 
-    A file whose size and time of change stay the same is read once.
+    A file is read again only if its size or modification time has changed.
     """
     if not path.is_file():
         return "missing"

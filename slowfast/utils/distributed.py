@@ -93,7 +93,7 @@ def gather_objects(value: Any) -> list[Any]:
 def gather_to_main(value: Any) -> list[Any]:
     """`value` of every rank, in rank order, on rank 0; an empty list elsewhere.
 
-    Sent between hosts (gloo), because a rank's part may not fit in the memory of its device.
+    Sent between hosts (gloo), because the parts of all ranks may not fit in device memory.
     """
     if world_size() == 1:
         return [value]
@@ -157,7 +157,8 @@ def _host_group() -> Any:
 
 
 def broadcast_buffers(model: nn.Module) -> None:
-    """Give every rank the buffers (batch-norm statistics) of rank 0, as checkpoints store those."""
+    """Copy the buffers (batch-norm statistics) of rank 0 to every rank, as checkpoints store
+    those."""
     if world_size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)

@@ -116,7 +116,7 @@ def _open_files() -> str:
 
 
 def _packages(extra: bool = False) -> str:
-    """Installed versions of what setup.py requires. extra: of its extras, those installed."""
+    """Installed versions of the requirements in setup.py; `extra`: of its installed extras."""
     versions = []
     for requirement in metadata.requires(PROJECT) or []:
         found = re.match(r"[\w.-]+", requirement)

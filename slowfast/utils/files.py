@@ -1,11 +1,11 @@
-"""Atomic writes of files."""
+"""Atomic writes of files, and short names for them."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -33,7 +33,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 @contextmanager
-def writing(path: Path, fix: str = "make room, or write to another folder") -> Iterator[None]:
+def writing(path: Path, fix: str = "free some space, or write to another folder") -> Iterator[None]:
     """Turn an error of the disk while `path` is written into one line. Raises: UserError."""
     try:
         yield
@@ -79,3 +79,18 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """The last parts of each path, without the suffix of a file: as many as tell all paths apart.
+
+    Raises: UserError for a path that is given twice.
+    """
+    if len(set(paths)) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise UserError(f"{twice} is given twice; name each run once")
+    parts = [path.with_suffix("").parts if path.is_file() else path.parts for path in paths]
+    count = 1
+    while len({own[-count:] for own in parts}) < len(set(parts)):
+        count += 1
+    return ["/".join(own[-count:]) for own in parts]

@@ -1,12 +1,12 @@
-"""Limits on what a file may claim: every size that a reader believes has its bound here.
+"""Limits on the sizes that a file may claim.
 
-A few hundred bytes can announce gigabytes. The bounds follow from the size of the file where they
-can, and otherwise from what the format is for, so ordinary files never meet them.
+A few hundred bytes can announce gigabytes. The bounds follow from the size of the file if possible,
+otherwise from the use of the format, so ordinary files never reach them.
 """
 
 from __future__ import annotations
 
-# Bytes that any file may take, however small: import of a parser, one table of the usual size.
+# Bytes that any file may take in memory, however small: a parser, one table of usual size.
 FREE_BYTES = 128 << 20
 # Bytes in memory per byte of a file. Deflated scores and indices, decoded text and arrays that are
 # copied once stay below it.

@@ -1,6 +1,6 @@
 """Log set-up: the terminal, a log file, and a file of JSON lines for programs.
 
-Numbers (`log_json_stats`) are a line for people on a terminal, and JSON everywhere else: after
+Numbers (`log_json_stats`) are a readable line on a terminal, and JSON everywhere else: after
 `json_stats: ` in log.txt and in piped output, alone in metrics.jsonl.
 """
 
@@ -24,7 +24,7 @@ from slowfast.utils.streams import report_lost_output
 LOG_NAME = "log.txt"
 METRICS_NAME = "metrics.jsonl"
 JSON_PREFIX = "json_stats: "
-# Attribute of a record (`extra`) that a terminal leaves out, because the lines about a training
+# Attribute of a record (`extra`) that a terminal leaves out, because the lines about a run
 # there say the same.
 IN_SUMMARY = "in_summary"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -39,13 +39,13 @@ class _Printable(logging.Formatter):
 
 
 class _ForPeople(_Printable):
-    """Formatter for a terminal: numbers as one line, paths from here or from home on."""
+    """Formatter for a terminal: numbers on one line, paths relative to here or to home."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
         self._table = StatsTable()
         self._short: dict[str, str] = {}
-        # A user without a home, or a folder that was removed.
+        # The user has no home folder, or the current folder was removed.
         with suppress(OSError, RuntimeError):
             self._short[f"{Path.cwd()}/"] = ""
             self._short[f"{Path.home()}/"] = "~/"
@@ -88,7 +88,7 @@ class _Terminal(logging.Handler):
 
 
 class _LogFile(logging.FileHandler):
-    """Log file whose faults are reported once; its lines are lost while its disk is full."""
+    """Log file that reports a write error once; lines are lost while the disk is full."""
 
     _has_failed = False
 
@@ -113,7 +113,7 @@ class _LogFile(logging.FileHandler):
             )
 
     def close(self) -> None:
-        # What the file still holds may not fit on the disk either.
+        # The buffered rest may not fit on the disk either.
         with suppress(OSError):
             super().close()
 
@@ -130,7 +130,7 @@ def setup_logging(
 ) -> None:
     """Send the package's log to stderr and, with `output_dir`, to the file `name` in it.
 
-    Its numbers also go to metrics.jsonl, of a test (test_log.txt) to test_metrics.jsonl.
+    Numbers also go to metrics.jsonl; those of a test (test_log.txt) go to test_metrics.jsonl.
 
     quiet: only warnings on the terminal, and no file; for ranks other than 0.
 
@@ -156,7 +156,7 @@ def setup_logging(
         handlers.append(metrics)
     for handler in handlers:
         root.addHandler(handler)
-    # Only a file can still show it.
+    # Only the log file can still report it.
     report_lost_output(root.warning if len(handlers) > 1 else None)
 
 
@@ -168,7 +168,7 @@ def _open_log(path: Path, delay: bool = False) -> logging.Handler:
 
 
 def reopen_log() -> None:
-    """Let the log file, which somebody has removed, begin again with the next line."""
+    """Start the log file again with the next line after it was removed."""
     for handler in logging.getLogger("slowfast").handlers:
         if isinstance(handler, logging.FileHandler):
             handler.close()
@@ -192,7 +192,7 @@ def log_json_stats(
 ) -> None:
     """One line `json_stats: {...}`; floats keep six significant digits.
 
-    shown: numbers that only a terminal shows. losses: names of those that are terms of the loss.
+    shown: numbers for a terminal only. losses: names of the numbers that are loss terms.
     """
 
     def rounded(value: Any) -> Any:

@@ -5,8 +5,8 @@ Any input file (YAML, frame list, class table, checkpoint, pair table, predictio
 A copy is never compared with the server again; delete it to download a new one. Folders of frames,
 caches and outputs are always local.
 
-A URL stays text until `local_path`, because `Path` folds its two slashes into one: use `join` and
-`parent` on names that may be URLs.
+A URL stays text until `local_path`, because `Path` merges its two slashes. Use `join` and `parent`
+for names that may be URLs.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def is_remote(path: InputPath) -> bool:
 
 
 def input_path(text: InputPath) -> InputPath:
-    """A URL as it is, anything else as a `Path`."""
+    """A URL unchanged, anything else as a `Path`."""
     return text if is_remote(text) else Path(text)
 
 
@@ -86,7 +86,7 @@ def parent(path: InputPath) -> InputPath:
 
 
 def local_path(path: InputPath, key: str) -> Path:
-    """The file to open: an ordinary path as it is, a URL's copy in the cache, downloaded once.
+    """The file to open: a path unchanged, or the cached copy of a URL, downloaded once.
 
     key: config key or option that names the input, for the error.
 
@@ -145,7 +145,7 @@ def path_manager() -> PathManager:
 
 
 class CachedFiles(PathHandler):
-    """Downloads of remote files: once, by one process, and complete or absent."""
+    """Downloads of remote files: each once, by one process, and either complete or absent."""
 
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
         copy = cached_file(path)
@@ -246,7 +246,7 @@ def _fetched(url: str, key: str) -> Path:
             f"{url} cannot be downloaded ({reason or type(error).__name__}); check the address and "
             f"the network, or set {key} to a local copy"
         ) from error
-    if copy == url:  # no handler knows it, so iopath takes it for a local path
+    if copy == url:  # no handler supports it, so iopath treats it as a local path
         raise UserError(
             f"{url} is not a supported address; set {key} to a local path, or to a URL that starts "
             "with http://, https:// or s3://"

@@ -23,10 +23,10 @@ _KINDS = (
 
 @contextmanager
 def reading(path: Path | str, what: str, fix: str = "") -> Iterator[None]:
-    """Turn whatever a parser raises about `path` into one UserError.
+    """Turn any error of a parser about `path` into one UserError.
 
     Parsers of foreign formats raise many kinds of exceptions on a damaged file (zlib.error,
-    RecursionError, MemoryError, tokenize.TokenError ...), so no list of them is ever complete.
+    RecursionError, MemoryError, tokenize.TokenError ...), so they cannot all be listed.
     The traceback goes to the log at level DEBUG, where a bug in this code can still be found.
 
     what: the kind of file, for "cannot read {path} as {what}", for example "a pair table".
@@ -57,7 +57,7 @@ def require_file(path: Path, what: str, fix: str = "") -> Path:
 
 
 def found_in_place(path: Path | str, fix: str = "") -> str:
-    """What a download often leaves in place of a file, as the end of a sentence; else empty.
+    """Describe the result of a failed download (empty, a web page ...); empty for other content.
 
     fix: for an empty file.
     """

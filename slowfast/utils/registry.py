@@ -1,4 +1,4 @@
-"""Registries: parts of the framework by the names that a config gives them."""
+"""Registries: parts of the framework by their names in a config."""
 
 from __future__ import annotations
 
@@ -62,6 +62,6 @@ class Registry(Generic[T]):
 
 
 def import_modules(package: ModuleType) -> None:
-    """Import every module of a package, so that a new file there registers what it holds."""
+    """Import every module of a package, so that a new file there registers its entries."""
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         import_module(module.name)

@@ -1,4 +1,4 @@
-"""The numbers of an epoch or a validation, as one line for people."""
+"""The statistics of an epoch or a validation as one readable line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of the periods of a training, as the rows of a table for people."""
+"""Statistics of the log periods of a run as the rows of a readable table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROWS_PER_TITLE = 20
 
 
 class StatsTable:
-    """Formats rows; titles come first, when the columns change, and every 20 rows.
+    """Formats rows; the titles are repeated when the columns change and every 20 rows.
 
     A title of two words takes two lines, so that all columns fit into 80 characters.
     """
@@ -27,7 +27,7 @@ class StatsTable:
         self._rows = 0
 
     def lines(self, row: Mapping[str, str], columns: int) -> list[str]:
-        """The row, after its titles where they are due.
+        """The row, with the titles above it if they are due.
 
         row: cells by title. columns: width of the terminal; where the row is wider, its accuracies
             are left out.
@@ -67,7 +67,7 @@ def terminal_columns() -> int:
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_COLUMNS
     except (OSError, ValueError):
-        # A terminal of a test, or one that does not know.
+        # A terminal in a test, or one without a known width.
         return _USUAL_COLUMNS
 
 
@@ -88,7 +88,7 @@ def _width(title: str, cell: str) -> int:
 
 
 def _short(value: float | None) -> str:
-    """At most four or five characters; a mean over no step is missing."""
+    """A number in at most five characters; `-` for a mean over no step."""
     if value is None:
         return "-"
     size = abs(value)

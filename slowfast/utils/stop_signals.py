@@ -24,7 +24,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def exit_status(signum: int) -> int:
-    """130 for SIGINT, else 143: SIGHUP and SIGUSR1 announce an end just as SIGTERM does."""
+    """130 for SIGINT, else 143: SIGHUP and SIGUSR1 ask for an end as SIGTERM does."""
     return 130 if signum == signal.SIGINT else 143
 
 
@@ -45,7 +45,7 @@ def end_on_signals() -> None:
 
 @contextmanager
 def raising_on_signals() -> Iterator[None]:
-    """Context in which a signal raises `Stopped`, or ends the process during an import."""
+    """Context manager in which a signal raises `Stopped`, or ends the process during an import."""
     before = {signum: signal.signal(signum, _raise) for signum in obeyed_signals()}
     try:
         yield

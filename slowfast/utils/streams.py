@@ -1,7 +1,7 @@
-"""Standard output and standard error that never end a command: what cannot be written is lost.
+"""Standard output and error that never end a command: output that cannot be written is lost.
 
 The reader of a pipe ends (`| head`), the disk under `tee` is full, a terminal closes: Python
-raises at each of these, in the middle of a training. Here the first fault of a stream is reported
+raises at each of these, in the middle of a run. Here the first fault of a stream is reported
 (that of standard error in the log) and the stream is silent from then on.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-# Called with the sentence that says that standard error is lost.
+# Called with the message that standard error is lost.
 Report = Callable[[str], None]
 
 _OUTPUT, _ERROR = "standard output", "standard error"
@@ -46,7 +46,7 @@ class TolerantStream:
         self.fault = fault
 
     def write(self, text: str) -> int:
-        """Write or drop the text; its length."""
+        """Write or drop the text; returns its length."""
         if self.fault is None:
             try:
                 self._stream.write(text)
@@ -73,10 +73,10 @@ class TolerantStream:
 
 @contextmanager
 def tolerant_streams() -> Iterator[TolerantStream]:
-    """Context with tolerant standard streams; yields standard output.
+    """Context manager with tolerant standard streams; yields standard output.
 
     Descriptors 0 to 2 that were closed at the start are opened on /dev/null: otherwise the next
-    file that the command opens would get the number, and the messages of libraries.
+    file that the command opens would get such a number, and with it the messages of libraries.
     """
     closed = _open_closed_descriptors()
     before = sys.stdout, sys.stderr
@@ -99,7 +99,7 @@ def tolerant_streams() -> Iterator[TolerantStream]:
 
 
 def reader_left(fault: OSError | None) -> bool:
-    """Whether the output was lost because its reader wanted no more, or there was none."""
+    """Whether the output was lost because its reader has closed it, or never existed."""
     return fault is not None and fault.errno in (errno.EPIPE, errno.EBADF)
 
 
@@ -128,7 +128,7 @@ def _open_closed_descriptors() -> dict[int, OSError]:
 
 
 def _to_null(stream: TextIO) -> None:
-    """Let the stream's descriptor write to /dev/null, for what it still holds and for C code."""
+    """Redirect the stream's descriptor to /dev/null, for buffered output and for C code."""
     # Streams in memory have no descriptor.
     with suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)

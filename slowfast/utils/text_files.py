@@ -1,4 +1,4 @@
-"""Readers of CSV, JSON and YAML files: what they hold, or one error line that names the file."""
+"""Readers of CSV, JSON and YAML files, with one error line that names the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENCODING = "utf-8-sig"
 
 
 def check_csv(path: Path, what: str, fix: str) -> None:
-    """Recognise what is often saved under the name of a CSV file.
+    """Recognise other content that is often saved as a CSV file.
 
     Raises: UserError for a web page, a pointer of git-lfs, a spreadsheet or archive, a file with
         other separators than commas, and for an empty one.
@@ -36,7 +36,7 @@ def check_csv(path: Path, what: str, fix: str) -> None:
     elif start.startswith((b"\xff\xfe", b"\xfe\xff")):
         found = "is text in UTF-16: save it as CSV in UTF-8"
     elif first.lower().startswith(b"sep="):
-        found = "begins with the line sep= of a spreadsheet: take that line out"
+        found = "begins with the line sep= of a spreadsheet: remove that line"
     elif b"," not in first:
         for separator, name in ((b";", "semicolons"), (b"\t", "tabs")):
             if first.count(separator) > 1:
@@ -97,7 +97,7 @@ def parse_yaml(text: str) -> Any:
         root = loader.get_single_node()
         if root is None:
             return None
-        # The constructor shares what an alias names, but whoever walks the result does not.
+        # The parser shares aliased nodes, but code that walks the result visits each copy.
         Budget(YAML_NODES, "values").take(_expanded(root, {}))
         _check_keys(root, "", {})
         return loader.construct_document(root)

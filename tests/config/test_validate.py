@@ -101,8 +101,8 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
         ),
         (
             ["DATA.TRAIN_CROP_SIZE", "280"],
-            "DATA.TRAIN_JITTER_SCALES [256, 320] begins below DATA.TRAIN_CROP_SIZE 280, which"
-            " cannot be cut from it; raise the scale to 280 or lower the crop to 256",
+            "DATA.TRAIN_JITTER_SCALES [256, 320] begins below DATA.TRAIN_CROP_SIZE 280, so the "
+            "crop does not fit; raise the scale to 280 or lower the crop to 256",
         ),
         (
             ["DATA.MEAN", "[0.5]"],
@@ -129,28 +129,28 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
         ),
         (
             ["MODEL.HEAD_NAMES", "[verb]"],
-            "MODEL.HEAD_NAMES is ['verb'], of the heads of MODEL.NUM_CLASSES_LIST [97, 300]; give"
+            "MODEL.HEAD_NAMES is ['verb'] for MODEL.NUM_CLASSES_LIST [97, 300]; give"
             " as many names as sizes (1 and 2 now)",
         ),
         (
             ["MODEL.NUM_CLASSES_LIST", "[97]"],
-            "MODEL.HEAD_NAMES is ['verb', 'noun'], of the heads of MODEL.NUM_CLASSES_LIST [97];"
+            "MODEL.HEAD_NAMES is ['verb', 'noun'] for MODEL.NUM_CLASSES_LIST [97];"
             " give as many names as sizes (2 and 1 now)",
         ),
         (
             ["EXO.HEAD_NAMES", "[]"],
-            "EXO.HEAD_NAMES is [], of the heads of EXO.NUM_CLASSES_LIST [25, 64]; give as many"
+            "EXO.HEAD_NAMES is [] for EXO.NUM_CLASSES_LIST [25, 64]; give as many"
             " names as sizes (0 and 2 now)",
         ),
         (
             ["EXO.HEAD_NAMES", "[verb, verb]"],
-            "EXO.HEAD_NAMES is ['verb', 'verb'], of the heads of EXO.NUM_CLASSES_LIST [25, 64];"
+            "EXO.HEAD_NAMES is ['verb', 'verb'] for EXO.NUM_CLASSES_LIST [25, 64];"
             " give each head a different name, instead of 'verb' twice",
         ),
         (
             ["MODEL.HEAD_NAMES", "[all, noun]"],
-            "MODEL.HEAD_NAMES is ['all', 'noun'], of the heads of MODEL.NUM_CLASSES_LIST"
-            " [97, 300]; rename 'all': that is the name of the answer of all heads together",
+            "MODEL.HEAD_NAMES is ['all', 'noun'] for MODEL.NUM_CLASSES_LIST"
+            " [97, 300]; rename 'all': that is the name of the joint answer of all heads",
         ),
         (
             ["RESNET.WIDTH_PER_GROUP", "12"],
@@ -195,20 +195,20 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
         ),
         (
             [*STEPS, "SOLVER.STEPS", "[5, 20]", "SOLVER.LRS", "[1, 0.1]"],
-            "SOLVER.STEPS is [5, 20]; give epochs that begin with 0 and increase",
+            "SOLVER.STEPS is [5, 20]; give increasing epochs that begin with 0",
         ),
         (
             [*STEPS, "SOLVER.STEPS", "[0, 20, 20]", "SOLVER.LRS", "[1, 1, 1]"],
-            "SOLVER.STEPS is [0, 20, 20]; give epochs that begin with 0 and increase",
+            "SOLVER.STEPS is [0, 20, 20]; give increasing epochs that begin with 0",
         ),
-        (STEPS, "SOLVER.STEPS is []; give epochs that begin with 0 and increase"),
+        (STEPS, "SOLVER.STEPS is []; give increasing epochs that begin with 0"),
         (
             [*STEPS, "SOLVER.STEPS", "[0]", "SOLVER.LRS", "[-1]"],
             "SOLVER.LRS is [-1]; give factors of SOLVER.BASE_LR, 0 or more",
         ),
         (
             [*STEPS, "SOLVER.STEPS", "[0]", "SOLVER.LRS", "['all']"],
-            "SOLVER.STEPS is [0] and SOLVER.LRS is ['all']; both hold numbers only",
+            "SOLVER.STEPS is [0] and SOLVER.LRS is ['all']; give numbers only",
         ),
         (
             ["SOLVER.DAMPENING", "0.1"],
@@ -256,7 +256,7 @@ def test_values_that_do_not_fit(empty: Path, overrides: list[Any], line: str) ->
 @pytest.mark.parametrize("section", ["MODEL", "EXO"])
 def test_head_name_that_is_no_identifier(empty: Path, section: str, name: str) -> None:
     line = refusal(empty, [f"{section}.HEAD_NAMES", ["noun", name]])
-    assert line.startswith(f"{section}.HEAD_NAMES is ['noun', {name!r}], of the heads of ")
+    assert line.startswith(f"{section}.HEAD_NAMES is ['noun', {name!r}] for ")
     assert f"{section}.NUM_CLASSES_LIST [" in line
     assert f"; rename {name!r}: a name starts with a lower-case letter" in line
 

@@ -8,10 +8,12 @@ import pytest
 from slowfast.config.heads import HeadSpec
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.clips.sampling import ClipSampling
+from slowfast.datasets.clips.settings import ClipSettings
 from slowfast.datasets.clips.transforms import Geometry
+from slowfast.datasets.clips.views import TestViews
 from slowfast.datasets.frames.image_files import make_decoder
 from slowfast.datasets.frames.store import VideoStore
-from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset, TestViews
+from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import Segment
 from slowfast.utils.seeding import Stream
 from tests.datasets.frames.tiny_videos import make_segment, make_video

@@ -69,7 +69,9 @@ def test_without_skip_a_missing_video_is_an_error() -> None:
 
 
 def test_no_video_at_all_is_an_error() -> None:
-    with pytest.raises(UserError, match="ego train: none of its videos is there: video v0 is lost"):
+    with pytest.raises(
+        UserError, match="ego train: all of its videos are missing: video v0 is lost"
+    ):
         present({"v0", "v1", "v2"})
 
 

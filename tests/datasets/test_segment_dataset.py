@@ -4,11 +4,12 @@ import torch
 
 from slowfast.datasets.build import load_clip
 from slowfast.datasets.clips.collate import collate_clips
+from slowfast.datasets.clips.labels import labels_in
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry, place_float
+from slowfast.datasets.clips.views import TestViews
 from slowfast.datasets.frames.image_files import make_decoder
 from slowfast.datasets.frames.store import VideoStore
-from slowfast.datasets.segment_dataset import TestViews, labels_in
 from slowfast.datasets.types import SampleKey, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.seeding import Stream

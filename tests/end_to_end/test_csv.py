@@ -1,4 +1,4 @@
-"""The rendered sample listed in CSV files for both views: the same pairs, and a training."""
+"""The rendered sample listed in CSV files for both views: the same pairs, and a training run."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from slowfast.config import get_cfg, load_config
 from slowfast.datasets.pairing.label_map import build_label_map, read_class_table
 from slowfast.datasets.pairing.pairs import PairTable
 from slowfast.datasets.registry import build_source
-from slowfast.datasets.sources.epic_annotations import read_segments, write_epic_55_split
+from slowfast.datasets.sources.epic_55_split import write_epic_55_split
+from slowfast.datasets.sources.epic_annotations import read_segments
 from slowfast.datasets.sources.labelled_list import read_labelled_list
 from slowfast.engine.checkpoint import load_initial_weights
 from slowfast.engine.checkpoints.convert import convert_checkpoint

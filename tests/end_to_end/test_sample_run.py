@@ -45,6 +45,11 @@ def test_it_says_what_it_trains_what_came_out_and_what_is_next(suml_run):
     assert "2 processes" in beginning[4]
     best = log[log.index("] trained\n") :].splitlines()[1]
     assert best.startswith("  best        action_top1 ")
+    test = log[log.index("] test\n") :].splitlines()[1:8]
+    assert [line.split()[0] for line in test] == [
+        *("task", "data", "views", "model", "weights", "devices", "results")
+    ]
+    assert "10 ego segments" in test[1]
     assert f"python tools/report.py {suml_run.output.parent.name}/" in log[log.index("] next\n") :]
     lines = (suml_run.output / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == json_stats(suml_run.output)

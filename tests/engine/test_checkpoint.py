@@ -1,4 +1,4 @@
-"""Content of a checkpoint, the choice of the last one, and the state of a resumed training."""
+"""Content of a checkpoint, the choice of the last one, and the state of a resumed training run."""
 
 import logging
 from pathlib import Path
@@ -186,7 +186,7 @@ class TestLastCheckpoint:
 
 
 def test_damaged_checkpoints_alone_are_an_error(tmp_path: Path) -> None:
-    """Neither a training from the beginning nor a test of nothing."""
+    """Neither a training run from the beginning nor a test of nothing."""
     cfg = tiny_cfg()
     cfg.OUTPUT_DIR = str(tmp_path)
     assert newest_checkpoint(cfg) is None
@@ -227,4 +227,4 @@ class TestResumedCheckpoint:
     ) -> None:
         assert self.resumed(folder, auto=False, named=named) == path
         (message,) = caplog.messages
-        assert f"OUTPUT_DIR {folder} holds checkpoints of an earlier training" in message
+        assert f"OUTPUT_DIR {folder} holds checkpoints of an earlier training run" in message

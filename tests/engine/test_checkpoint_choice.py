@@ -33,7 +33,7 @@ def test_the_log_names_what_was_passed_over(cfg, caplog):
     logging.getLogger("slowfast").propagate = True
     with caplog.at_level(logging.INFO, logger="slowfast"):
         checkpoint_to_test(cfg, TRAINED)
-    assert "testing checkpoint run/trained.pyth (this training)" in caplog.text
+    assert "testing checkpoint run/trained.pyth (this run)" in caplog.text
     assert "skipped checkpoint ckpts/start.pyth (TRAIN.CHECKPOINT_FILE_PATH)" in caplog.text
 
 

@@ -8,7 +8,7 @@ from tests.faults.trainings import TRAINING
 
 @pytest.fixture(scope="session")
 def whole_run(sample_home: Path) -> Path:
-    """OUTPUT_DIR of the training that was left alone, in one process."""
+    """OUTPUT_DIR of an uninterrupted run in one process."""
     args = ("--cfg", SUML_TINY, *TRAINING, "OUTPUT_DIR", "runs/left_alone")
     ended = run_tool("run_net.py", *args, cwd=sample_home)
     assert ended.returncode == 0, ended.stderr[-4000:]

@@ -1,4 +1,4 @@
-"""A training that finds other data than before: refused, or continued where the config says so."""
+"""A run that finds other data than before: refused, or continued where the config says so."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""A training that is stopped and resumed ends bit for bit like the one that was left alone."""
+"""A run that is stopped and resumed ends bit for bit like an uninterrupted one."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from slowfast.datasets.build import build_dataset
-from slowfast.engine.processes.output_lock import OutputLock
+from slowfast.engine.preflight.dry_run import dry_run
+from slowfast.engine.processes.output_lock import OutputLock, output_lock
 from slowfast.engine.step.update import Update
 from slowfast.tasks.ego_exo_alignment import EgoExoAlignmentTask
 from slowfast.utils.errors import UserError
@@ -21,7 +23,7 @@ from tests.faults.trainings import (
     training_cfg,
 )
 
-# Where each part of the training is told to stop: (epoch, step), counted from 0.
+# Where each part of the run is asked to stop: (epoch, step), counted from 0.
 TWICE_IN_ONE_EPOCH = ((0, 0), (0, 1), (1, 3))
 
 
@@ -193,7 +195,7 @@ def test_nothing_is_written_where_another_training_has_taken_over(sample_home, m
 
 
 def _on_features(folder: Path) -> list[object]:
-    """Overrides for a training on random features of the sample, three views a segment."""
+    """Overrides for a training run on random features of the sample, three views a segment."""
     draw = np.random.default_rng(0)
     for view, name in (("ego", "epickitchen"), ("exo", "lemma")):
         for split in ("train", "val") if view == "ego" else ("train",):
@@ -224,3 +226,16 @@ def test_stopped_on_features(sample_home, monkeypatch, tmp_path):
     (tmp_path / "exo" / "train.npz").write_bytes(kept)
     assert run_here(cfg) == 0
     assert_same_training(Path("runs/features_stopped"), Path("runs/features"))
+
+
+def test_a_dry_run_reports_a_finished_training_and_a_lock(sample_home, whole_run, monkeypatch):
+    monkeypatch.chdir(sample_home)
+    cfg = training_cfg(str(whole_run))
+    with output_lock(whole_run):
+        locked = str(dry_run(cfg))
+    assert f"refused while process {os.getpid()} on" in locked
+    free = str(dry_run(cfg))
+    assert "refused" not in free
+    assert "2 epochs done, nothing is left to train" in free
+    longer = str(dry_run(training_cfg(str(whole_run), "SOLVER.MAX_EPOCH", 3)))
+    assert "2 epochs done\n" in longer

@@ -90,7 +90,7 @@ def content(folder: Path) -> dict[str, object]:
 
 
 def write_foreign(folder: Path, beats: int = 7) -> Path:
-    """The lock of a training on another machine."""
+    """The lock of a training run on another machine."""
     path = folder / LOCK_NAME
     holder = {
         "host": "node7",
@@ -328,7 +328,7 @@ def test_a_holder_notices_that_it_was_taken_for_dead(tmp_path: Path, short_waits
         elsewhere.mkdir()
         write_foreign(elsewhere).replace(tmp_path / LOCK_NAME)
         lock._thread.join()
-        with pytest.raises(UserError, match=r"taken over by another training.*on node7"):
+        with pytest.raises(UserError, match=r"taken over by another training run.*on node7"):
             lock.check()
     assert content(tmp_path)["host"] == "node7"
 

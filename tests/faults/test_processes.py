@@ -26,7 +26,7 @@ WAIT_SEC = 120
 def started(
     home: Path, output: str, *overrides: object, fault: str = "none", launcher: tuple[str, ...] = ()
 ) -> Iterator[subprocess.Popen[str]]:
-    """A training in a separate process group, which ends with the block."""
+    """A training run in a separate process group, which ends with the block."""
     args = ["--cfg", SUML_TINY, *TRAINING, "OUTPUT_DIR", output, *overrides]
     command = [sys.executable, *launcher, str(SCRIPT), fault, *map(str, args)]
     with (home / f"{Path(output).name}.stderr").open("w") as stderr:
@@ -42,7 +42,7 @@ def started(
 
 
 def finish(home: Path, output: str, *overrides: object, **how: object) -> tuple[int, str]:
-    """Exit status and stderr of a training."""
+    """Exit status and stderr of a training run."""
     with started(home, output, *overrides, **how) as process:
         status = process.wait(WAIT_SEC)
     return status, (home / f"{Path(output).name}.stderr").read_text()
@@ -50,7 +50,7 @@ def finish(home: Path, output: str, *overrides: object, **how: object) -> tuple[
 
 @pytest.fixture(scope="module")
 def whole_pair(sample_home) -> Path:
-    """OUTPUT_DIR of a training that was left alone, in two processes."""
+    """OUTPUT_DIR of an uninterrupted run in two processes."""
     status, stderr = finish(sample_home, "runs/pair", "NUM_GPUS", 2)
     assert status == 0, stderr[-4000:]
     return sample_home / "runs" / "pair"
@@ -87,7 +87,7 @@ def test_a_signal_to_the_whole_group(sample_home, whole_pair):
 def stopped(
     home: Path, output: str, *overrides: object, signum: signal.Signals, to_group: bool
 ) -> int:
-    """The exit status of a training that is sent a signal in the second step of its first epoch."""
+    """Exit status of a run that gets a signal in the second step of its first epoch."""
     target = "group" if to_group else "command"
     status, stderr = finish(home, output, *overrides, fault=f"{target}:0:0:1:{int(signum)}")
     assert "the same command resumes from" in stderr

@@ -1,4 +1,4 @@
-"""OUTPUT_DIR that somebody removes during a training."""
+"""OUTPUT_DIR that somebody removes during a training run."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def test_it_is_noticed_and_written_again(
 
     monkeypatch.setattr(Update, "__call__", removing)
     assert run_here(training_cfg(str(output), "TENSORBOARD.ENABLE", True)) == 0
-    assert capfd.readouterr().err.count("was removed during the training") == 1
+    assert capfd.readouterr().err.count("was removed during training") == 1
     names = {path.name for path in output.rglob("*") if path.is_file()}
     assert {"config.yaml", "checkpoint_epoch_00002.pyth", ".checkpoints.json"} < names
     log = (output / "log.txt").read_text()
-    assert "was removed during the training" in log
+    assert "was removed during training" in log
     assert log.count(f'{JSON_PREFIX}{{"_type": "train_iter"') == 2
     assert scalar_steps(output)["train/loss"] == [STEPS + 3, 2 * STEPS]

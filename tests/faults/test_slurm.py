@@ -13,7 +13,7 @@ import pytest
 from tests.commands import ROOT, TOOLS
 
 SCRIPT = TOOLS / "slurm" / "train.sbatch"
-# A launcher: says that it runs, hands USR1 to nobody but obeys it as a training does.
+# A launcher: says that it runs, hands USR1 to nobody but obeys it as a training run does.
 TORCHRUN = """#!{python}
 import signal, sys, time
 def stop(signum, frame):
@@ -34,7 +34,7 @@ if [ "$1" = show ]; then echo node1; echo node2; else echo "scontrol $*" >> "$RE
 
 
 def start(folder: Path, seconds: float, status: int = 0) -> subprocess.Popen[str]:
-    """The script as SLURM runs it, with a training that takes so long and ends so."""
+    """The script as SLURM runs it, with a run that takes `seconds` and ends with `status`."""
     commands = {
         "torchrun": TORCHRUN.format(python=sys.executable, seconds=seconds, status=status),
         "srun": SRUN,

@@ -29,7 +29,7 @@ def test_a_training_holds_the_lock_until_its_end(
     try:
         with prepared(cfg, ALONE):
             with (
-                pytest.raises(UserError, match="belongs to another training"),
+                pytest.raises(UserError, match="belongs to another training run"),
                 prepared(cfg, ALONE),
             ):
                 pass
@@ -42,7 +42,7 @@ def test_a_training_holds_the_lock_until_its_end(
 
 @pytest.fixture
 def test_cfg(tmp_path: Path) -> CfgNode:
-    """A test without a training."""
+    """A test without a training run."""
     cfg = get_cfg()
     cfg.OUTPUT_DIR, cfg.TRAIN.ENABLE = str(tmp_path), False
     return cfg
@@ -115,6 +115,6 @@ def test_the_second_of_two_processes_is_refused_and_changes_nothing(tmp_path: Pa
         ended = launch_tool("run_net.py", *args, processes=2, cwd=tmp_path)
         assert ended.returncode != 0
         (line,) = {line for line in ended.stderr.splitlines() if line.startswith("error: ")}
-        assert f"OUTPUT_DIR {folder} belongs to another training, {lock.holder}" in line
+        assert f"OUTPUT_DIR {folder} belongs to another training run, {lock.holder}" in line
         assert {path.name for path in folder.iterdir()} == {LOCK_NAME, "config.yaml"}
         assert (folder / "config.yaml").read_text() == "of the first\n"

@@ -1,4 +1,4 @@
-"""Short trainings on the sample that are stopped in the middle, and what they leave behind."""
+"""Short training runs on the sample that are stopped in the middle, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _OF_THE_CLOCK = {"sec_per_step", "data_wait", "eta_sec", "memory_gib", "sec"}
 
 
 def training_cfg(output: str, *overrides: object) -> CfgNode:
-    """A training in OUTPUT_DIR `output` below the working directory, which holds the sample."""
+    """A training run in OUTPUT_DIR `output` below the working directory, which holds the sample."""
     return load_config(SUML_TINY, [*TRAINING, "OUTPUT_DIR", output, *map(str, overrides)])
 
 
 def run_here(cfg: CfgNode) -> int:
-    """The training in this process; its exit status."""
+    """Run training in this process; returns its exit status."""
     torch.set_num_threads(1)
     try:
         run(cfg, ProcessInfo(0, 0, 1, None, torch.device("cpu")))

@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 
-from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
+from slowfast.datasets.loading.loader import BatchLoader
+from slowfast.datasets.loading.sampler import GlobalBatchSampler
 from slowfast.engine.checkpoints.host_copies import HostCopies
 from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.batches import DeviceCopies

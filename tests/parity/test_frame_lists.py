@@ -5,7 +5,9 @@ import pickle
 import pandas as pd
 import pytest
 
-from slowfast.datasets.sources.epic_annotations import read_segments, read_table, split_epic_55
+from slowfast.datasets.sources.epic_55_split import split_epic_55
+from slowfast.datasets.sources.epic_annotations import read_segments
+from slowfast.datasets.sources.frame_lists import read_table
 from slowfast.utils.errors import UserError
 
 EPIC_100 = {"epic_100": True, "num_classes": (97, 300), "labelled": True}

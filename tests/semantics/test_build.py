@@ -171,7 +171,7 @@ def test_a_table_for_other_data_is_refused(cfg: CfgNode) -> None:
     with pytest.raises(UserError, match=r"pairs.npz is for other ego segments.*tools/mine_pairs"):
         build_dataset("ego_exo", cfg, "train")
     path.write_text("\n".join([HEADER, *EGO_ROWS[:2]]) + "\n")
-    with pytest.raises(UserError, match=r"is for 4 ego segments, the data set has 2"):
+    with pytest.raises(UserError, match=r"is for 4 ego segments, but the data set has 2"):
         build_dataset("ego_exo", cfg, "train")
 
 
@@ -254,7 +254,7 @@ def test_an_approximate_index_is_logged_and_recorded(
     assert mining_settings(cfg) == table.settings
     cfg.SUML.PAIRS.INDEX = "exact"
     add_frames(cfg)
-    with pytest.raises(UserError, match=r"mined with index 'ivf of .*, the config says 'exact'"):
+    with pytest.raises(UserError, match=r"mined with index 'ivf of .*, but the config has 'exact'"):
         build_dataset("ego_exo", cfg, "train")
 
 
@@ -302,4 +302,4 @@ def test_a_table_of_other_settings_is_reported(cfg):
     other.SUML.PAIRS.TOP_K += 1
     assert f"{cfg.SUML.PAIRS.FILE} exists, with mining" in other_table(other)
     Path(cfg.SUML.PAIRS.FILE).write_text("something else")
-    assert "is not a pair table that can be read" in other_table(cfg)
+    assert "is not a readable pair table" in other_table(cfg)

@@ -8,7 +8,8 @@ import pytest
 from slowfast.datasets.pairing.pairs import Tier, narration_hash
 from slowfast.datasets.types import Segment
 from slowfast.semantics.label_tiers import ExoLabels
-from slowfast.semantics.mining import mine_pairs, report, tier_text_pairs
+from slowfast.semantics.mining import mine_pairs, tier_text_pairs
+from slowfast.semantics.mining_report import report
 from slowfast.semantics.text_search import Narrations, nearest_segments
 
 VERBS, NOUNS, WIDTH = 4, 5, 12
@@ -104,6 +105,8 @@ def test_factors_equal_a_double_loop(world: dict) -> None:
             np.testing.assert_array_equal(exact[row, chosen], wanted)
             assert half.similarity[row, : len(chosen)] == pytest.approx(wanted, abs=1e-6)
     assert min(without) > 0
+    by_verb = mine_pairs(**world, settings={"mining": "verb", "top_k": 3})
+    np.testing.assert_array_equal(by_verb.indices, table.by_factor[0].indices)
 
 
 @pytest.mark.parametrize("mining", ["text", "tiers", "tiers_text"])

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from slowfast.utils.errors import UserError
-from slowfast.utils.files import require_free_name, write_atomically, write_json
+from slowfast.utils.files import require_free_name, short_names, write_atomically, write_json
 from tests.commands import ROOT
 
 # Writes that a killed process leaves half done.
@@ -48,7 +48,18 @@ def test_a_failed_write_leaves_the_file_before(tmp_path):
 
 def test_a_folder_in_the_place_of_a_result_is_one_line(tmp_path):
     (tmp_path / "results.json").mkdir()
-    with pytest.raises(UserError, match=r"results.json cannot be written: Is a directory; make"):
+    with pytest.raises(
+        UserError, match=r"results.json cannot be written: Is a directory; free some"
+    ):
         write_json(tmp_path / "results.json", {})
     with pytest.raises(UserError, match=r"results.json is a folder, but a result has that name"):
         require_free_name(tmp_path / "results.json")
+
+
+def test_short_names_tell_paths_apart(tmp_path):
+    (tmp_path / "one.pkl").touch()
+    runs = [tmp_path / arm / "seed_1" for arm in "ab"]
+    assert short_names(runs) == ["a/seed_1", "b/seed_1"]
+    assert short_names([runs[0], tmp_path / "one.pkl"]) == ["seed_1", "one"]
+    with pytest.raises(UserError, match="is given twice"):
+        short_names([runs[0], runs[0]])

@@ -1,4 +1,4 @@
-"""Samples as batches."""
+"""Collation of samples into batches."""
 
 from __future__ import annotations
 

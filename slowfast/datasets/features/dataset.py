@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from slowfast.datasets.clips.device_transform import DeviceTransform
+from slowfast.datasets.clips.settings import ClipSettings
 from slowfast.datasets.features.store import FeatureStore, SegmentFeatures
 from slowfast.datasets.partial import LeftOut
-from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset
+from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import (
     ClipBatch,
     ClipSample,

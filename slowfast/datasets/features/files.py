@@ -1,4 +1,4 @@
-"""Files of features that were extracted before: `.npz` and `.safetensors`, with segment ids.
+"""Files of extracted features: `.npz` and `.safetensors`, with segment ids.
 
 Legend: n segments of a file, V views of a segment, R views of all of them, L tokens, F channels.
 A file holds
@@ -7,7 +7,8 @@ A file holds
 - `views` (n, V, F), or (n, V, L, F) with the tokens of every view; or, where the number of views
   differs, (R, F) or (R, L, F) in the order of the segments, with `views.rows` (n,) int, the number
   of each. Without `views`, `pooled` (n, F) counts as one view.
-- `weights`, optional, of the shape of `views` without L and F: how many test views each stands for.
+- `weights`, optional, of the shape of `views` without L and F: the number of test views that each
+stands for.
 
 These are the shards of TEST.TASK features, and a layout that other programs can write.
 """
@@ -44,9 +45,9 @@ class FeatureFile(NamedTuple):
 
 
 def feature_files(places: list[str], key: str) -> list[Path]:
-    """The files that a config names, alone or by their folders, in order of their names.
+    """The feature files that a config names, directly or by their folder, sorted by name.
 
-    key: of the config. Raises: UserError for a place that is missing or holds none.
+    key: of the config. Raises: UserError for a path that is missing or contains no feature file.
     """
     if not places:
         raise UserError(
@@ -85,7 +86,7 @@ def _arrays(file: ArrayFile) -> tuple[list[str], dict[str, Tensor]]:
     ids = file["segment_id"]
     if ids.ndim != 1 or ids.dtype.kind != "U":
         raise ValueError(f"segment_id is {ids.dtype} {ids.shape} instead of n texts")
-    # `pooled` only without views, which take its place.
+    # `pooled` is only read if there are no `views`.
     names = [name for name in file.names if name in _NAMES]
     wanted = [name for name in names if name != "pooled" or "views" not in names]
     return ids.tolist(), {name: _tensor(name, file[name]) for name in wanted}

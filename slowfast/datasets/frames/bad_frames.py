@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,26 @@ POLICIES = ("error", "nearest")
 
 class BadFrame(UserError):
     """A frame that is missing or cannot be decoded."""
+
+
+@contextmanager
+def decoding(
+    sentence: Callable[[Exception], str], passing: type[Exception] = UserError
+) -> Iterator[None]:
+    """Turn whatever a decoder raises into BadFrame; no list of its kinds of errors is complete.
+
+    sentence: error -> what is wrong with which file, and the fix.
+    passing: a kind of error that passes unchanged, as UserError does.
+
+    Raises: BadFrame.
+    """
+    try:
+        yield
+    except (UserError, passing):
+        raise
+    except Exception as error:
+        logger.debug("a frame could not be decoded", exc_info=True)
+        raise BadFrame(sentence(error)) from error
 
 
 class BadFrames:
@@ -73,7 +94,7 @@ class BadFrames:
             self._replaced.value += 1
         if key[0] not in self._named:
             self._named.add(key[0])
-            logger.warning("%s; DATA.ON_BAD_FRAME nearest takes %s", error, name(taken))
+            logger.warning("%s; DATA.ON_BAD_FRAME nearest uses %s", error, name(taken))
         return frame
 
     def log_new(self) -> None:

@@ -29,7 +29,7 @@ class TrimmedClips:
     suffix: str
 
     def path(self, segment: Segment) -> Path:
-        """The file of a segment. Raises: UserError where it is missing."""
+        """The file of a segment. Raises: UserError if it is missing."""
         path = self.folder / f"{segment.segment_id}{self.suffix}"
         if not path.is_file():
             raise UserError(
@@ -45,7 +45,7 @@ class TrimmedClips:
 
 @dataclass(frozen=True)
 class ChunkedVideo:
-    """A folder of files named by the second at which each begins: `0.mp4`, `15.mp4` ..."""
+    """A folder of files named after the second at which each begins: `0.mp4`, `15.mp4` ..."""
 
     folder: Path
 
@@ -100,7 +100,7 @@ class ChunkedFrames:
 
     def _chunk(self, number: int) -> int:
         """The chunk that holds a frame; the nearest one for a frame outside of the video."""
-        # The small addend includes a frame that begins exactly with its chunk despite rounding.
+        # The small addend keeps a frame that begins exactly with its chunk, despite rounding.
         seconds = (number - self._first_number) / self._fps + 1e-6
         return max(bisect.bisect_right(self._starts, seconds) - 1, 0)
 

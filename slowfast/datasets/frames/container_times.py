@@ -21,7 +21,7 @@ class StatedTimes(NamedTuple):
     """Times in units of the stream, ascending, each once.
 
     shown: of the frames that a player shows. keys: of the key frames, where decoding can start; an
-    edit list may hide some of them. cut: frames whose data the file no longer holds.
+    edit list may hide some of them. cut: frames whose data is missing from the file.
     """
 
     shown: list[int]
@@ -57,9 +57,9 @@ def times_of_index(path: Path, container: Any, stream: Any, samples: Any) -> Sta
     """
     size = path.stat().st_size
     if max(len(stream.index_entries), len(samples.index_entries), stream.frames) > size:
-        raise ValueError(f"its index names more frames than the file has bytes ({size})")
+        raise ValueError(f"its index lists more frames than the file has bytes ({size})")
     if stream.frames == 0 or len(samples.index_entries) != stream.frames:
-        return None  # A fragmented file: its header has no index, or one of a part.
+        return None  # A fragmented file: its header has no index, or an incomplete one.
     offsets = _offset_by_place(path, stream, samples)
     entries = list(stream.index_entries)
     if offsets is None or any(entry.pos not in offsets for entry in entries):
@@ -160,7 +160,7 @@ def _track_id(track: memoryview) -> int | None:
     header = _descend(track, b"tkhd")
     if header is None or len(header) < 24:
         return None
-    # Version 1 has times of 8 bytes in front.
+    # Version 1 starts with times of 8 bytes.
     return int(struct.unpack_from(">I", header, 20 if header[0] == 1 else 12)[0])
 
 

@@ -12,7 +12,7 @@ from slowfast.datasets.frames.video_container import decodable, open_video
 
 logger = logging.getLogger(__name__)
 
-# Where decoding of a frame starts, in key frames before it, one try after the other.
+# Numbers of key frames to go back before decoding a frame, tried in this order.
 _KEYS_BACK = (1, 2, 4, 8, 16)
 
 
@@ -93,7 +93,7 @@ def starts_of_decoding(keys: Sequence[int], count: int) -> list[int]:
 
 
 def _first_time(path: Path, number: int) -> int | None:
-    """Of the first frame that the decoder gives; None if it gives none, or one without a time."""
+    """Time of the first frame that the decoder gives; None without a frame or its time."""
     import av
 
     with open_video(path) as container:
@@ -106,7 +106,7 @@ def _first_time(path: Path, number: int) -> int | None:
 
 
 def _times_from(path: Path, number: int, key: int) -> set[int]:
-    """Of the frames from a key frame on, as far as they can be decoded."""
+    """Times of the frames from a key frame on, as far as they can be decoded."""
     import av
 
     found = set()

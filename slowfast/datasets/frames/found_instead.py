@@ -1,4 +1,4 @@
-"""Description of the files in the places of a video without frames, for the error."""
+"""Describes what was found where the frames of a video were expected, for the error."""
 
 from __future__ import annotations
 
@@ -8,49 +8,50 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _NAMES = "frames are called frame_0000000001.jpg, img_00001.jpg or 00001.jpg, with 4 to 10 digits"
-# Files of a folder that are looked at.
-_LOOKED_AT = 50
+# Entries of a folder that are inspected.
+_MAX_ENTRIES = 50
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 
 
 def found_instead(folders: Iterable[Path]) -> str:
-    """Text on what the first existing folder has, or else on a file next to one; "" for nothing.
+    """Describe the content of the first existing folder, else a file with a folder's name.
 
-    Raises: OSError for a folder that cannot be listed.
+    Returns: "" if there is neither. Raises: OSError for a folder that cannot be listed.
     """
     for folder in folders:
         if folder.is_dir():
             return _in_folder(folder)
     for folder in folders:
-        if beside := _beside(folder):
-            return beside
+        if sibling := _file_named_like(folder):
+            return sibling
     return ""
 
 
 def _in_folder(folder: Path) -> str:
+    """Describe the content of a folder."""
     with os.scandir(folder) as entries:
-        seen = list(itertools.islice(entries, _LOOKED_AT))
+        seen = list(itertools.islice(entries, _MAX_ENTRIES))
     if not seen:
-        return f"{folder} is there, but empty"
+        return f"{folder} exists, but is empty"
     folders = [entry.name for entry in seen if entry.is_dir()]
     files = sorted(entry.name for entry in seen if not entry.is_dir())
     pictures = [name for name in files if name.lower().endswith(_PICTURES)]
     if pictures:
-        return f"{folder} holds {pictures[0]}, but {_NAMES}: rename or convert its files"
+        return f"{folder} contains {pictures[0]}, but {_NAMES}: rename or convert its files"
     archives = [name for name in files if name.lower().endswith(_ARCHIVES)]
     if archives:
-        return f"{folder} holds {archives[0]}: unpack it"
+        return f"{folder} contains {archives[0]}: unpack it"
     if folders:
         return (
-            f"{folder} holds the folder {folders[0]}: files such as frame_0000000001.jpg "
+            f"{folder} contains the folder {folders[0]}: files such as frame_0000000001.jpg "
             f"must be in {folder} itself"
         )
-    return f"{folder} holds {files[0]} and no frames; {_NAMES}"
+    return f"{folder} contains {files[0]}, but no frames; {_NAMES}"
 
 
-def _beside(folder: Path) -> str:
-    """A file of the folder's name with any suffix."""
+def _file_named_like(folder: Path) -> str:
+    """Describe a file with the folder's name and any suffix."""
     if not folder.parent.is_dir():
         return ""
     start = f"{folder.name}."
@@ -60,5 +61,5 @@ def _beside(folder: Path) -> str:
         return ""
     path = folder.parent / names[0]
     if names[0].lower().endswith(_ARCHIVES):
-        return f"{path} is there: unpack it into {folder}"
-    return f"{path} is there, but is not a video file that can be read: convert it to .mp4"
+        return f"{path} exists: unpack it into {folder}"
+    return f"{path} exists, but is not a readable video file: convert it to .mp4"

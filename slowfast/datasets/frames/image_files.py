@@ -15,7 +15,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames
+from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames, decoding
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
@@ -44,8 +44,8 @@ DECODERS = ("auto", "simplejpeg", "opencv")
 def make_decoder(name: str) -> Decoder:
     """The decoder of that name; `auto` is simplejpeg if it is installed, else OpenCV.
 
-    Both give the same pixels and refuse the same files: those that libjpeg warns of, because then
-    pixels may be damaged, except for scan parameters 0, 0, 0.
+    Both give the same pixels and refuse the same files: those that libjpeg warns about, since their
+    pixels may be damaged. Only the warning about scan parameters 0, 0, 0 is ignored.
 
     Raises: UserError for simplejpeg if it is not installed.
     """
@@ -90,7 +90,7 @@ def _decode_opencv(data: bytes, buffer: np.ndarray | None = None) -> np.ndarray:
     if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise ValueError("premature end of JPEG file")
     if _has_simplejpeg():
-        # OpenCV says nothing of damaged scans. A small grey picture is enough to find them.
+        # OpenCV does not report damaged scans. A small grey picture is enough to find them.
         _check_size(data)
         _check_scan(data)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -104,7 +104,7 @@ def _decode_opencv(data: bytes, buffer: np.ndarray | None = None) -> np.ndarray:
 
 
 def _check_scan(data: bytes) -> None:
-    """Raises: ValueError for whatever libjpeg warns of, except for what changes no pixel."""
+    """Raises: ValueError for any warning of libjpeg, except those that change no pixel."""
     import simplejpeg
 
     try:
@@ -144,17 +144,17 @@ def read_jpeg(
 
     Raises: FileNotFoundError; BadFrame for a file that cannot be read or is not a whole JPEG.
     """
-    try:
-        data = retries.read(lambda: read_whole(path), path) if retries else read_whole(path)
-        return decode(data, buffer)
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
+
+    def sentence(error: Exception) -> str:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise BadFrame(
+        return (
             f"{path} (segment {segment_id}) is not a readable JPEG file: {reason}; "
             "copy or extract it again"
-        ) from error
+        )
+
+    with decoding(sentence, passing=FileNotFoundError):
+        data = retries.read(lambda: read_whole(path), path) if retries else read_whole(path)
+        return decode(data, buffer)
 
 
 def read_whole(path: str) -> bytes:

@@ -1,7 +1,7 @@
 """Indices of large files (videos, tars), kept in `$SUML_CACHE` for later runs and other processes.
 
 An index belongs to a file as long as its size and modification time stay the same. A cache that
-cannot be read or written costs time, nothing else.
+cannot be read or written only costs time.
 """
 
 from __future__ import annotations

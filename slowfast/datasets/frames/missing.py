@@ -33,7 +33,7 @@ _collected: ContextVar[list[MissingVideos] | None] = ContextVar("collected", def
 
 @contextmanager
 def missing_collected() -> Iterator[list[MissingVideos]]:
-    """Context in which data sets are built despite missing videos, which are listed instead."""
+    """Context manager in which missing videos are collected instead of raising an error."""
     found: list[MissingVideos] = []
     token = _collected.set(found)
     try:

@@ -42,11 +42,11 @@ Place = VideoFolder | TarFolder | ChunkedVideo | TrimmedClips | Path
 
 
 class VideoStore:
-    """Videos in the form that each has, below one or more roots.
+    """Videos of any supported form, below one or more roots.
 
-    The forms, in the order in which they are looked for: a folder of JPEG files, a tar of such a
-    folder, a video file, a folder of chunks of a video file, one clip per segment. Each video, or
-    segment, is looked for once.
+    The forms, in search order: a folder of JPEG files, a tar of such a
+    folder, a video file, a folder of chunks of a video file, one clip per segment. Each video or
+    segment is searched once.
 
     roots: searched in order, for each form in the layouts above.
     frame_offset: added to frame numbers, which count from 1.
@@ -164,7 +164,7 @@ class VideoStore:
     def frame_range(self, segment: Segment) -> tuple[int, int]:
         """First and last frame number of the segment's video; a folder is listed for it.
 
-        Of a segment in a file of its own, the numbers of that file. Raises: UserError if there is
+        If the segment has a separate file, the numbers of that file. Raises: UserError if there is
         no video, or it cannot be read.
         """
         _, place = self._place(segment)
@@ -189,7 +189,7 @@ class VideoStore:
         return int(first_number), int(first_number) + max(count, 1) - 1
 
     def faults(self, segments: Sequence[Segment]) -> Iterator[str]:
-        """Faults in the frames of every video that is there; lists every folder.
+        """Faults in the frames of every existing video; lists every folder.
 
         One line per video: gaps in its files, segments that end after its last frame, a file that
         is not a readable video. For checks before a long run; nothing is decoded.

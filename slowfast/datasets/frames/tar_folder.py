@@ -1,7 +1,7 @@
-"""Frames straight from the tar of a video: an index of offsets, and reads at them.
+"""Frames read directly from the tar of a video, through an index of offsets.
 
-The index is made once per file and kept in `$SUML_CACHE`. Many processes may read one tar: a read
-does not move a file position.
+The index is made once per file and kept in `$SUML_CACHE`. Several processes may read one tar, since
+a read does not move the file position.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames
+from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames, decoding
 from slowfast.datasets.frames.image_files import Decoder
 from slowfast.datasets.frames.index_cache import load_index, store_index
 from slowfast.datasets.types import Segment
@@ -23,10 +23,10 @@ from slowfast.utils.errors import UserError
 from slowfast.utils.reading import require_file
 
 _MEMBER = re.compile(r"(?:.*/)?(frame_|img_|)(\d{4,10})\.jpg")
-# The number changes with what is stored.
+# The number changes with the stored content.
 _CACHED = "tar1"
-_FIX = "copy the tar again, or unpack it into a folder of its name"
-# File number minus frame number where neither file 0 nor file 1 is in the tar.
+_FIX = "copy the tar again, or unpack it into a folder of the same name"
+# File number minus frame number if neither file 0 nor file 1 is in the tar.
 _NUMBERING = {"frame_": 0, "img_": -1, "": 0}
 
 
@@ -75,7 +75,7 @@ class TarFolder:
         offset, size = (int(value) for value in self.places[row])
         data = os.pread(self._descriptor(), size, offset)
         if len(data) < size:
-            raise OSError(f"only {len(data)} of {size} bytes of file {number} are there")
+            raise OSError(f"file {number} has only {len(data)} of {size} bytes")
         return data
 
     def list_range(self) -> tuple[int, int]:
@@ -93,7 +93,7 @@ class TarFolder:
         return ""
 
     def _descriptor(self) -> int:
-        """Of this process: a worker does not share that of its parent."""
+        """File descriptor of this process; a worker does not share its parent's."""
         process = os.getpid()
         if process not in self._descriptors:
             self._descriptors[process] = os.open(self.path, os.O_RDONLY)
@@ -141,12 +141,12 @@ class TarFrames:
                 yield self._bad_frames.replace(wanted, span, self._frame, self._name, error)
 
     def _frame(self, number: int) -> np.ndarray:
-        try:
-            self._buffer = self._decode(self._tar.read(number), self._buffer)
-        except KeyError:
-            raise BadFrame(f"{self._name(number)} is missing; {_FIX}") from None
-        except (OSError, ValueError) as error:
-            raise BadFrame(f"{self._name(number)} cannot be read: {error}; {_FIX}") from error
+        with decoding(lambda error: f"{self._name(number)} cannot be read: {error}; {_FIX}"):
+            try:
+                data = self._tar.read(number)
+            except KeyError:
+                raise BadFrame(f"{self._name(number)} is missing; {_FIX}") from None
+            self._buffer = self._decode(data, self._buffer)
         return self._buffer
 
     def _name(self, number: int) -> str:
@@ -164,9 +164,9 @@ def _indexed(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
                 if member.isreg() and (matched := _MEMBER.fullmatch(member.name)):
                     place = (member.offset_data, member.size)
                     places.setdefault(matched[1], {})[int(matched[2])] = place
-    except Exception as error:  # A damaged header raises nearly anything.
+    except Exception as error:  # A damaged header can raise any error.
         kind = "" if not path.name.endswith("gz") else "compressed, which cannot be read in part: "
-        raise UserError(f"{path} is {kind}not a sound tar after {last} ({error}); {_FIX}") from None
+        raise UserError(f"{path} is {kind}not a valid tar after {last} ({error}); {_FIX}") from None
     if not places:
         raise UserError(
             f"{path} holds no frames (frame_0000000001.jpg, img_00001.jpg or 00001.jpg); {_FIX}"

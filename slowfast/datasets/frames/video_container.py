@@ -41,7 +41,7 @@ def open_video(path: Path, **options: str) -> Iterator[Any]:
 
 
 def decodable(container: Any, number: int) -> Any:
-    """The video stream of a number, set up for one decoder of one thread."""
+    """The video stream with that number, set up to decode in one thread."""
     stream = container.streams.video[number]
     # Several processes decode at once, each with one core.
     stream.codec_context.thread_count = 1
@@ -50,7 +50,7 @@ def decodable(container: Any, number: int) -> Any:
 
 
 def _allowed_pixels(container: Any) -> int:
-    """Of a frame. A header of a few bytes may claim any size."""
+    """Largest number of pixels accepted for a frame; a header of a few bytes may claim any."""
     return min(VIDEO_PIXELS, max(SMALL_VIDEO_PIXELS, PIXELS_PER_BYTE * container.size))
 
 
@@ -67,7 +67,7 @@ def video_stream(path: Path, container: Any) -> int:
     if codec.width * codec.height > (allowed := _allowed_pixels(container)):
         raise UserError(
             f"{path} has frames of {codec.width}x{codec.height} pixels, but at most {allowed} in "
-            "all are read from a file of its size; make them smaller (ffmpeg -i FILE -vf "
+            "all are read from a file of its size; scale the video down (ffmpeg -i FILE -vf "
             "scale=-2:1080 OUT.mp4)"
         )
     if len(streams) > 1:

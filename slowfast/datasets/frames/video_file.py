@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import bisect
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames
+from slowfast.datasets.frames.bad_frames import BadFrame, BadFrames, decoding
 from slowfast.datasets.frames.decoded_times import starts_of_decoding
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.frames.video_container import decodable, open_video
@@ -18,6 +19,8 @@ from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 
 __all__ = ["VideoFile", "VideoIndex", "index_video"]
+
+logger = logging.getLogger(__name__)
 
 # Share of a unit of time by which containers round, and what floating point adds.
 _ROUNDING = 0.5 + 1e-6
@@ -54,8 +57,6 @@ class VideoFile:
 
     def read(self, frame_numbers: Sequence[int]) -> Iterator[np.ndarray]:
         """As FrameSource.read. Raises: BadFrame for one that cannot be decoded."""
-        import av
-
         positions = [self._inside(self._position(number)) for number in frame_numbers]
         done = failures = 0
         skip = True
@@ -64,7 +65,10 @@ class VideoFile:
                 for frame in self._stream(positions[done:], skip):
                     yield frame
                     done, failures = done + 1, 0
-            except (av.FFmpegError, OSError, ValueError) as error:
+            except UserError:
+                raise
+            except Exception as error:  # A decoder can raise any kind of error.
+                logger.debug("%s could not be decoded", self._index.path, exc_info=True)
                 file = str(self._index.path)
                 if isinstance(error, OSError) and self._retries.wait(failures, file, error):
                     failures += 1
@@ -86,7 +90,7 @@ class VideoFile:
         reformatter = VideoReformatter()
         with open_video(self._index.path) as container:
             stream = decodable(container, self._index.stream)
-            # Pictures keep the size of the first one where it changes inside the file.
+            # If the size changes inside the file, pictures keep that of the first one.
             size = stream.codec_context.height, stream.codec_context.width
             if self._index.seekable:
                 times = [self._index.times[position] for position in positions]
@@ -103,17 +107,13 @@ class VideoFile:
             for number in (self._segment.start_frame, self._segment.stop_frame)
         )
         span = (min(first, position), max(last, position))
-        error = self._broken(position, reason)
+        error = BadFrame(self._sentence(position, reason))
         return self._bad_frames.replace(position, span, self._alone, self._name, error)
 
     def _alone(self, position: int) -> np.ndarray:
         """One frame. Raises: BadFrame."""
-        import av
-
-        try:
+        with decoding(lambda error: self._sentence(position, str(error))):
             return next(iter(self._stream([position], skip=False)))
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise self._broken(position, str(error)) from error
 
     def _name(self, position: int) -> str:
         return f"{self._index.path} frame {position + 1}"
@@ -168,8 +168,8 @@ class VideoFile:
                 raise ValueError(f"no frame at time stamp {time}")
             yield decoded
 
-    def _broken(self, position: int, reason: str) -> BadFrame:
-        return BadFrame(
+    def _sentence(self, position: int, reason: str) -> str:
+        return (
             f"{self._index.path} (segment {self._segment.segment_id}) cannot be decoded at frame "
             f"{position + 1}: {reason}; copy it again"
         )

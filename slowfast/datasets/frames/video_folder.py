@@ -23,11 +23,11 @@ from slowfast.utils.reading import reading
 
 logger = logging.getLogger(__name__)
 
-# Names of frame files, in the order in which they are looked for. The number may have more digits
+# Names of frame files, in search order. The number may have more digits
 # than the width, as %05d gives from 100,000 on.
 _PREFIXES = ("frame_", "img_", "")
 _WIDTHS = (10, 5, 6, 7, 8, 9, 4)
-# File number minus frame number where neither file 0 nor file 1 is there.
+# File number minus frame number if neither file 0 nor file 1 exists.
 _NUMBERING = {"frame_": 0, "img_": -1, "": 0}
 # Files after the last one that a segment may name: annotations of EPIC-KITCHENS end up to a second
 # after some videos, and the last frame is repeated there.
@@ -53,9 +53,9 @@ class VideoFolder:
     def find(path: Path) -> VideoFolder | None:
         """The folder `path`; None if it does not exist or holds no frame.
 
-        Files are numbered from 0 if file 0 is there, from 1 if file 1 is and file 0 is not. The
-        folder, which may hold 100,000 files, is not listed for that. Where neither is there, it
-        is, and numbers count as is usual for the prefix, with a warning. A folder with files of
+        Files are numbered from 0 if file 0 exists, otherwise from 1 if file 1 exists. The
+        folder, which may hold 100,000 files, is only listed if neither exists; file numbers then
+        follow the usual rule of the prefix, with a warning. A folder with files of
         two extractions gives the first pattern of a fixed order, with a warning.
 
         Raises: UserError for a folder that cannot be read.
@@ -84,7 +84,7 @@ class VideoFolder:
     def numbers(self) -> np.ndarray:
         """All file numbers of the pattern, ascending (n,) int64; lists the folder.
 
-        Raises: ValueError if there is none any more; OSError.
+        Raises: ValueError if none is left; OSError.
         """
         found = _numbers(self.path).get((self.prefix, self.digits))
         if found is None:
@@ -99,11 +99,11 @@ class VideoFolder:
         try:
             numbers = self.numbers()
         except (OSError, ValueError):
-            return f"{self.path} has lost its frames"
+            return f"{self.path} no longer contains its frames"
         first, last = int(numbers[0]), int(numbers[-1])
         if gaps := last - first + 1 - len(numbers):
             step = int(np.median(np.diff(numbers)))
-            every = f", one in {step} is there: extract all frames" if step > 1 else ""
+            every = f", only one in {step} exists: extract all frames" if step > 1 else ""
             return f"{self.path} lacks {gaps} of its files {first} to {last}{every}"
         offset = frame_offset + self.numbering
         beyond = [s for s in segments if s.stop_frame + offset > last + _SLACK]
@@ -117,7 +117,7 @@ class VideoFolder:
 
 
 def _first_files(path: Path) -> list[tuple[str, int, int]]:
-    """(prefix, digits, first number) of every pattern of which file 0 or file 1 is there."""
+    """(prefix, digits, first number) of every pattern for which file 0 or file 1 exists."""
     # The second only without the first: each look-up takes a millisecond on a network disk.
     return _first_of(path, _PREFIXES) or _first_of(path, [_own_prefix(path)])
 
@@ -158,8 +158,8 @@ def _listed(path: Path) -> VideoFolder | None:
     prefix, digits = max(patterns, key=lambda pattern: len(patterns[pattern]))
     numbering, numbers = _NUMBERING.get(prefix, 0), patterns[prefix, digits]
     logger.warning(
-        "%s begins with file %d, so its numbering is not known: taking %s*.jpg to be numbered "
-        "from %d",
+        "%s begins with file %d, so its numbering is not known: assuming that %s*.jpg is "
+        "numbered from %d",
         path,
         numbers[0],
         prefix,
@@ -265,7 +265,7 @@ class JpegFolder:
             first, last = folder.list_range()
         except (OSError, ValueError):
             raise UserError(
-                f"{folder.path} (segment {segment.segment_id}) has lost its frames"
+                f"{folder.path} (segment {segment.segment_id}) no longer contains its frames"
             ) from None
         if first <= number <= last:
             raise BadFrame(

@@ -1,8 +1,8 @@
 """The frames of a video file by their presentation times, as the decoder gives them.
 
 The times come from the index in the file's header where it has one, otherwise from its packets, and
-for formats whose packets and frames differ (XviD with packed frames) from a decode. What container
-and decoder disagree about is resolved here, before the first clip.
+for formats whose packets and frames differ (XviD with packed frames) from a decode. Disagreements
+between container and decoder are resolved here, before the first clip.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 # decoded frames.
 _INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"
 _EXACT = (_INDEXED, "matroska,webm")
-# Files above this size are worth a line when all of them is read.
+# Reading a whole file above this size is logged.
 _LARGE_BYTES = 8 << 20
-# The number changes with what is stored, or how it is found.
+# The number changes with the stored content, or with the way it is computed.
 _CACHED = "video1"
 
 
@@ -57,12 +57,12 @@ class VideoIndex:
 
     @property
     def seconds(self) -> float:
-        """From the first frame to the end of the last one."""
+        """Duration from the first frame to the end of the last one, in seconds."""
         return (self.times[-1] - self.times[0]) * self.time_base + self.last_seconds
 
     @cached_property
     def last_seconds(self) -> float:
-        """Duration of the last frame, which files seldom state: that of the median frame."""
+        """Duration of the last frame: the median over all frames, as files rarely state it."""
         if len(self.times) < 2:
             return 1 / self.fps
         return float(np.median(np.diff(self.times))) * self.time_base
@@ -71,7 +71,7 @@ class VideoIndex:
 def index_video(path: Path, retries: Retries | None = None) -> VideoIndex:
     """Find the frames of a file, or read them from the cache if it was indexed before.
 
-    Raises: UserError for a file that is not a video that can be read.
+    Raises: UserError for a file that is not a readable video.
     """
     require_file(path, "a video", FIX)
     if (index := _cached(path)) is not None:
@@ -118,7 +118,7 @@ def _indexed(path: Path) -> tuple[VideoIndex, bool]:
     is_slow = stated is None
     if stated is None:
         if path.stat().st_size > _LARGE_BYTES:
-            logger.info("%s: reading all of it once to find its frames", path)
+            logger.info("%s: reading the whole file once to find its frames", path)
         with open_video(path) as container:
             stated = times_of_packets(container, container.streams.video[number])
     elif stated.cut:
@@ -135,11 +135,11 @@ def _indexed(path: Path) -> tuple[VideoIndex, bool]:
 def _decoded(
     path: Path, number: int, stated: StatedTimes, fps: float, time_base: float
 ) -> VideoIndex:
-    """The index of a file by a decode of all of it, which is then only read from its beginning."""
+    """The index of a file from decoding all of it; clips are then decoded from its beginning."""
     found = decoded_times(path, number)
     if stated.shown and len(found) != len(stated.shown):
         logger.info(
-            "%s names %d frames, of which %d can be decoded", path, len(stated.shown), len(found)
+            "%s lists %d frames, of which %d can be decoded", path, len(stated.shown), len(found)
         )
     if is_ascending(found):
         times = array("q", [time for time in found if time is not None])

@@ -1,6 +1,6 @@
-"""Room in /dev/shm for data workers, asked for before the first of them starts.
+"""Space in /dev/shm for data workers, checked before the first one starts.
 
-A container has 64 MB there unless it is started with more. The ring of slots does not use it, but
+A container has 64 MB there by default. The ring of slots does not use it, but
 the queues of any worker do, and so do batches outside the ring.
 """
 

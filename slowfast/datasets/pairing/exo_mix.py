@@ -35,9 +35,9 @@ class ExoMix:
         self._of_head = np.repeat(np.arange(len(heads)), heads)
 
     def draw(self, candidates: np.ndarray, rng: np.random.Generator) -> int:
-        """Draw one of the positions `candidates`, each with the weight of its set; of none, any.
+        """Draw one of the positions `candidates`, weighted by set; without candidates, any segment.
 
-        Any: first a set by its weight, then one of its segments uniformly.
+        For any segment, a set is drawn by its weight first, then one of its segments uniformly.
         """
         if not len(candidates):
             source = rng.choice(len(self._weights), p=self._weights)
@@ -54,7 +54,7 @@ class ExoMix:
         )
 
     def counts(self, indices: np.ndarray) -> str:
-        """Number of pairs with each set, in words. indices: positions, -1 without a pair."""
+        """Number of pairs with each set, as text. indices: positions, -1 without a pair."""
         of_pair = np.bincount(self.source[indices[indices >= 0]], minlength=len(self._names))
         of_segment = np.bincount(self.source)
         parts = zip(self._names, of_pair, of_segment, strict=True)

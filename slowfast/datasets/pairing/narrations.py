@@ -68,7 +68,7 @@ def _digest(text: str, raw: bytes) -> bytes:
 
 @contextmanager
 def database_errors(path: Path) -> Iterator[None]:
-    """Context that turns the errors about a bad file into a UserError."""
+    """Context manager that turns the errors of a damaged file into a UserError."""
     try:
         yield
     except sqlite3.Error as error:
@@ -76,9 +76,9 @@ def database_errors(path: Path) -> Iterator[None]:
 
 
 def check_table(connection: sqlite3.Connection, path: Path) -> None:
-    """Bound what a query may take, before the first one.
+    """Limit what a query may cost, before the first one.
 
-    Raises: UserError if the embeddings are not a plain table: a view can run indefinitely.
+    Raises: UserError if the embeddings are not a plain table, since a view can run indefinitely.
     """
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _ROW_BYTES)
     connection.execute("PRAGMA trusted_schema = OFF")
@@ -95,7 +95,7 @@ def check_table(connection: sqlite3.Connection, path: Path) -> None:
 def stored_vectors(path: Path, texts: Sequence[str], width: int) -> dict[str, np.ndarray]:
     """The vectors (D,) of the texts that an existing cache holds; nothing is written.
 
-    The cache may be on a read-only file system, or belong to another user.
+    The cache may be on a read-only file system or belong to another user.
 
     Raises: UserError if it is not a readable cache, or its vectors are not `width` wide.
     """
@@ -146,7 +146,7 @@ def read_vectors(
                 )
             if len(vector) != width:
                 raise UserError(
-                    f"narration cache {path} holds vectors of width {len(vector)}, "
+                    f"narration cache {path} holds vectors of width {len(vector)}, but "
                     f"SUML.EMBED_DIM is {width}; set it to the encoder's width"
                 )
             found[text] = vector

@@ -1,4 +1,4 @@
-"""The table of pseudo-pairs: the exo segments that each ego segment may be joined with.
+"""Table of pseudo-pairs: the exo segments that each ego segment may be joined with.
 
 One `.npz` file without pickles. It is valid for one ego list, one exo list and one set of mining
 settings, and is refused for any other.
@@ -139,7 +139,7 @@ class PairTable:
         return bool((self.indices[row] >= 0).any())
 
     def draw(self, row: int, rng: np.random.Generator) -> int:
-        """Draw one candidate of a row uniformly; of an empty row, one of all exo segments."""
+        """Draw one candidate of a row uniformly; for an empty row, any exo segment."""
         candidates = self.indices[row]
         candidates = candidates[candidates >= 0]
         if len(candidates):
@@ -174,7 +174,7 @@ class PairTable:
             raise UserError(f"pair table {path} does not exist; {_REMEDY}, or set SUML.PAIRS.FILE")
         table, is_sealed = read_arrays(path, "a pair table", _REMEDY, cls._taken)
         if not is_sealed:
-            logger.info("pair table %s has no digest; damage to it cannot be noticed", path)
+            logger.info("pair table %s has no digest; damage to it cannot be detected", path)
         return table
 
     @classmethod
@@ -183,7 +183,7 @@ class PairTable:
         header = dict(file.header)
         version = header.pop("version", None)
         if version not in (1, VERSION) or file.is_sealed != (version == VERSION):
-            raise ValueError(f"of version {version}, this program reads {VERSION}")
+            raise ValueError(f"of version {version}, but this program reads {VERSION}")
         arrays: dict[str, Any] = {name: file[name] for name in _ARRAYS}
         return cls(**arrays, **header), file.is_sealed
 
@@ -204,7 +204,7 @@ class PairTable:
         ):
             if len(segments) != count:
                 raise UserError(
-                    f"pair table {path} is for {count} {view} segments, the data set has "
+                    f"pair table {path} is for {count} {view} segments, but the data set has "
                     f"{len(segments)}; {_REMEDY}"
                 )
             if narration_hash(segments) != digest:
@@ -220,12 +220,12 @@ class PairTable:
             found, wanted = self.settings.get(name, absent), settings.get(name, absent)
             if found != wanted:
                 raise UserError(
-                    f"pair table {path} was mined with {name} {found!r}, the config says "
-                    f"{wanted!r}; set SUML.PAIRS.FILE to another file and {_REMEDY}"
+                    f"pair table {path} was mined with {name} {found!r}, but the config "
+                    f"has {wanted!r}; set SUML.PAIRS.FILE to another file and {_REMEDY}"
                 )
 
 
 def narration_hash(segments: Sequence[Segment]) -> str:
-    """A hash of the ids and narrations of a list, in its order."""
+    """Hash of the ids and narrations of a list, in its order."""
     rows = [[segment.segment_id, segment.narration] for segment in segments]
     return value_digest(rows)

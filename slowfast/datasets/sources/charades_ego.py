@@ -36,9 +36,9 @@ from slowfast.utils.text_files import csv_columns, csv_rows
 logger = logging.getLogger(__name__)
 
 HEADS = ("action",)
-_FIX = "take the file as Charades-Ego publishes it"
+_FIX = "use the file as published by Charades-Ego"
 _PERSON = {"ego": "1st", "exo": "3rd"}
-# Class, first and last second: seconds with at most six digits, below every limit of a video.
+# Class, first and last second: seconds with at most six digits, within the limits of a video.
 _ACTION = re.compile(r"c([0-9]{3})\s+([0-9]{1,6}(?:\.[0-9]*)?)\s+([0-9]{1,6}(?:\.[0-9]*)?)")
 _COLUMNS = ("id", "script", "descriptions", "actions", "length")
 
@@ -47,7 +47,7 @@ _COLUMNS = ("id", "script", "descriptions", "actions", "length")
 class CharadesEgo(DataSource):
     """The videos of a split and view as one segment each.
 
-    A training clip has the actions that hold in one of its frames; validation and test have those
+    A training clip has the actions that occur in its frames; validation and test clips have those
     of the whole video. As in the published evaluation, they leave out videos without an action.
     """
 
@@ -108,7 +108,7 @@ def read_segments(path: InputPath, table: ClassTable) -> list[Segment]:
         if not 0 < len(video) <= ID_CHARACTERS:
             raise UserError(f"{where} has the id {video[:20]!r}; {_FIX}")
         if video in segments:
-            raise UserError(f"{where} has the id {video} again; keep one row of it")
+            raise UserError(f"{where} has the id {video} again; remove one of the rows")
         span = frame_span(0.0, seconds(row, "length", where), CharadesEgo.frame_rate, where)
         times = _actions(row["actions"], table.num_classes, where)
         labels = tuple(dict.fromkeys(label for label, _, _ in times))

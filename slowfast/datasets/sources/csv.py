@@ -31,7 +31,7 @@ from slowfast.utils.progress import progress_line
 
 logger = logging.getLogger(__name__)
 
-# Share of a frame by which a time may miss its frame, as decimals round.
+# Tolerance for rounded times, as a share of a frame.
 _ROUNDING = 1e-3
 
 
@@ -140,7 +140,7 @@ class Csv(DataSource):
         rows = [row for row in listed.rows if row.split in ("", split)]
         if not rows and self.view == "ego" and split == "test":
             rows = [row for row in listed.rows if row.split == "val"]
-            logger.info("%s has no row with split test: testing those of val", listed.path)
+            logger.info("%s has no row with split test: testing the rows of val", listed.path)
         if not rows:
             raise UserError(
                 f"{listed.path} has no row with split {split}; write it into the column `split`,"
@@ -157,7 +157,7 @@ class Csv(DataSource):
         empty = [h for h, count in zip(self._heads, classes.counts, strict=True) if not count]
         if empty:
             raise UserError(
-                f"{classes.origin}: the column {empty[0]} has no label; take it out of"
+                f"{classes.origin}: the column {empty[0]} has no label; remove it from"
                 f" {self._keys.heads}.HEAD_NAMES and {key}, or name the classes in"
                 f" {self._keys.section}.CLASS_NAMES"
             )

@@ -34,7 +34,7 @@ class ClassNames:
         return [len(names) for names in self.names]
 
     def tables(self) -> tuple[ClassTable, ...]:
-        """As class tables, which map names to ids in any case."""
+        """The classes as class tables, which map names to ids regardless of case."""
         return tuple(
             ClassTable({name.lower(): k for k, name in enumerate(names)}, len(names), names)
             for names in self.names
@@ -73,7 +73,7 @@ class ClassNames:
 def names_in(rows: Iterable[Row], heads: Sequence[str], origin: str) -> ClassNames:
     """The distinct names of every head in the rows, sorted; numbers are sorted by value.
 
-    Raises: UserError for names that differ by case or spaces only.
+    Raises: UserError for names that differ only in case or spaces.
     """
     spellings: list[dict[str, tuple[str, str]]] = [{} for _ in heads]
     for row in rows:
@@ -83,7 +83,7 @@ def names_in(rows: Iterable[Row], heads: Sequence[str], origin: str) -> ClassNam
                 if first != name:
                     raise UserError(
                         f"{row.where} has {head} {name!r}, which differs from {first!r} of {where}"
-                        " by case or spaces only; write both in the same way"
+                        " only in case or spaces; spell both the same way"
                     )
     distinct = ([name.strip() for name, _ in seen.values()] for seen in spellings)
     return ClassNames(tuple(heads), tuple(tuple(_sorted(names)) for names in distinct), origin)
@@ -124,7 +124,7 @@ def read_class_names(path: InputPath, key: str, heads: Sequence[str]) -> ClassNa
 
 
 def _key(name: str) -> str:
-    """The same for names that differ by case or spaces only."""
+    """Key of a name: equal for names that differ only in case or spaces."""
     return " ".join(name.casefold().split())
 
 

@@ -60,7 +60,7 @@ def read_video_list(
 ) -> VideoList:
     """The rows of a list (a path or a URL), in its order.
 
-    key, heads_key: config keys that name the list and its label columns, for errors.
+    key, heads_key: config keys of the list and of its label columns, for errors.
     labelled: the label columns must be there; otherwise a missing one counts as empty.
 
     Raises: UserError that names the file, the column or line, and the fix.
@@ -72,7 +72,7 @@ def read_video_list(
     unit = next((unit for unit, times in _TIMES.items() if times[0] in columns), "sec")
     rows: list[Row] = []
     lines: dict[str, str] = {}
-    for line, cells in csv_rows(file, _WHAT, "give every line the cells of the header"):
+    for line, cells in csv_rows(file, _WHAT, "give every line as many cells as the header"):
         where = f"{path}: line {line}"
         # DictReader collects cells beyond the header under None.
         if None in cells:
@@ -106,8 +106,8 @@ def read_video_lists(
 
     names: the lists below `folder`, separated by commas; other arguments as `read_video_list`.
 
-    Raises: UserError as `read_video_list`, and for an id or kind of times that two lists disagree
-        about.
+    Raises: UserError as `read_video_list`, for an id in two lists, and for lists that mix seconds
+    and frame numbers.
     """
     lists = [
         read_video_list(
@@ -124,7 +124,9 @@ def read_video_lists(
             )
         seen[row.segment_id] = row.where
     if len({one.in_frames for one in lists}) > 1:
-        raise UserError(f"{key} {names} has lists in seconds and lists in frames; write all in one")
+        raise UserError(
+            f"{key} {names} has lists in seconds and lists in frames; use one of them for all"
+        )
     rows = tuple(row for one in lists for row in one.rows)
     return VideoList(lists[0].path if len(lists) == 1 else names, lists[0].in_frames, rows)
 
@@ -148,8 +150,8 @@ def _check_columns(
         if (start in columns) != (stop in columns):
             lacking = stop if start in columns else start
             raise UserError(
-                f"{path} has no column {lacking}; give both {start} and {stop}, or none of them"
-                " for whole videos"
+                f"{path} has no column {lacking}; give both {start} and {stop}, or neither for "
+                "whole videos"
             )
     if all(times[0] in columns for times in _TIMES.values()):
         raise UserError(
@@ -160,7 +162,7 @@ def _check_columns(
     if missing and labelled:
         raise UserError(
             f"{path} has no column {missing[0]}, which {heads_key} names; its columns are {names};"
-            f" set {heads_key} to its columns of labels"
+            f" set {heads_key} to its label columns"
         )
 
 
@@ -187,7 +189,7 @@ def _row(
 
 
 def _names(cell: str) -> tuple[str, ...]:
-    """The labels in a cell. A single one keeps its spaces, so that a difference is noticed."""
+    """The labels in a cell. A single label keeps its spaces, so that differences are noticed."""
     if _SEPARATOR not in cell:
         return (cell,) if cell.strip() else ()
     parts = (part.strip() for part in cell.split(_SEPARATOR))
@@ -203,7 +205,7 @@ def _times(where: str, cells: dict[str, str], unit: str) -> tuple[float | None, 
     if stop < start or (unit == "sec" and stop == start):
         raise UserError(
             f"{where} has {names[1]} {texts[1]}, which is not after {names[0]} {texts[0]};"
-            " exchange or correct them"
+            " swap or correct them"
         )
     return start, stop
 

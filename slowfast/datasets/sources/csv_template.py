@@ -18,14 +18,16 @@ _COLUMNS = ("video", "start_sec", "stop_sec", "narration")
 
 
 def write_template(folder: Path, path: Path, labels: Sequence[str], *, force: bool = False) -> int:
-    """Write a list of the videos below `folder`; the number of its rows.
+    """Write a list of the videos below `folder`. Returns: its number of rows.
 
-    labels: names of the columns of labels. force: replace an existing file.
+    labels: names of the label columns. force: replace an existing file.
 
-    Raises: UserError for a folder without videos, and for a file that exists.
+    Raises: UserError for a folder without videos, and for an existing file.
     """
     if repeated := [name for name in labels if name in _COLUMNS or labels.count(name) > 1]:
-        raise UserError(f"--labels {repeated[0]} is a column already; give it another name")
+        raise UserError(
+            f"--labels {repeated[0]} is already the name of a column; choose another name"
+        )
     if path.exists() and not force:
         raise UserError(f"{path} exists; choose another --out, or replace it with --force")
     if not folder.is_dir():
@@ -34,8 +36,8 @@ def write_template(folder: Path, path: Path, labels: Sequence[str], *, force: bo
         videos = sorted(_videos(folder))
     if not videos:
         raise UserError(
-            f"{folder} has no videos: no file {', '.join(VIDEO_SUFFIXES[::2])} or tar, and no"
-            " folder of frames (frame_0000000001.jpg); name the folder above them"
+            f"{folder} contains no videos ({', '.join(VIDEO_SUFFIXES[::2])}, .tar) and no"
+            " folders of frames (frame_0000000001.jpg); name the folder that contains them"
         )
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

@@ -35,7 +35,7 @@ from slowfast.utils.text_files import csv_columns, csv_rows
 logger = logging.getLogger(__name__)
 
 HEADS = ("verb", "noun")
-_FIX = "take the file as EgoExoLearn publishes it"
+_FIX = "use the file as published by EgoExoLearn"
 _COLUMNS = ("video_id", "annotation_id", "start_sec", "end_sec", *HEADS, "scenario")
 _NARRATION = "narration_en"
 _ID_COLUMNS = ("annotation_id", "annotation_uid")
@@ -60,8 +60,7 @@ class EgoExoLearn(DataSource):
         segments = read_segments(path, tables, narrations)
         written = sum(segment.segment_id in narrations for segment in segments)
         logger.info(
-            "%s: %d segments from %s; %d have a narration, the text of the others is made of "
-            "their class names",
+            "%s: %d segments from %s; %d have a narration, the others use their class names",
             self.split,
             len(segments),
             path,
@@ -105,7 +104,7 @@ def read_segments(
         where = f"{path}: line {line}"
         name, video = (_id(row, column, where) for column in ("annotation_id", "video_id"))
         if name in segments:
-            raise UserError(f"{where} has annotation_id {name} again; keep one row of it")
+            raise UserError(f"{where} has annotation_id {name} again; remove one of the rows")
         times = [seconds(row, column, where) for column in ("start_sec", "end_sec")]
         span = frame_span(times[0], times[1], EgoExoLearn.frame_rate, where)
         labels = tuple(
@@ -146,7 +145,9 @@ def read_taxonomy(path: InputPath) -> ClassTable:
     for line, row in csv_rows(path, "a taxonomy of EgoExoLearn", _FIX):
         key, number = row["label"].strip().lower(), len(keys)
         if not key or key in keys:
-            raise UserError(f"{path}: line {line} has the label {key!r}, empty or again; {_FIX}")
+            raise UserError(
+                f"{path}: line {line} has the label {key!r}, which is empty or repeated; {_FIX}"
+            )
         keys[key] = number
         for word in (*synonyms(key), *_literal(row["group"], f"{path}: line {line}: group")):
             words.setdefault(str(word).strip().lower().replace(" ", "-"), number)

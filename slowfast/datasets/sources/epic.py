@@ -11,7 +11,8 @@ from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.pairing.label_map import ClassNamesMissing, ClassTable, read_class_table
 from slowfast.datasets.registry import DataSource, list_names, register_source
-from slowfast.datasets.sources.epic_annotations import list_paths, read_segments_of
+from slowfast.datasets.sources.epic_annotations import read_segments_of
+from slowfast.datasets.sources.frame_lists import list_paths
 from slowfast.datasets.types import Annotations
 from slowfast.utils.paths import InputPath, join, optional_path
 

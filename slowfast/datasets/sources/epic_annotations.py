@@ -1,4 +1,4 @@
-"""EPIC-KITCHENS frame lists: read from CSV or pickle, checked, and split.
+"""Segments of EPIC-KITCHENS frame lists: columns, ids, frames and labels, checked.
 
 Facts about the lists: EPIC-KITCHENS-100 identifies rows by narration_id, EPIC-KITCHENS-55 by uid;
 start_frame and stop_frame are 1-based and both inclusive; test lists may come without labels.
@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slowfast.datasets.sources.frame_lists import AS_PUBLISHED, LIST_KEY, read_table
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
-from slowfast.utils.files import write_text, writing
 from slowfast.utils.limits import FRAMES, ID_CHARACTERS
-from slowfast.utils.paths import InputPath, is_remote, join, local_path
+from slowfast.utils.paths import InputPath, local_path
 from slowfast.utils.reading import reading
-from slowfast.utils.safe_pickle.load import load_dataframe
-from slowfast.utils.text_files import check_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,22 +29,9 @@ logger = logging.getLogger(__name__)
 ID_COLUMN_100 = "narration_id"
 ID_COLUMN_55 = "uid"
 LABEL_COLUMNS = ("verb_class", "noun_class")
-_LIST_KEY = "DATA.PATH_TO_DATA_DIR or the list's key"
-_PUBLISHED = "take it as EPIC-KITCHENS publishes it"
-# Cells of a test list without a label, in lower case: the words that pandas and spreadsheets write.
+# Cells of a test list that mean no label, in lower case, as pandas and spreadsheets write them.
 _ABSENT = frozenset(("", "-1", "-1.0", "nan", "-nan", "none", "null", "na", "n/a", "#n/a", "<na>"))
 _PLACE_COLUMNS = ("participant_id", "video_id", "start_frame", "stop_frame")
-
-# The validation videos of EPIC-KITCHENS-55, one of each of 14 participants (the split by video
-# of TBN, arXiv 1908.08498, that Ego-Exo and SUM-L use).
-# fmt: off
-EPIC_55_VALIDATION_VIDEOS = frozenset((
-    "P01_18", "P02_09", "P03_27", "P04_04", "P07_07", "P08_20", "P15_01",
-    "P22_08", "P24_03", "P25_01", "P26_05", "P28_02", "P30_04", "P31_04",
-))
-# fmt: on
-EPIC_55_SPLIT_FILES = ("EPIC_train_action_labels.csv", "EPIC_val_action_labels.csv")
-EPIC_55_SPLIT_ROWS = (26074, 2398)
 
 
 def read_segments(
@@ -60,9 +45,9 @@ def read_segments(
 
     Raises: UserError naming the file, the column or row, and the fix.
     """
-    path = local_path(path, _LIST_KEY)
+    path = local_path(path, LIST_KEY)
     table = read_table(path)
-    with reading(path, "a frame list", _PUBLISHED):
+    with reading(path, "a frame list", AS_PUBLISHED):
         return _segments(path, table, epic_100, num_classes, labelled)
 
 
@@ -76,7 +61,7 @@ def _segments(
     ids = _texts(path, table, id_column)
     if len(set(ids)) < len(ids):
         repeated = Counter(ids).most_common(1)[0][0]
-        raise UserError(f"{path}: {id_column} {repeated} occurs more than once; keep one row of it")
+        raise UserError(f"{path}: {id_column} {repeated} is in several rows; remove all but one")
     start, stop = (_integers(path, table, name, ids) for name in ("start_frame", "stop_frame"))
     for name, first, last in zip(ids, start, stop, strict=True):
         if last < first:
@@ -121,118 +106,12 @@ def read_segments_of(
     return segments
 
 
-def list_paths(folder: InputPath, names: str) -> list[InputPath]:
-    """The lists that one key names, separated by commas unless one file has the whole name.
-
-    Raises: UserError for a comma with no name before or after it.
-    """
-    whole = join(folder, names)
-    if "," not in names or is_remote(names) or (isinstance(whole, Path) and whole.is_file()):
-        return [whole]
-    parts = [part.strip() for part in names.split(",")]
-    if not all(parts):
-        raise UserError(f"{names!r} names an empty list; take out the comma too many")
-    return [join(folder, part) for part in parts]
-
-
-def read_table(path: InputPath) -> pd.DataFrame:
-    """The rows of a .csv or .pkl frame list; the cells of a CSV stay text.
-
-    Raises: UserError for a missing, unreadable or empty file.
-    """
-    import pandas as pd
-
-    path = present_form(local_path(path, _LIST_KEY))
-    with reading(path, "a frame list"):
-        exists = path.is_file()
-    if not exists:
-        raise UserError(
-            f"frame list {path} does not exist; link the annotations there or set "
-            "DATA.PATH_TO_DATA_DIR and the list's key"
-        )
-    kind = path.suffix.lower()
-    if kind == ".pkl":
-        table = load_dataframe(path)
-    elif kind == ".csv":
-        check_csv(path, "a frame list", _PUBLISHED)
-        with reading(path, "a frame list in CSV", _PUBLISHED):
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        table = _without_nameless(path, table)
-    else:
-        raise UserError(f"frame list {path} is neither .csv nor .pkl; convert it to .csv")
-    if len(table) == 0:
-        raise UserError(f"frame list {path} has no rows; check that it was copied whole")
-    return table
-
-
-def _without_nameless(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The table without the columns that a comma at the end of every line makes.
-
-    Raises: UserError for cells beyond the columns of the header.
-    """
-    import pandas as pd
-
-    if not isinstance(table.index, pd.RangeIndex) and len(table):
-        # The header has no such comma: pandas takes the first cells for the name of the row.
-        extra = table.index.nlevels
-        cells = table.reset_index()
-        if (cells.iloc[:, -extra:] != "").to_numpy().any():
-            raise UserError(
-                f"frame list {path} has rows with more cells than columns; {_PUBLISHED}"
-            )
-        table = cells.iloc[:, :-extra].set_axis(table.columns, axis=1)
-    return table.loc[:, [not str(name).startswith("Unnamed: ") for name in table.columns]]
-
-
-def present_form(path: Path) -> Path:
-    """The list, or its other form, .pkl or .csv, if only that one is there."""
-    other = path.with_suffix({".csv": ".pkl", ".pkl": ".csv"}.get(path.suffix, path.suffix))
-    with reading(path, "a frame list"):
-        if path.exists() or not other.is_file():
-            return path
-    logger.info("%s does not exist: reading %s, which is next to it", path, other.name)
-    return other
-
-
-def split_epic_55(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(train, validation) rows of EPIC-KITCHENS-55's training list `path`, by video.
-
-    Raises: UserError if a validation video has no row.
-    """
-    if "video_id" not in table.columns:
-        raise UserError(f"{path} has no column video_id; take EPIC_train_action_labels.csv")
-    missing = EPIC_55_VALIDATION_VIDEOS - set(table["video_id"])
-    if missing:
-        raise UserError(
-            f"{path} has no rows of {len(missing)} validation video(s) such as {min(missing)}; "
-            "take the official EPIC_train_action_labels.csv of EPIC-KITCHENS-55"
-        )
-    validation = table["video_id"].isin(EPIC_55_VALIDATION_VIDEOS)
-    return table[~validation], table[validation]
-
-
-def write_epic_55_split(source: InputPath, folder: Path) -> dict[Path, int]:
-    """Write the split of the list `source` into `folder`; rows by file.
-
-    Raises: UserError if the list does not fit, or if it would be overwritten.
-    """
-    source = local_path(source, "--annotations")
-    targets = [folder / name for name in EPIC_55_SPLIT_FILES]
-    if source.resolve() in [target.resolve() for target in targets]:
-        raise UserError(f"{source} would be overwritten by its own split; choose another folder")
-    parts = split_epic_55(read_table(source), source)
-    for target, part in zip(targets, parts, strict=True):
-        with writing(target):
-            write_text(target, part.to_csv(index=part.index.name is not None))
-    return {target: len(part) for target, part in zip(targets, parts, strict=True)}
-
-
 def _check_columns(
     path: Path, table: pd.DataFrame, id_column: str, epic_100: bool, labelled: bool
 ) -> None:
     if not table.columns.is_unique:
         twice = table.columns[table.columns.duplicated()][0]
-        raise UserError(f"frame list {path} has the column {twice} twice; keep one")
+        raise UserError(f"frame list {path} has the column {twice} twice; remove one")
     wanted = (id_column, *_PLACE_COLUMNS, *(LABEL_COLUMNS if labelled else ()))
     for column in wanted:
         if column in table.columns:
@@ -242,7 +121,7 @@ def _check_columns(
         elif column in LABEL_COLUMNS:
             fix = "a list without labels can only be tested; use an action-label list"
         else:
-            fix = "take the list as EPIC-KITCHENS publishes it"
+            fix = "use the list as published by EPIC-KITCHENS"
         raise UserError(f"frame list {path} has no column {column}; {fix}")
 
 
@@ -280,14 +159,14 @@ def _labels(
     num_classes: Sequence[int],
     labelled: bool,
 ) -> list[tuple[tuple[int, ...], ...]]:
-    """Per row the class of every head; blank, -1 and NaN stand for a row without one.
+    """Per row the class of every head; blank, -1 and NaN mean that a row has no class.
 
     Raises: UserError for a class outside the head's, and for a row without one if `labelled`.
     """
     per_head: list[list[tuple[int, ...]]] = []
     for column, count in zip(LABEL_COLUMNS, num_classes, strict=True):
         if column not in table.columns:
-            logger.info("%s has no column %s: its rows count as unlabelled", path, column)
+            logger.info("%s has no column %s: its rows are treated as unlabelled", path, column)
             per_head.append([()] * len(ids))
             continue
         cells = table[column]
@@ -297,7 +176,7 @@ def _labels(
             if labelled:
                 raise UserError(
                     f"{path}: {number} rows have no {column}, the first of them {first}; label "
-                    "them or take them out"
+                    "or remove them"
                 )
             logger.info("%s: %d of %d rows have no %s", path, number, len(ids), column)
         known = table[~absent]
@@ -315,5 +194,5 @@ def _labels(
 
 
 def _is_absent(cells: pd.Series) -> np.ndarray:
-    """Where a cell is blank, -1 or a word for no value: (n,) bool."""
+    """Whether each cell is blank, -1 or a word for no value: (n,) bool."""
     return np.array([str(cell).strip().lower() in _ABSENT for cell in cells])

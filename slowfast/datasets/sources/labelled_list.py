@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slowfast.datasets.sources.epic_annotations import (
-    ID_COLUMN_100,
-    read_segments_of,
-    read_table,
-)
+from slowfast.datasets.sources.epic_annotations import ID_COLUMN_100, read_segments_of
+from slowfast.datasets.sources.frame_lists import read_table
 from slowfast.datasets.types import Segment
 from slowfast.evaluation.epic import EpicProtocol, read_many_shot, read_subsets
 from slowfast.evaluation.paired import LabelledList
@@ -52,7 +49,7 @@ def read_labelled_list(
 def read_listed_segments(
     paths: Sequence[InputPath], num_classes: Sequence[int], labelled: bool
 ) -> tuple[list[Segment], bool]:
-    """The segments of lists, and whether these are EPIC-KITCHENS-100's.
+    """The segments of the lists, and whether the lists are those of EPIC-KITCHENS-100.
 
     Raises: UserError that names the option `--annotations` instead of config keys.
     """

@@ -5,7 +5,8 @@ The layout, below one root (`{view}` is fpv or tpv):
 - `annotations/full/rec_{view}_frames.p`: a list of records, one per video, frame and person:
   (video, frame, person, flow paths, image paths, box, actions, tasks, interactions). An action is
   (verb id, [[object ids] per position]); an interaction is an id of `all_hois.json`.
-- `annotations/full/rec_{view}_segments_indices.p`: a list of (video, first frame, frames).
+- `annotations/full/rec_{view}_segments_indices.p`: a list of (video, first frame, number of
+  frames).
 - `annotations/splits/{video_type}_{split}.json`: a list of videos.
 - `annotations/metadata/all_{acts,objs,hois}.json`: lists of words; a word's id is its position.
 
@@ -30,7 +31,7 @@ from slowfast.utils.text_files import read_json
 
 logger = logging.getLogger(__name__)
 
-_RELEASE = "take both files from one release of LEMMA"
+_RELEASE = "use both files of one release of LEMMA"
 _SPAN_FIELDS = 3
 NULL_HOI = "null$"
 
@@ -75,8 +76,8 @@ def read_lemma(
 ) -> ImageListAnnotations:
     """The segments of a split that contain an action, each once, in the file's order.
 
-    A segment's labels are the verbs and objects of everybody in its frames. Its narration is the
-    first interaction of the first active person (`video|P1`: of that person).
+    A segment's labels are the verbs and objects of all persons in its frames. Its narration is
+    the first interaction of the first active person; of person P1 if the video is `video|P1`.
 
     root: the folder `annotations`, or its URL.
     view, segments_view: the views whose frame records and whose segments are read.
@@ -88,8 +89,8 @@ def read_lemma(
     for kind, words, count in zip(("acts", "objs"), vocabularies, num_classes, strict=True):
         if len(words) != count:
             raise UserError(
-                f"{root}/metadata/all_{kind}.json has {len(words)} words, EXO.NUM_CLASSES_LIST is "
-                f"{list(num_classes)}; set it to {[len(v) for v in vocabularies]}"
+                f"{root}/metadata/all_{kind}.json has {len(words)} words, but EXO.NUM_CLASSES_LIST "
+                f"is {list(num_classes)}; set it to {[len(v) for v in vocabularies]}"
             )
     hois = _words(join(root, "metadata/all_hois.json"))
     split_path = join(root, f"splits/{video_type}_{split}.json")
@@ -151,20 +152,23 @@ def _videos(path: InputPath, listed: frozenset[str]) -> dict[str, _Video]:
         except Exception:  # a record can be anything
             raise UserError(
                 f"{path}: record {row} is not LEMMA's (video, frame, person, flow, images, box, "
-                "actions, tasks, interactions); take the file as LEMMA publishes it"
+                "actions, tasks, interactions); use the file as published by LEMMA"
             ) from None
     return videos
 
 
 def _span(entry: Any) -> tuple[str, int, int]:
-    """(video, first frame, frames). Raises: ValueError and others if it is none."""
+    """(video, first frame, number of frames). Raises: any error if the entry is not one."""
     if len(entry) != _SPAN_FIELDS or not isinstance(entry[0], str):
         raise ValueError("not (video, first frame, frames)")
     return entry[0], int(entry[1]), int(entry[2])
 
 
 def _image_path(path: Any) -> str:
-    """Raises: ValueError if it is longer than any path; the arrays are as wide as the longest."""
+    """Check an image path; the array of all paths is as wide as the longest.
+
+    Raises: ValueError if it is longer than any path of the system.
+    """
     if not isinstance(path, str) or len(path.encode()) > PATH_BYTES:
         raise ValueError("an image path is not text, or too long")
     return path
@@ -217,7 +221,7 @@ class _SegmentReader:
                     )
         if cut:
             logger.warning(
-                "%s: %d segment(s) extend beyond the last frame of their video; cut there",
+                "%s: %d segment(s) extend past the last frame of their video and were cut there",
                 self._path,
                 cut,
             )
@@ -231,8 +235,8 @@ class _SegmentReader:
         if video in self._videos:
             return video, person
         raise UserError(
-            f"{self._path} has segments of video {name}, {self._frames_path} has no frame of it; "
-            "set EXO.SEGMENTS_VIEW to the view of EXO.VIEW, or take both files from one release"
+            f"{self._path} has segments of video {name}, but {self._frames_path} has no frames "
+            "of it; set EXO.SEGMENTS_VIEW to the view of EXO.VIEW, or use both files of one release"
         )
 
     def _frames(self, video: str) -> tuple[list[tuple[str, list[_Person]]], dict[int, int]]:
@@ -274,16 +278,16 @@ class _SegmentReader:
             if not 0 <= number < count:
                 raise UserError(
                     f"{self._frames_path} has {kind} {number}, but the metadata lists only "
-                    f"{count}; take both from one release"
+                    f"{count}; use both of one release"
                 )
         return numbers
 
 
-def _words(path: InputPath, mend: str = "link LEMMA's annotations there") -> list[str]:
+def _words(path: InputPath, fix: str = "link LEMMA's annotations there") -> list[str]:
     path = local_path(path, "EXO.PATH_TO_DATA_DIR")
-    words = read_json(path, "a list of words", f"{mend}, or set EXO.PATH_TO_DATA_DIR")
+    words = read_json(path, "a list of words", f"{fix}, or set EXO.PATH_TO_DATA_DIR")
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise UserError(f"{path} is not a list of words; take the file as LEMMA publishes it")
+        raise UserError(f"{path} is not a list of words; use the file as published by LEMMA")
     return words
 
 
@@ -300,5 +304,5 @@ def _load_list(path: InputPath) -> list[Any]:
         )
     content = load_plain(path)
     if not isinstance(content, list):
-        raise UserError(f"{path} does not hold a list; take the file as LEMMA publishes it")
+        raise UserError(f"{path} does not hold a list; use the file as published by LEMMA")
     return content

@@ -51,7 +51,7 @@ class ListedVideos(VideoStore):
 
     def _check_end(self, segment: Segment) -> None:
         _, place = self._places.get(segment.video_id, ("", None))
-        # Missing videos are reported by now; a trimmed clip may be shorter than its row says.
+        # Missing videos were already reported; a trimmed clip may be shorter than its row.
         if place is None or isinstance(place, TrimmedClips) or segment.video_id in self._unreadable:
             return
         if isinstance(place, VideoFolder):

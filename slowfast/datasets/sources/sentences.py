@@ -1,7 +1,7 @@
-"""Clips and sentences of a frame list for retrieval, with the classes that each contains.
+"""Clips and sentences of a frame list for retrieval, with their classes.
 
-EPIC-KITCHENS names all nouns of a segment in `all_noun_classes`, a list or its text; `noun_class`
-is the first of them.
+EPIC-KITCHENS lists all nouns of a segment in `all_noun_classes` (a list, or a list written as
+text). `noun_class` is the first of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slowfast.datasets.sources.epic_annotations import ID_COLUMN_55, ID_COLUMN_100, read_table
+from slowfast.datasets.sources.epic_annotations import ID_COLUMN_55, ID_COLUMN_100
+from slowfast.datasets.sources.frame_lists import read_table
 from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import InputPath
@@ -22,7 +23,7 @@ SENTENCES_FILE = "EPIC_100_retrieval_test_sentence.csv"
 
 @dataclass(frozen=True)
 class Described:
-    """Clips or sentences: their texts, one verb class and all noun classes of each."""
+    """Clips or sentences, with the text, the verb class and all noun classes of each."""
 
     texts: list[str]
     verbs: list[int]
@@ -35,16 +36,16 @@ class Described:
 def describe_clips(
     paths: Sequence[InputPath], segments: Sequence[Segment], num_nouns: int
 ) -> Described:
-    """The clips of the lists at `paths`, whose segments these are, in their order.
+    """Describe the clips of the lists at `paths`; `segments` are their rows, in the same order.
 
-    A list without all_noun_classes has one noun per clip.
-    Raises: UserError if a segment has no label, or a noun is not a class.
+    A clip of a list without all_noun_classes has one noun.
+    Raises: UserError if a segment has no label, or a noun id is out of range.
     """
     unlabelled = [s.segment_id for s in segments if not all(s.labels)]
     if unlabelled:
         lists = ", ".join(map(str, paths))
         raise UserError(
-            f"{lists}: {len(unlabelled)} segments such as {unlabelled[0]} have no labels; take a "
+            f"{lists}: {len(unlabelled)} segments such as {unlabelled[0]} have no labels; use a "
             "labelled list (TEST.DATA_LIST)"
         )
     nouns = [list(s.labels[1]) for s in segments]
@@ -64,11 +65,11 @@ def describe_clips(
 def describe_sentences(
     path: InputPath | None, segments: Sequence[Segment], clips: Described
 ) -> Described:
-    """The sentences to retrieve: the rows of a CSV `narration_id,narration`.
+    """Describe the sentences to retrieve: the rows of a CSV `narration_id,narration`.
 
     A sentence has the classes of the clip with its narration_id. path None: every distinct
-    narration of the clips, with the classes of the first clip that has it.
-    Raises: UserError if a sentence belongs to no clip.
+    narration of the clips, with the classes of its first clip.
+    Raises: UserError if a sentence has the id of no clip.
     """
     if path is None:
         first = {text: row for row, text in reversed(list(enumerate(clips.texts)))}
@@ -78,15 +79,15 @@ def describe_sentences(
         table = read_table(path)
         missing = {"narration_id", "narration"} - set(table.columns)
         if missing:
-            raise UserError(f"{path} has no column {min(missing)}; take {SENTENCES_FILE}")
+            raise UserError(f"{path} has no column {min(missing)}; use {SENTENCES_FILE}")
         place = {segment.segment_id: row for row, segment in enumerate(segments)}
         ids = table["narration_id"].astype(str).tolist()
         unknown = [name for name in ids if name not in place]
         if unknown:
             raise UserError(
-                f"{path}: {len(unknown)} of {len(ids)} sentences, such as that of {unknown[0]}, "
-                "belong to no clip of TEST.DATA_LIST; set TEST.RETRIEVAL.SENTENCES to those of "
-                "the list"
+                f"{path}: {len(unknown)} of {len(ids)} sentences, such as {unknown[0]}, have "
+                "a narration_id that is not in TEST.DATA_LIST; set TEST.RETRIEVAL.SENTENCES to the "
+                "sentences of that list"
             )
         rows = [place[name] for name in ids]
         texts = table["narration"].astype(str).tolist()

@@ -1,4 +1,4 @@
-"""The content of a checkpoint: what a run writes, and the value that a file is read into."""
+"""The content of a checkpoint, as written by a run and as read from a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from slowfast.engine.checkpoints.weights import Weights
 from slowfast.models.published_names import published_state_dict
 from slowfast.utils.errors import UserError
 
-# Where training loops keep the weights, in the order in which they are looked for.
+# Keys under which training loops store the weights, in search order.
 _WEIGHT_KEYS = (
     *("model_state", "state_dict", "model_state_dict", "model", "module", "net"),
     *("ema", "ema_state_dict", "state_dict_ema", "model_ema"),
@@ -38,10 +38,10 @@ def checkpoint_content(
     cfg_text: str,
     extra: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Collect what a checkpoint holds; its tensors are those of the model and the optimizer.
+    """Collect the content of a checkpoint; its tensors share memory with model and optimizer.
 
     epoch: zero-based index of the last finished epoch.
-    extra: what else a resumed run needs: tensors, numbers, text and containers of them.
+    extra: further state of a resumed run: tensors, numbers, text and containers of them.
     """
     overlap = set(extra) & set(_FIXED_KEYS)
     if overlap:
@@ -57,7 +57,7 @@ def checkpoint_content(
 
 @dataclass(frozen=True, eq=False)
 class CheckpointFile:
-    """A checkpoint that was read: its weights, and by key what else it holds.
+    """A checkpoint that was read: its weights, and its other entries by key.
 
     other: empty for files of weights alone.
     """
@@ -69,7 +69,7 @@ class CheckpointFile:
     def from_content(cls, source: str, content: Any) -> CheckpointFile:
         """Sort the content of a PyTorch file: a checkpoint, or weights by name.
 
-        Raises: UserError where it holds no weights.
+        Raises: UserError if it holds no weights.
         """
         tensors = tensors_in(source, content)
         check_plain(source, tensors)
@@ -80,9 +80,9 @@ class CheckpointFile:
 
     @property
     def epoch(self) -> int:
-        """Zero-based index of the last finished epoch; -1 where the file names none.
+        """Zero-based index of the last finished epoch; -1 if the file names none.
 
-        Raises: UserError where it is not a whole number.
+        Raises: UserError if it is not a whole number.
         """
         epoch = self.other.get("epoch", -1)
         is_number = isinstance(epoch, numbers.Real) and not isinstance(epoch, bool)
@@ -92,9 +92,9 @@ class CheckpointFile:
 
     @property
     def cfg_text(self) -> str:
-        """The config (YAML) that it was trained with; empty where the file has none.
+        """The config (YAML) that it was trained with; empty if the file has none.
 
-        Raises: UserError where it is not text.
+        Raises: UserError if it is not text.
         """
         text = self.other.get("cfg", "")
         if not isinstance(text, str):
@@ -103,7 +103,7 @@ class CheckpointFile:
 
     @property
     def processes(self) -> int | None:
-        """Number of processes of the run that wrote it; None where the file does not say."""
+        """Number of processes of the run that wrote it; None if the file does not say."""
         processes = self.other.get("processes")
         return processes if isinstance(processes, int) and processes > 0 else None
 
@@ -119,7 +119,7 @@ class CheckpointFile:
 
     @property
     def average(self) -> Weights | None:
-        """Moving average of the weights (SOLVER.EMA_DECAY); None where the run kept none."""
+        """Moving average of the weights (SOLVER.EMA_DECAY); None if the run kept none."""
         update = self.other.get("update", {})
         average = update.get("average") if isinstance(update, Mapping) else None
         if average is None:
@@ -131,8 +131,8 @@ class CheckpointFile:
 
     def _odd(self, key: str, value: object, expected: str) -> UserError:
         return UserError(
-            f"{self.weights.source}: its {key} is {reprlib.repr(value)}, not {expected}; use a "
-            "checkpoint as the training wrote it, or start from its weights with TRAIN.RESUME False"
+            f"{self.weights.source}: its {key} is {reprlib.repr(value)}, not {expected}; use the "
+            "checkpoint as it was saved, or start from its weights with TRAIN.RESUME False"
         )
 
 

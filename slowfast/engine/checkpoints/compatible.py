@@ -1,7 +1,7 @@
-"""Decides whether a training may resume from a checkpoint: only from the same experiment's.
+"""Decides whether a run may resume from a checkpoint: only from one of the same experiment.
 
-A key of the config either belongs to the experiment (another value gives another training) or is
-free (folders, the machine, how much is logged, the number of epochs).
+A key of the config either belongs to the experiment (another value makes it another experiment) or
+is free (folders, the machine, how much is logged, the number of epochs).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from slowfast.utils.text_files import parse_yaml
 
 logger = logging.getLogger(__name__)
 
-# Keys, and beginnings of keys (ending in . or _), that may change between a run and its
-# continuation. All others must agree.
+# Keys and key prefixes (ending in . or _) that may change when a run is resumed. All others must
+# agree.
 FREE = (
-    # Folders and files, and what starts: a resumed run does not read initial weights.
+    # Folders, files and initial weights, which a resumed run does not read.
     "OUTPUT_DIR",
     "TRAIN.ENABLE",
     "TRAIN.AUTO_RESUME",
@@ -48,7 +48,7 @@ FREE = (
     "DISTRIBUTED.",
     "DATA_LOADER.",
     "DATA.DECODER",
-    # How it is computed: the values differ by rounding at most.
+    # Computation: the values differ at most by rounding.
     "SOLVER.FUSED",
     "MODEL.CHANNELS_LAST",
     "MODEL.CONV_2D",
@@ -58,7 +58,7 @@ FREE = (
     "MODEL.RECOMPUTE_STAGES",
     # Differs by more than rounding, which is logged.
     "TRAIN.PRECISION",
-    # What is logged, evaluated and kept, and what happens to faults.
+    # Logging, evaluation, retention and error handling.
     "LOG_PERIOD",
     "TENSORBOARD.",
     "TRAIN.EVAL_PERIOD",
@@ -86,7 +86,7 @@ def check_resumable(
     """Refuse to resume from a checkpoint of another experiment.
 
     saved_cfg_text: the config (YAML) in the checkpoint at `path`. If another code base wrote it,
-        its known names are compared and differences are only logged: its training cannot be
+        its known names are compared and differences are only logged: its run cannot be
         continued exactly anyway. Text that is not a config is skipped.
     saved_processes: number of processes of the run that wrote it; None: unknown. processes: of
         this one. DIVISION_KEYS may change with it if the parts of a batch stay the same.
@@ -106,14 +106,14 @@ def check_resumable(
         logger.warning("%s was written by another code base, with %s", path, ", ".join(differing))
     elif differing:
         raise UserError(
-            f"{path} is of a training with {', '.join(differing)}; set the same values to "
+            f"{path} is of a training run with {', '.join(differing)}; set the same values to "
             "resume from it, or another OUTPUT_DIR (and TRAIN.RESUME False) to start again"
         )
     precision = saved.get("TRAIN.PRECISION", cfg.TRAIN.PRECISION)
     if precision != cfg.TRAIN.PRECISION:
         logger.warning(
-            "%s was trained with TRAIN.PRECISION %s, now %s: the training continues, with other "
-            "bits than before",
+            "%s was trained with TRAIN.PRECISION %s, now %s: training continues, but not bit for "
+            "bit",
             path,
             precision,
             cfg.TRAIN.PRECISION,
@@ -124,7 +124,7 @@ def check_resumable(
 def _log_division(
     saved: Mapping[str, Any], before: int, now: Mapping[str, Any], processes: int, same: bool
 ) -> None:
-    """Say what another number of processes changes."""
+    """Log the effect of another number of processes."""
     key = "SOLVER.ACCUMULATE"
     if (before, saved[key]) == (processes, now[key]):
         return
@@ -157,7 +157,7 @@ def must_agree(key: str) -> bool:
 
 
 def covers(entry: str, key: str) -> bool:
-    """Whether an entry of FREE is the key or a beginning of it."""
+    """Whether an entry of FREE is the key or a prefix of it."""
     return key.startswith(entry) if entry.endswith((".", "_")) else key == entry
 
 

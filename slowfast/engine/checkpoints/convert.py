@@ -59,7 +59,7 @@ def _with_head(weights: Weights, head: str) -> Weights:
     if not old and len(found) != 1:
         raise UserError(
             f"--head {head}: {weights.source} has {len(found)} heads ({', '.join(found)}); "
-            f"say which one with OLD={new}"
+            f"choose one with OLD={new}"
         )
     return weights.with_head(old or found[0], new, f"--head {head}")
 
@@ -73,14 +73,14 @@ def _write(target: Path, weights: Weights, checkpoint: CheckpointFile) -> None:
         return
     from safetensors.torch import save
 
-    # Copies, because the format takes no memory that two names share.
+    # Copies, because two names may not share memory in this format.
     data = save({name: value.contiguous().clone() for name, value in weights.tensors.items()})
     with writing(target):
         write_atomically(target, lambda file: file.write(data))
 
 
 def _counts(parts: Iterable[Part]) -> str:
-    """How many weights of which part of a model."""
+    """Number of weights in each part of a model, as text."""
     counts = Counter(map(_in_words, parts))
     return ", ".join(f"{count} {part}" for part, count in counts.items()) or "nothing"
 

@@ -1,5 +1,7 @@
-"""Division of a global batch among processes and parts, which may change between a run and its
-continuation as long as the parts stay the same: fewer devices, with more accumulation.
+"""Division of a global batch among processes and parts.
+
+A resumed run may use another number of processes if the parts stay the same, such as fewer devices
+with more accumulation.
 
 Every part has its own batch-norm statistics and dropout, and the gradients of the parts are
 averaged, whichever process computes them.

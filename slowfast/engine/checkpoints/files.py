@@ -2,7 +2,7 @@
 
 A checkpoint is the zip archive that `torch.save` writes. The archive's comment, which every reader
 skips, holds the SHA-256 of the archive without it: file and digest are one file, so a crash cannot
-part them.
+separate them.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def numbered_checkpoints(output_dir: str | Path) -> dict[tuple[int, int], Path]:
 
 
 class _HashingWriter:
-    """Writes bytes to a file and hashes them on the way.
+    """Writes bytes to a file and hashes them at the same time.
 
-    fault: the error of the disk, which torch.save replaces by another.
+    fault: the error of the disk, which torch.save replaces with another one.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -92,7 +92,7 @@ def write_checkpoint(
 
     check: called before the rename; if it raises, the earlier file stays.
 
-    Raises: OSError for a full disk and other faults of the file system.
+    Raises: OSError for a full disk and other errors of the file system.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(".checkpoint_*.tmp"):
@@ -181,7 +181,7 @@ def _archive_damage(file: BinaryIO) -> str:
             broken = archive.testzip()
         file.seek(-len(_NO_COMMENT), os.SEEK_END)
         if broken is None and file.read() != _NO_COMMENT:
-            return "its digest is damaged or cut short"
-    except Exception as error:  # a damaged archive raises nearly anything
-        return f"it is cut short, damaged or no checkpoint ({error})"
+            return "its digest is damaged or truncated"
+    except Exception as error:  # a damaged archive can raise any error
+        return f"it is truncated, damaged or not a checkpoint ({error})"
     return "" if broken is None else f"its part {broken} is damaged"

@@ -1,7 +1,7 @@
-"""Objects of other programs in a PyTorch file: nothing of them is made, and they are left out.
+"""Objects of other programs in a PyTorch file, which are left out without being created.
 
 Trainers keep their settings next to the weights: a CfgNode, a Namespace, Lightning's AttributeDict.
-Weights do not need them, and making them could run code.
+Weights do not need them, and creating them could run code.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from slowfast.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 
-# Key, in the dict that stands for an object, of the name of its class.
+# Key of the class name in the dict that replaces an object.
 _CLASS = object()
 
 
 class Foreign:
-    """Stands for a class that is not known; its objects become dicts of whatever the file gives.
+    """Stand-in for an unknown class; its objects become dicts of their state in the file.
 
-    torch fills no other type than a dict. place: module and name of the class.
+    torch only fills in dicts. place: module and name of the class.
     """
 
     place: ClassVar[str]
@@ -38,7 +38,7 @@ class Foreign:
 def foreign_classes(path: Path) -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """A class and its name for every class that the archive at `path` names and torch refuses.
 
-    Functions, whose names begin in lower case by convention, stay refused, as do built-in names.
+    Functions (names in lower case) and built-in names stay refused.
     """
     names = [name.rpartition(".") for name in get_unsafe_globals_in_checkpoint(str(path))]
     return [
@@ -56,7 +56,7 @@ def without_foreign(path: Path, content: Any) -> Any:
     if not isinstance(content, Mapping) or _CLASS in content:
         if place := next(_foreign_in(content), ""):
             raise UserError(
-                f"{path} is refused: weights do not need {place}, and making it could run code; "
+                f"{path} is refused: weights do not need {place}, and creating it could run code; "
                 "ask its author to save the weights alone, or as .safetensors"
             )
         return content

@@ -1,4 +1,4 @@
-"""Reads checkpoint files of every format, without running code of theirs.
+"""Reads checkpoint files of every format, without running code from them.
 
 PyTorch files (.pyth: published, PySlowFast's, ours; checkpoints or bare state dicts), safetensors,
 and Caffe2 pickles. Whatever the format, the weights get their published names.
@@ -34,7 +34,7 @@ from slowfast.utils.text_files import read_json
 logger = logging.getLogger(__name__)
 
 _SAFE_TORCH = (2, 10)
-# Parts of a sharded checkpoint are next to its index, in formats that have no index of their own.
+# Parts of a sharded checkpoint are next to its index, in formats without a separate index.
 _SHARD = re.compile(r"[^./\\][^/\\]*\.(safetensors|bin|pt|pth|pyth)")
 _TORCH_VALUES = (Tensor, torch.Size, torch.dtype, torch.device)
 
@@ -86,7 +86,7 @@ def _read_sharded(path: Path) -> CheckpointFile:
             else:
                 tensors |= tensors_in(str(shard), _read_torch(shard))
     if missing := [name for name in places if name not in tensors]:
-        raise UserError(f"{path} promises {missing[0]}, which {places[missing[0]]} does not have")
+        raise UserError(f"{path} lists {missing[0]}, which {places[missing[0]]} does not have")
     return CheckpointFile.from_content(str(path), tensors)
 
 
@@ -135,7 +135,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
             raise UserError(f"checkpoint {path} is damaged: {fault}; copy or download it again")
     try:
         with torch.serialization.safe_globals(list(_inert_numpy())), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the error tells what matters
+            warnings.simplefilter("ignore")  # the text of the error is enough
             others = foreign_classes(path) if is_archive(path) else []
             with torch.serialization.safe_globals(others):
                 content = torch.load(path, map_location="cpu", weights_only=True)
@@ -144,7 +144,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
         return Values(NUMPY_MAKERS, leaves=_TORCH_VALUES)(content)
     except UserError:
         raise
-    except Exception as error:  # a damaged or hostile file raises nearly anything
+    except Exception as error:  # a damaged or hostile file can raise any error
         raise _unreadable(path, error) from error
 
 
@@ -173,12 +173,12 @@ def _unreadable(path: Path, error: Exception) -> UserError:
             f"{path} is refused: weights do not need {forbidden[1]}, and calling that could run "
             "code; ask its author to save the weights alone, or as .safetensors"
         )
-    # What torch says before this is advice to read the file without care.
+    # torch's text before this advises to load the file unsafely.
     said = str(error).split("WeightsUnpickler error:")[-1].strip()
     reason = (said.splitlines() or [type(error).__name__])[0][:200]
     return UserError(
-        f"{path} cannot be read as a PyTorch checkpoint ({reason}); copy it again if it is cut "
-        "short; if it is a Caffe2 file, set CHECKPOINT_TYPE caffe2, or name an exo file .pkl"
+        f"{path} cannot be read as a PyTorch checkpoint ({reason}); copy it again if it is "
+        "truncated; if it is a Caffe2 file, set CHECKPOINT_TYPE caffe2, or name an exo file .pkl"
     )
 
 

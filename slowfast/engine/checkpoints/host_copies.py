@@ -14,8 +14,8 @@ _Place = tuple[object, ...]
 class HostCopies:
     """Copies nested containers; the copies share no memory with the model's tensors.
 
-    The next call overwrites the copies of the last one. Fresh memory would take longer than the
-    copy itself, and pinned memory, which copies from CUDA need for full speed, much longer.
+    The next call overwrites the copies of the last one. Allocating new memory would take longer
+    than the copy, and much longer for pinned memory, which copies from CUDA need for full speed.
     """
 
     def __init__(self) -> None:
@@ -38,14 +38,14 @@ class HostCopies:
             return value
 
         result = copied(content, ())
-        self._buffers = buffers  # Without those of tensors that are gone.
+        self._buffers = buffers  # Drop the buffers of tensors that no longer exist.
         for device in devices:
             if device.type == "cuda":
                 torch.cuda.current_stream(device).synchronize()
         return result
 
     def _copy(self, tensor: Tensor, place: _Place) -> Tensor:
-        """On CUDA only started: the current stream is to be waited for."""
+        """On CUDA the copy is only started: wait for the current stream."""
         buffer = self._buffers.get(place)
         if buffer is None or not _is_like(buffer, tensor):
             buffer = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)

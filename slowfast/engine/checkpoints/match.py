@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Match:
-    """The report on a file and a model, and the pairs (weight of the model, value) to copy."""
+    """The load report, and the pairs (weight of the model, value) to copy."""
 
     report: LoadReport
     pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Match:
 def match_weights(file: Weights, model: Weights, options: LoadOptions) -> Match:
     """Pair the weights of a file with some or all of a model's; nothing is copied yet.
 
-    Raises: UserError where the file does not have what `options` requires, or has values that are
+    Raises: UserError if the file does not have what `options` requires, or has values that are
         not finite.
     """
     if options.head and model.ego.heads:
@@ -48,7 +48,7 @@ def match_weights(file: Weights, model: Weights, options: LoadOptions) -> Match:
 
 
 def _check_values(match: Match) -> None:
-    """Refuse values that a training or a test would only notice much later."""
+    """Refuse values that a run would only notice much later."""
     bad = []
     for name, (target, value) in zip(match.report.loaded, match.pairs, strict=True):
         if not target.is_floating_point():

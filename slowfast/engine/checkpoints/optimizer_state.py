@@ -1,7 +1,7 @@
 """Loads the optimizer state of a checkpoint, after comparing it with the weights.
 
 The states come from the file, the options (weight decay, betas, momentum ...) from the config: a
-file of another code base must not change them silently.
+file from another code base must not change them silently.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def _log_other_options(
     }
     if different:
         logger.warning(
-            "%s: its optimizer had %s; the values of the config hold", source, ", ".join(different)
+            "%s: its optimizer had %s; the values of the config are used",
+            source,
+            ", ".join(different),
         )
 
 

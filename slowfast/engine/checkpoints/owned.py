@@ -1,7 +1,7 @@
-"""Record of the checkpoints in a folder that belong to its present training.
+"""Record of the checkpoints in a folder that belong to its current run.
 
-OUTPUT_DIR may hold checkpoints of an earlier training too. The record is a small file in it, so
-that it survives stops and is moved along with the folder.
+OUTPUT_DIR may hold checkpoints of an earlier run too. The record is a small file in it, so that it
+survives interruptions and moves with the folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class OwnedCheckpoints:
         self._path = Path(output_dir) / RECORD_NAME
         self._names: set[str] = set()
         if resumed is not None and resumed.parent == checkpoint_path(output_dir, BEST).parent:
-            # Without a record, as older versions left it, only this file is known to be its own.
+            # Without a record (older versions), only this file is known to belong to the run.
             recorded = self._read()
             self._names = recorded if resumed.name in recorded else {resumed.name}
 

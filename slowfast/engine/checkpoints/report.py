@@ -1,4 +1,4 @@
-"""The report of a load of weights: what happened to every name, and why it is not enough."""
+"""Report on loaded weights: the result for every name, and what is missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Required(enum.Enum):
     """Weights that a model must get from a file; less is an error."""
 
     NOTHING = "nothing"
-    # A training may start with new heads and projections.
+    # A training run may start with new heads and projections.
     BACKBONE = "backbone"
     # A test uses no random weight.
     ALL = "all"
@@ -112,7 +112,7 @@ def _other_classes(report: LoadReport, file: Weights, model: Weights) -> str:
     if head in (EXO_HEAD, EXO_ONLY_HEAD):
         key = "EXO.NUM_CLASSES_LIST"
     return (
-        f"its {head} has {file.class_counts(head)} classes where the configuration has "
+        f"its {head} has {file.class_counts(head)} classes, but the configuration has "
         f"{model.class_counts(head)}; set {key} to the file's, or, to train a new head, give TASK "
         "another name"
     )
@@ -127,7 +127,7 @@ def _other_architecture(report: LoadReport, file: Weights, model: Weights) -> st
     if not (missing or extra or other):
         return ""
     return (
-        f"of its backbone, {counted(missing)} are missing, {counted(extra)} are too many and "
+        f"in its backbone, {counted(missing)} are missing, {counted(extra)} are unexpected and "
         f"{counted(other)} have another shape; set the RESNET and SLOWFAST keys to the file's "
         f"architecture, or use another file{_depths(file, model)}"
     )

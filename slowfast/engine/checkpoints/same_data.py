@@ -1,6 +1,6 @@
-"""Decides whether a training may resume with the data that it finds: only with the same content.
+"""Decides whether a run may resume with the data that it finds: only with the same content.
 
-A checkpoint holds digests of everything that the data sets were built from, except frames.
+A checkpoint stores digests of all inputs of the data sets except frames.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DATA = "data"
 
 
 def data_digests(training: VideoDataset, validation: VideoDataset) -> dict[str, str]:
-    """Digests of the data of a training, by the name of the input (`training list`)."""
+    """Digests of the data of a training run, by the name of the input (`training list`)."""
     digests = {f"training {name}": digest for name, digest in training.digests.items()}
     if "list" in validation.digests:
         digests["validation list"] = validation.digests["list"]
@@ -30,7 +30,7 @@ def data_digests(training: VideoDataset, validation: VideoDataset) -> dict[str, 
 def check_data(
     saved: Mapping[str, Any], now: Mapping[str, str], path: str | Path, *, accepted: bool
 ) -> None:
-    """Refuse to resume from a checkpoint of a training on other data, or log what has changed.
+    """Refuse to resume from a checkpoint of a run on other data, or log what has changed.
 
     saved: what the checkpoint at `path` holds by key. now: `data_digests` of this run.
     accepted: TRAIN.ACCEPT_CHANGED_DATA.

@@ -1,4 +1,4 @@
-"""Chooses the files and the weights that a training or a test starts from."""
+"""Chooses the files and the weights that training or a test starts from."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 def load_test_weights(model: nn.Module, path: InputPath, cfg: CfgNode) -> LoadReport:
-    """Load all weights that a test needs; what else the file holds is reported and ignored.
+    """Load all weights that a test needs; other weights of the file are logged and ignored.
 
-    Raises: UserError where a weight is missing or of another shape.
+    Raises: UserError if a weight is missing or of another shape.
     """
     checkpoint = read_tested(path, cfg)
     file, target = checkpoint.weights, Weights.of_model(model)
@@ -35,7 +35,7 @@ def load_test_weights(model: nn.Module, path: InputPath, cfg: CfgNode) -> LoadRe
 
 
 def read_tested(path: InputPath, cfg: CfgNode) -> CheckpointFile:
-    """Read a file to test, of the type that the config gives it."""
+    """Read the file to test, of the type given in the config."""
     section, checkpoint_type, _ = _settings(path, cfg)
     return read_checkpoint(path, checkpoint_type, key=f"{section}.CHECKPOINT_FILE_PATH")
 
@@ -50,17 +50,17 @@ def _settings(path: InputPath, cfg: CfgNode) -> tuple[str, str, str]:
 
 
 def load_initial_weights(model: nn.Module, cfg: CfgNode) -> list[LoadReport]:
-    """Start a training from TRAIN.CHECKPOINT_FILE_PATH and EXO.CHECKPOINT_FILE_PATH.
+    """Start a training run from TRAIN.CHECKPOINT_FILE_PATH and EXO.CHECKPOINT_FILE_PATH.
 
     Heads and projections that the files lack keep their random weights. The exo half of a dual
     model comes from the EXO file (of an exo model, or the exo half of a dual one), else from the
     exo weights of the TRAIN file, else from its single backbone; the log says from which.
 
-    Raises: UserError where a file does not fit the model.
+    Raises: UserError if a file does not fit the model.
     """
     train, target = read_initial(cfg, "TRAIN"), Weights.of_model(model)
     if train is None:
-        logger.info("TRAIN.CHECKPOINT_FILE_PATH is empty: the training starts from random weights")
+        logger.info("TRAIN.CHECKPOINT_FILE_PATH is empty: training starts from random weights")
     if target.has_exo_half:
         matches = _dual_matches(train, target, cfg)
     elif train is None:

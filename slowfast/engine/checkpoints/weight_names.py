@@ -29,15 +29,15 @@ _SUB_BATCH_NORM = re.compile(r"(bn)\.bn\.(running_mean|running_var|num_batches_t
 def published_names(source: str, state: Mapping[str, T]) -> tuple[dict[str, T], int]:
     """(the values without wrappers and sub-batch-norm names, number of names with a wrapper).
 
-    torchvision's ResNet is renamed. Of weights and their moving average under one name each
-    (`model.`, `ema_model.`), the weights are taken.
+    torchvision's ResNet is renamed. If a file has weights and their moving average (`model.`,
+    `ema_model.`), the weights are used.
 
     Raises: UserError for other names that become the same and have different values.
     """
     out: dict[str, T] = {}
     origin: dict[str, str] = {}
     unwrapped = averages = 0
-    # Averages last, as they give way.
+    # Averages last, as the weights take precedence.
     for name in sorted(state, key=lambda name: _AVERAGE.match(name) is not None):
         if ".split_bn." in name:
             continue
@@ -59,7 +59,7 @@ def published_names(source: str, state: Mapping[str, T]) -> tuple[dict[str, T], 
 
 
 def _is_same(one: object, other: object) -> bool:
-    """Whether a module that has two names was saved twice."""
+    """Whether the values are the same, as for a module that was saved under two names."""
     return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
 
 
@@ -109,7 +109,7 @@ def from_caffe2(blobs: Mapping[str, T]) -> dict[str, T]:
 
 
 def caffe2_name(blob: str) -> str:
-    """The published name of a Caffe2 blob; empty where it has none."""
+    """The published name of a Caffe2 blob; empty if it has none."""
     module, _, leaf = blob.rpartition("_")
     if leaf not in _CAFFE2_LEAF:
         return ""

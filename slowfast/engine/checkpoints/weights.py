@@ -65,7 +65,8 @@ class Weights:
     """Tensors by published name, of a file or a model, and the part that each belongs to.
 
     source: where they come from, for messages. parts: for the same names as `tensors`.
-    unwrapped: how many names of the file had the prefix of a wrapper (`module.`), which is gone.
+    unwrapped: how many names of the file had the prefix of a wrapper (`module.`), which was
+    removed.
     """
 
     source: str
@@ -111,7 +112,7 @@ class Weights:
 
     @property
     def ego(self) -> Weights:
-        """All but the exo half: stages, heads and projections of the ego view."""
+        """All except the exo half: stages, heads and projections of the ego view."""
         return self._mapped(lambda part: None if part.is_exo else part)
 
     @property
@@ -135,7 +136,7 @@ class Weights:
     def with_head(self, old: str, new: str, asked: str) -> Weights:
         """The same weights with head `old` called `new`, in place of a head of that name.
 
-        asked: the setting that names the head. Raises: UserError where there is no such head.
+        asked: the setting that names the head. Raises: UserError if there is no such head.
         """
         if old not in self.heads:
             found = ", ".join(self.heads) or "none at all"

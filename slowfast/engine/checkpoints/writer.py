@@ -1,4 +1,4 @@
-"""Writes checkpoints in the background, and removes those that the config does not keep."""
+"""Writes checkpoints in the background, and removes old ones as configured."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointWriter:
-    """One save at a time. The caller waits for the copy to host memory, not for the disk. The
-    memory of the copies, that of a checkpoint, is kept from the first save on.
+    """Background writer, one save at a time.
 
-    A fault of the disk is an error in the log: earlier files stay whole and training continues.
-    Only files that this training has written are ever removed.
+    The caller waits for the copy to host memory, not for the disk. The memory of the copies (the
+    size of a checkpoint) is kept from the first save on.
+
+    A disk error is logged: earlier files stay intact and training continues.
+    Only files that this training run has written are ever removed.
 
     newest: the numbered checkpoint that was last written or resumed from.
     failed: error of the newest save by the kind of file (`numbered`, or the name of one that is
@@ -43,7 +45,7 @@ class CheckpointWriter:
         """keep_last: number of files of finished epochs to keep, 0: all. keep_every: keep those
         of every n-th epoch in addition, 0: none. A file inside an epoch is kept while it is one
         of the last two files. check: called before a file gets its name; raises where the folder
-        is no longer this training's."""
+        is no longer this run's."""
         self.newest = newest
         self.failed: dict[str, str] = {}
         self._output_dir = output_dir
@@ -106,7 +108,7 @@ class CheckpointWriter:
         paths = list(found.values())
         if self.newest is None or self.newest not in paths:
             return
-        # Later files are of an earlier start, which this one has not come to yet.
+        # Later files belong to an earlier start that had got further.
         places = list(found)[: paths.index(self.newest) + 1]
         finished = [place for place in places if place[1] == 0]
         kept = {*finished[-self._keep_last :], *(place for place in places[-2:] if place[1])}

@@ -33,7 +33,7 @@ class _Rows(NamedTuple):
 class CollectedScores:
     """Scores of one epoch, or of one validation.
 
-    logits: the scores are logits; else what the activation of the head makes of them.
+    logits: the scores are logits; otherwise they are outputs of the head's activation.
     """
 
     def __init__(self, heads: Sequence[HeadSpec], *, logits: bool) -> None:
@@ -46,17 +46,17 @@ class CollectedScores:
     def add(
         self, scores: Sequence[Tensor], labels: Sequence[Tensor], finite: Tensor | None = None
     ) -> None:
-        """Take in the clips of a step, without waiting for the device.
+        """Add the clips of a step, without waiting for the device.
 
         scores: (N, K) per head. labels: per head (N,) ids, -1 for unlabelled, or multi-hot (N, K).
-        finite: () bool; the clips of a step that is not finite do not count.
-        Raises: ValueError where the labels are not of the kind of the head.
+        finite: () bool; the clips of a non-finite step are not counted.
+        Raises: ValueError if the labels are not of the kind of the head.
         """
         for head, label in zip(self._heads, labels, strict=True):
             if (label.dim() == 2) != head.multi_label:
-                kind = "multi-hot labels" if head.multi_label else "one class id a clip"
+                kind = "multi-hot labels" if head.multi_label else "one class id per clip"
                 raise ValueError(f"head {head.name} takes {kind}, not {tuple(label.shape)}")
-        # Copies: batches and outputs may be in memory that is used again.
+        # Copies: batches and outputs may be in memory that is reused.
         rows = _Rows(
             torch.cat([s.detach().float() for s in scores], dim=1),
             [label > 0 if label.dim() == 2 else label.clone() for label in labels],
@@ -65,7 +65,7 @@ class CollectedScores:
         self._pending.append((rows, counts if finite is None else counts & finite))
 
     def to_host(self) -> None:
-        """Move the clips that count to the host. Waits for the device."""
+        """Move the counted clips to the host. Waits for the device."""
         pending, self._pending = self._pending, []
         if not pending:
             return
@@ -76,7 +76,7 @@ class CollectedScores:
     def latest_top1(self) -> dict[str, float]:
         """Top-1 in percent of the clips of the last `to_host`, by `HEAD_top1`.
 
-        Of this process; heads with several labels a clip, and those without a label, have none.
+        Only of this process. Multi-label heads and heads without a label are left out.
         """
         if not self._kept:
             return {}
@@ -115,7 +115,7 @@ class CollectedScores:
     def values(self) -> dict[str, float]:
         """The metrics of the clips of all ranks, in percent, the same on every rank.
 
-        Empty where no clip is labelled. Called on every rank.
+        Empty if no clip is labelled. Called on every rank.
         """
         self.to_host()
         parts = [rows for part in distributed.gather_to_main(self._kept) for rows in part]

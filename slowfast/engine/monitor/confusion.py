@@ -1,4 +1,4 @@
-"""Confusion matrices of a validation or a test as pictures, where TENSORBOARD asks for them."""
+"""Confusion matrices of a validation or a test as pictures, if TENSORBOARD enables them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress of a training within an epoch, and the sums behind its log lines."""
+"""Progress of a run within an epoch, and the sums that its log lines are computed from."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class EpochProgress:
         }
 
     def load_gathered_state(self, state: dict[str, Any], device: torch.device) -> None:
-        """Each rank takes its own sums; where their number has changed, the first one takes all.
+        """Each rank takes its own sums; if their number has changed, the first one takes all.
 
-        Raises: ValueError and others for a state that `gathered_state` did not make.
+        Raises: ValueError and other errors for a state that `gathered_state` did not create.
         """
         self.iteration = operator.index(state["iteration"])
         if self.iteration < 0:

@@ -1,4 +1,4 @@
-"""Running sums of what the steps give, on the device until somebody asks."""
+"""Running sums of step statistics, on the device until they are read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TensorSums:
         self._sums: dict[tuple[str, ...], Tensor] = {}
 
     def add(self, values: dict[str, Tensor], finite: Tensor) -> None:
-        """One step's scalars; a step that is not `finite` (() bool) does not count."""
+        """One step's scalars; a step that is not `finite` (() bool) is not counted."""
         row = torch.stack(
             [value.detach().double() for value in values.values()] + [finite.double()]
         )
@@ -44,7 +44,7 @@ class TensorSums:
         return {"sums": [[list(names), sums.cpu()] for names, sums in self._sums.items()]}
 
     def add_state(self, state: dict[str, Any], device: torch.device, counted: bool = True) -> None:
-        """counted: else the names alone, which are to be the same ones on every rank."""
+        """counted: False adds only the names, which must be the same on every rank."""
         for names, sums in state["sums"]:
             self._add(tuple(names), sums.to(device) * counted)
 

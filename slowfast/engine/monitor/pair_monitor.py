@@ -1,4 +1,4 @@
-"""TensorBoard's view of the training pairs: a few as pictures, the similarity of all.
+"""Training pairs in TensorBoard: a few as pictures, and the similarities of all.
 
 Legend: N pairs of a batch, T frames, S crop side, D embedding width.
 """
@@ -41,7 +41,7 @@ class PairMonitor:
         self._similarity: list[Tensor] = []
 
     def watch(self, batch: PairedBatch, iteration: int) -> None:
-        """Take note of a batch on the host. iteration: of the epoch, from 0."""
+        """Record a batch on the host. iteration: of the epoch, from 0."""
         assert batch.ego.text is not None
         assert batch.exo.text is not None
         similarity = (batch.ego.text * batch.exo.text).sum(1)
@@ -52,7 +52,7 @@ class PairMonitor:
             self._draw(batch, similarity[: self._number].tolist())
 
     def write(self, scalars: ScalarWriter, step: int) -> None:
-        """Write what the epoch has shown, and begin again."""
+        """Write the pictures and similarities of the epoch, and reset."""
         for place, picture in enumerate(self._pictures):
             scalars.add_picture(f"pairs/{place}", picture, step)
         if self._similarity:
@@ -73,7 +73,7 @@ class PairMonitor:
 
 
 def build_pair_monitor(cfg: CfgNode, data: Any) -> PairMonitor | None:
-    """None where TENSORBOARD asks for nothing about pairs, without pairs, and on other ranks."""
+    """The monitor of rank 0; None if there are no pairs or TENSORBOARD shows none of them."""
     pictures, histogram = cfg.TENSORBOARD.PAIRS, cfg.TENSORBOARD.HISTOGRAM.ENABLE
     wanted = cfg.TENSORBOARD.ENABLE and (pictures or histogram)
     if not (wanted and distributed.is_main() and isinstance(data, EgoExoDataset)):

@@ -40,7 +40,7 @@ def confusion_picture(counts: NDArray[np.int64], names: Sequence[str]) -> NDArra
     side = 2.2 + (0.42 if numbered else 0.17) * max(len(shown), 5)
     figure = Figure(figsize=(side + 0.8, side), dpi=_DPI, layout="constrained")
     axis = figure.subplots()
-    # The square root, or the many small errors would be invisible.
+    # The square root makes the many small errors visible.
     image = axis.imshow(percent, cmap="Blues", norm=PowerNorm(0.5, 0, 100))
     figure.colorbar(image, label="% of the true class", shrink=0.7)
     rows = [f"{names[k]} ({support[k]})" for k in shown]

@@ -19,12 +19,12 @@ logger = logging.getLogger(__name__)
 
 
 class ScalarWriter:
-    """Writes `OUTPUT_DIR/tensorboard` where TENSORBOARD.ENABLE asks for it.
+    """Writes `OUTPUT_DIR/tensorboard` if TENSORBOARD.ENABLE is set.
 
-    A folder that cannot be written costs the scalars and one warning, not the training.
+    If the folder cannot be written, the scalars are lost with one warning and the run continues.
 
-    steps_done: optimizer steps before a training that starts or resumes; scalars of later steps,
-        which a training that was killed has left, are then marked as void.
+    steps_done: optimizer steps done when the run starts or resumes; scalars of later steps, left
+        by a run that was killed, are then marked as void.
     """
 
     def __init__(self, cfg: CfgNode, steps_done: int | None = None) -> None:
@@ -82,7 +82,7 @@ class ScalarWriter:
 
     @contextmanager
     def _without_disk_faults(self) -> Iterator[None]:
-        """Context that stops the writing at an error of the disk, with one warning."""
+        """Context manager that stops writing after a disk error, with one warning."""
         # TensorBoard's thread hands its error to the next call here, but Python prints it too.
         before, threading.excepthook = threading.excepthook, _print_unless_of_disk
         try:
@@ -90,8 +90,8 @@ class ScalarWriter:
         except OSError as error:
             self._writer = None
             logger.warning(
-                "TensorBoard's file cannot be written (%s); no more scalars are, and the run "
-                "continues",
+                "TensorBoard's file cannot be written (%s); no more scalars are written, and the "
+                "run continues",
                 error.strerror,
             )
         finally:

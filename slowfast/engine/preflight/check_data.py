@@ -1,4 +1,4 @@
-"""The data doctor: every list, video, label, pair and cache of a config, before a long run."""
+"""Check of every list, video, label, pair and cache of a config before a long run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Checked(NamedTuple):
 
 
 def check_data(cfg: CfgNode, *, deep: bool = False) -> Findings:
-    """Look at everything that the run would read; nothing is written, except by a deep check.
+    """Check everything that the run would read; only a deep check writes a file.
 
     deep: decode every frame of every segment, in parallel, and write OUTPUT_DIR/bad_frames.txt.
     """
@@ -65,7 +65,7 @@ def check_data(cfg: CfgNode, *, deep: bool = False) -> Findings:
 
 
 def data_parts(cfg: CfgNode) -> list[DataPart]:
-    """The lists of a run: of the views that it trains, validates and tests."""
+    """The lists that a run trains, validates and tests on."""
     spec = model_spec(cfg)
     parts = []
     if cfg.TRAIN.ENABLE:

@@ -21,7 +21,7 @@ _SHOWN = 20
 def check_clips(
     findings: Findings, title: str, segments: Sequence[Segment], frames: FrameStore
 ) -> None:
-    """Report every video whose frames do not serve its segments, and a sample of its pictures.
+    """Report every video whose frames do not cover its segments, and decode a sample of frames.
 
     A video without frames is reported by `FrameStore.check`, not here.
     """
@@ -53,7 +53,7 @@ def _decoded(
             for picture in frames.open(segment).read([middle]):
                 yield segment, picture
         except UserError as error:
-            # A video without frames is known by now.
+            # Videos without frames were already reported.
             if "has no " not in str(error):
                 findings.wrong(title, str(error))
 
@@ -61,7 +61,7 @@ def _decoded(
 def describe_segments(
     findings: Findings, title: str, segments: Sequence[Segment], heads: Sequence[HeadSpec]
 ) -> None:
-    """Say how many segments, videos, narrations and classes a list has."""
+    """Describe a list: numbers of segments, videos, narrations and classes."""
     videos = {segment.video_id for segment in segments}
     lengths = np.array([segment.num_frames for segment in segments])
     findings.say(

@@ -48,8 +48,8 @@ class StepCost:
     clips: of the batch (pairs for two views), all of them. flops: of one clip, forward and then
         backward; a multiply-add is two.
     weights, trained: numbers of the model's parameters.
-    parameters, gradients, optimizer, activations: bytes. Activations are what the backward pass
-        keeps of the clips that go through at once, without the workspaces of single layers.
+    parameters, gradients, optimizer, activations: bytes. Activations are those kept for the
+        backward pass of the clips in one forward pass, without the workspaces of single layers.
     """
 
     clips: int
@@ -68,7 +68,7 @@ class StepCost:
 
     @property
     def flops(self) -> float:
-        """Of the whole step."""
+        """FLOPs of the whole step."""
         return self.clips * (self.forward_flops + self.backward_flops)
 
 
@@ -117,7 +117,7 @@ def step_cost(cfg: CfgNode, clips: int) -> StepCost:
 
 
 def synthetic_batch(cfg: CfgNode, clips: int, seed: int = 0) -> ClipBatch | PairedBatch:
-    """A training batch of the true sizes: frames, labels and text at random."""
+    """A training batch of the real sizes, with random frames, labels and text."""
     draw, side = torch.Generator().manual_seed(seed), cfg.DATA.TRAIN_CROP_SIZE
     spec = model_spec(cfg)
 
@@ -147,14 +147,14 @@ def synthetic_batch(cfg: CfgNode, clips: int, seed: int = 0) -> ClipBatch | Pair
 
 
 def _clip_shape(cfg: CfgNode, view: str, frames: int, side: int) -> tuple[int, ...]:
-    """Of one sample: its frames, or the features in their place, as one token."""
+    """Shape of one sample: its frames, or its features as one token."""
     if cfg.TRAIN.ON_FEATURES:
         return (1, 1, feature_width(backbone_of(cfg, view)))
     return (frames, side, side, 3)
 
 
 def _state_per_gradient(optimizer: torch.optim.Optimizer) -> float:
-    """Bytes of the optimizer's state per byte of gradients, found out with one parameter."""
+    """Bytes of optimizer state per byte of gradients, measured on one parameter."""
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     one = max(trained, key=Tensor.numel)
     for group in optimizer.param_groups:
@@ -165,7 +165,10 @@ def _state_per_gradient(optimizer: torch.optim.Optimizer) -> float:
 
 @contextmanager
 def _fake(cfg: CfgNode) -> Iterator[CfgNode]:
-    """Within it tensors have a shape only. Gives the config without what asks for real ones."""
+    """Context manager in which tensors only have a shape.
+
+    Yields the config without the options that need real tensors.
+    """
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.COMPILE = False
@@ -179,7 +182,7 @@ def _fake(cfg: CfgNode) -> Iterator[CfgNode]:
 class _Operations(TorchDispatchMode):
     """Counts operations of convolutions and matrix products, as torch's FlopCounterMode does.
 
-    That also tells which module they belong to, which takes most of its time.
+    The original also attributes them to modules, which takes most of its time.
     """
 
     def __init__(self) -> None:
@@ -197,10 +200,10 @@ class _Operations(TorchDispatchMode):
 
 
 class KeptForBackward:
-    """Counts what a forward pass keeps for the backward pass, each piece of memory once."""
+    """Counts the memory that a forward pass keeps for the backward pass, each block once."""
 
     def __init__(self, elsewhere: Iterable[Tensor]) -> None:
-        """elsewhere: tensors that are counted by others."""
+        """elsewhere: tensors that are already counted as something else."""
         self.bytes = 0
         self._alive: list[Tensor] = list(elsewhere)
         self._seen = {_memory(tensor) for tensor in self._alive}

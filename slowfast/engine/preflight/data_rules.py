@@ -107,12 +107,12 @@ def _heads_fit(
     whose = f"MODEL.MODEL_NAME {model.name}" if model is not None else section
     if not labelled:
         if model is not None or section == "MODEL":
-            fix = "take a labelled data set"
+            fix = "use a labelled data set"
         else:
             fix = f"set {section}.HEAD_NAMES [] and {section}.NUM_CLASSES_LIST []"
         return f"{key} {name} has no labels, but the heads of {whose} are {named}; {fix}"
     return (
         f"{key} {name} is labelled with {list(labelled)}, but the heads of {whose} are {named};"
         f" set {section}.HEAD_NAMES {list(labelled)} with their numbers of classes in"
-        f" {section}.NUM_CLASSES_LIST, take a model with these heads, or another data set"
+        f" {section}.NUM_CLASSES_LIST, or use a model with these heads, or another data set"
     )

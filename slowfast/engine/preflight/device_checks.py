@@ -1,4 +1,4 @@
-"""Config keys that ask for what this machine, or this number of processes, cannot do."""
+"""Checks of config keys that this machine or this number of processes cannot satisfy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slowfast.utils.errors import UserError
 
 
 def check_device(cfg: CfgNode, device: torch.device, processes: int) -> None:
-    """processes: of the run. Raises: UserError with key, value and fix."""
+    """Check the device keys. processes: of the run. Raises: UserError with key, value and fix."""
     if cfg.TEST.ENABLE:
         check_precision("TEST.PRECISION", cfg.TEST.PRECISION, device)
     if not cfg.TRAIN.ENABLE:
@@ -20,6 +20,6 @@ def check_device(cfg: CfgNode, device: torch.device, processes: int) -> None:
     parts = cfg.SOLVER.ACCUMULATE
     if clips % parts:
         raise UserError(
-            f"TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE} is {clips} clips a process, which "
-            f"SOLVER.ACCUMULATE {parts} does not divide; set one of them so that it does"
+            f"TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE} is {clips} clips per process, not a "
+            f"multiple of SOLVER.ACCUMULATE {parts}; change one of them"
         )

@@ -37,13 +37,13 @@ from slowfast.utils.paths import local_path
 
 # A step on the CPU that takes more operations than this is not run.
 _CPU_FLOPS = 3e11
-# Room for memory that is not counted: workspaces of layers, fragments, the framework itself.
+# Reserve for memory that is not counted: workspaces, fragmentation, the framework itself.
 _MARGIN = 1.25
 
 
 @dataclass
 class DryRun(Findings):
-    """Report of a dry run. datasets: of the training by split, as far as they could be built."""
+    """Report of a dry run. datasets: training data by split, as far as they could be built."""
 
     datasets: dict[str, VideoDataset] = field(default_factory=dict)
 
@@ -57,7 +57,7 @@ def dry_run(cfg: CfgNode) -> DryRun:
     report, processes = DryRun(), _processes(cfg)
     cfg = cfg.clone()
     cfg.defrost()
-    # No worker is needed, nor the memory that workers fill.
+    # Neither workers nor their shared memory are needed.
     cfg.DATA_LOADER.NUM_WORKERS = 0
     cfg.freeze()
     device = _device(cfg)
@@ -83,7 +83,7 @@ def _processes(cfg: CfgNode) -> int:
 
 
 def _device(cfg: CfgNode) -> torch.device | None:
-    """Of the run; None where this machine lacks it."""
+    """The device of the run; None if this machine does not have it."""
     if cfg.NUM_GPUS == 0:
         return torch.device("cpu")
     return torch.device("cuda", 0) if torch.cuda.is_available() else None
@@ -124,7 +124,7 @@ def _test(report: DryRun, cfg: CfgNode) -> None:
 
 
 def _not_encoded(texts: Sequence[str], cfg: CfgNode) -> np.ndarray:
-    """In place of embeddings, which would be written into SUML.CACHE_DIR."""
+    """Placeholder for embeddings, as real ones would be written to SUML.CACHE_DIR."""
     return np.ones((len(texts), cfg.SUML.EMBED_DIM), np.float32)
 
 
@@ -166,15 +166,15 @@ def _step(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: 
     )
     obstacle = _obstacle(device, cost)
     if device is None or obstacle:
-        report.say("step", f"not run, but passed through on fake tensors: {obstacle}")
+        report.say("step", f"not run, only simulated on fake tensors: {obstacle}")
     else:
         report.say("step", _made_step(cfg, device, clips))
 
 
 def _obstacle(device: torch.device | None, cost: StepCost) -> str:
-    """Why a step cannot be run here; empty: it can."""
+    """Reason why a step cannot be run here; empty if it can."""
     if device is None:
-        return "its device is not there"
+        return "its device is missing"
     needed, free = cost.bytes * _MARGIN, _free(device)
     if needed > free:
         return f"it may take {_gib(needed)} and {_gib(free)} are free"
@@ -184,7 +184,7 @@ def _obstacle(device: torch.device | None, cost: StepCost) -> str:
 
 
 def _made_step(cfg: CfgNode, device: torch.device, clips: int) -> str:
-    """Make one step on random frames; what it gave."""
+    """Run one step on random frames; returns its result."""
     eager = cfg.clone()
     eager.defrost()
     eager.MODEL.COMPILE = False
@@ -201,7 +201,7 @@ def _made_step(cfg: CfgNode, device: torch.device, clips: int) -> str:
         peak = f"; {_gib(torch.cuda.max_memory_allocated(device))} at its peak"
     if not updated.finite:
         raise UserError(f"a step on random frames gives values that are not finite: {losses}")
-    return f"made on random frames: {losses}{peak}"
+    return f"one step on random frames: {losses}{peak}"
 
 
 def _start(report: DryRun, cfg: CfgNode) -> None:
@@ -221,7 +221,7 @@ def _start(report: DryRun, cfg: CfgNode) -> None:
             data = data_digests(report.datasets["train"], report.datasets["val"])
             check_data(checkpoint.extra, data, resumed, accepted=cfg.TRAIN.ACCEPT_CHANGED_DATA)
         done = checkpoint.epoch + 1
-        rest = "" if done < cfg.SOLVER.MAX_EPOCH else ", which is all: nothing is left to train"
+        rest = "" if done < cfg.SOLVER.MAX_EPOCH else ", nothing is left to train"
         report.say("start", f"resumes from {resumed}, {done} epoch{'s' * (done != 1)} done{rest}")
         return
     for section in ("TRAIN", "EXO"):
@@ -239,7 +239,7 @@ def _files(report: DryRun, cfg: CfgNode) -> None:
         return
     if cfg.TRAIN.ENABLE and not cfg.TEST.CHECKPOINT_FILE_PATH:
         which = "best" if cfg.TEST.LOAD_BEST else "last"
-        report.say("tested", f"the {which} checkpoint of this training")
+        report.say("tested", f"the {which} checkpoint of this run")
         return
     path = checkpoint_to_test(cfg, None)
     section = "TEST" if cfg.TEST.CHECKPOINT_FILE_PATH else "TRAIN"
@@ -250,7 +250,7 @@ def _files(report: DryRun, cfg: CfgNode) -> None:
 
 
 def _free(device: torch.device) -> int:
-    """Bytes."""
+    """Free memory of the device, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     lines = Path("/proc/meminfo").read_text().splitlines()
@@ -263,7 +263,7 @@ def _size(frames: int, side: int) -> str:
 
 
 def _gflops(count: float) -> str:
-    """One decimal, or three digits of a small number."""
+    """GFLOPs with one decimal, or with three digits if small."""
     return f"{count / 1e9:.1f} GFLOPs" if count >= 1e9 else f"{count / 1e9:.3g} GFLOPs"
 
 

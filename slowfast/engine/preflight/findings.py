@@ -1,4 +1,4 @@
-"""Result of a check before a run: lines for people, and the user's mistakes among them."""
+"""Result of a check before a run: a readable report, and the user's mistakes in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Findings:
         self.lines.append(f"{topic + ':':<14}{text}")
 
     def look(self, topic: str, part: Callable[[], None]) -> None:
-        """Do one part; a mistake is reported, and the next part follows."""
+        """Run one check; a mistake is reported, and the next check can follow."""
         try:
             part()
         except UserError as error:

@@ -1,7 +1,7 @@
 """Rules on what a run trains and tests: whether its model, data and task fit each other.
 
-They ask the registered models and data sets, so that a new one is judged by what it says of itself.
-A config may load without them: they are checked before a run starts.
+The rules only use the specs of registered models and data sets, so new ones need no change here.
+They are checked before a run starts, not when a config is loaded.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _class_counts(cfg: CfgNode, spec: ModelSpec) -> str | None:
     for view in spec.views:
         section = "EXO" if view == "exo" else "MODEL"
         counts = cfg[section].NUM_CLASSES_LIST
-        # An exo half may do without labels; what is validated needs them.
+        # An exo half may lack labels; the validated view needs them.
         if not counts and view == spec.view:
             return (
                 f"{section}.NUM_CLASSES_LIST is [], but MODEL.MODEL_NAME {spec.name} classifies"
@@ -103,7 +103,7 @@ def _test_task_fits(cfg: CfgNode, spec: ModelSpec) -> str | None:
         return None
     dual = [name for name in MODEL_REGISTRY if MODEL_REGISTRY.get(name).is_dual]
     return (
-        f"TEST.TASK {task} needs the projections of a dual model, MODEL.MODEL_NAME is"
+        f"TEST.TASK {task} needs the projections of a dual model, but MODEL.MODEL_NAME is"
         f" {spec.name}; set it to one of {', '.join(dual)}, or TEST.TASK recognition"
     )
 

@@ -1,4 +1,4 @@
-"""Launch of a run's processes: a launcher has started them, or they are started here."""
+"""Launch of a run's processes, unless a launcher has started them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from slowfast.utils.stop_signals import SIGNALS, obeyed_signals
 class ProcessInfo:
     """Rank, device and rendezvous address of one process of a run.
 
-    init_method: rendezvous address of processes that were started here; None where a launcher has
+    init_method: rendezvous address of processes that were started here; None if a launcher has
         set the environment.
     """
 

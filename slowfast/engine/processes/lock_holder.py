@@ -1,4 +1,4 @@
-"""Identity of a process that holds a lock: its record in the lock file, and whether it runs."""
+"""Identity of a process that holds a lock: its record in the lock file, and whether it is alive."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pathlib import Path
 class Holder:
     """Process that created a lock file.
 
-    machine: differs where process numbers mean other processes: host, boot, container.
+    machine: host, boot and container, within which a process number is unique.
     started: start of the process in clock ticks, as process numbers are reused; empty if unknown.
-    since: for people; never compared.
+    since: readable start time; never compared.
     token: identifies the file.
     """
 

@@ -2,8 +2,8 @@
 
 The holder increases a count in the file every few seconds. A holder on this machine is alive while
 its process runs, one on another machine while the count changes, so no two clocks are compared.
-Files are created exclusively and need nothing else of the file system: no kernel locks, which many
-network file systems keep to one machine, and no links or exchanging renames, which they may lack.
+Files are created exclusively and need no other feature of the file system: many network file
+systems keep kernel locks to one machine and lack links or exchanging renames.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TEST_LOCK_NAME = ".test.lock"
 # Between two beats, and without one until a holder on another machine counts as dead.
 BEAT_SEC = 5.0
 STALE_SEC = 60.0
-# A lock that is taken and released again this often is not an ordinary race.
+# If a lock is taken and released this often, it is not an ordinary race.
 _ATTEMPTS = 1000
 _MOST_BYTES = 4096
 
@@ -41,13 +41,13 @@ class InUse(UserError):
 def output_lock(folder: str | Path, name: str = LOCK_NAME) -> Iterator[OutputLock]:
     """Hold a lock of an output folder, which is created if it does not exist.
 
-    name: LOCK_NAME for a training, TEST_LOCK_NAME for a test; the two do not exclude each other.
+    name: LOCK_NAME for training, TEST_LOCK_NAME for a test; the two do not exclude each other.
 
     A process that is killed leaves its lock. It is taken over at once on the same
     machine, elsewhere after STALE_SEC without a beat.
 
-    Raises: InUse if another training (test) holds the lock; UserError if it is not a regular file;
-    OSError if the folder cannot be written.
+    Raises: InUse if another run holds the lock; UserError if it is not a regular file; OSError if
+    the folder cannot be written.
     """
     lock = OutputLock(Path(folder) / name)
     lock.take()
@@ -70,9 +70,9 @@ def lock_in(folder: str | Path) -> str:
 
 
 def training_in(folder: str | Path) -> str:
-    """Description of the training that runs in a folder; empty if none does.
+    """Description of the training run that is active in a folder; empty if none is.
 
-    One on another machine counts as running: whether it does could only be seen by waiting.
+    A run on another machine is assumed to be alive, since finding out would take a wait.
     Raises: as `lock_in`.
     """
     try:
@@ -94,12 +94,12 @@ class OutputLock:
         self._file: FileIO | None = None
         self._beats = 0
         self._lost = ""
-        self._work = "test" if path.name == TEST_LOCK_NAME else "training"
+        self._work = "test" if path.name == TEST_LOCK_NAME else "training run"
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, name="output-lock", daemon=True)
 
     def take(self) -> None:
-        """Create the file, in place of a stale one if need be. Raises: UserError, OSError."""
+        """Create the file, replacing a stale one if necessary. Raises: UserError, OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(_ATTEMPTS):
             self._file = _create(self.path, self.holder)
@@ -123,7 +123,7 @@ class OutputLock:
         )
 
     def release(self) -> None:
-        """Remove the file, unless another training has taken the lock over."""
+        """Remove the file, unless another training run has taken the lock over."""
         if os.getpid() != self.holder.pid or self._file is None:
             return
         self._ended.set()
@@ -141,14 +141,15 @@ class OutputLock:
                     self.path.unlink()
 
     def check(self) -> None:
-        """Raise UserError if another training has taken the lock over.
+        """Raise UserError if another training run has taken the lock over.
 
         That happens to a process that was suspended for longer than STALE_SEC.
         """
         if self._lost:
             raise UserError(
                 f"OUTPUT_DIR {self.path.parent} has been taken over by another {self._work}, "
-                f"{self._lost}, while this one gave no sign of life; resume in another OUTPUT_DIR"
+                f"{self._lost}, while this one was suspended or could not write its lock; resume "
+                "in another OUTPUT_DIR"
             )
 
     def _keep_beating(self) -> None:
@@ -156,19 +157,19 @@ class OutputLock:
             try:
                 self._beat()
             except FileNotFoundError:
-                # The folder was removed. The training reports it, and the next beat after it has
+                # The folder was removed. The run reports it, and the next beat after it has
                 # written the folder again restores the lock.
                 continue
             except (OSError, UserError) as error:
                 logger.warning("%s: no beat written (%s)", self.path, error)
 
     def _beat(self) -> None:
-        """Increase the count, in the open file: one that replaced it is not touched."""
+        """Increase the count in the open file, so that a file that replaced it is not changed."""
         text = _read(self.path)
         if self._ended.is_set() or self._file is None:
             return
         if text is None:
-            # Somebody deleted it.
+            # The lock file was deleted.
             self._file = _create(self.path, self.holder) or self._file
         elif _token(text) != self.holder.token:
             self._lost = _described(text)

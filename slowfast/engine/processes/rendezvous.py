@@ -24,7 +24,7 @@ from slowfast.utils.errors import UserError
 
 # Processes that wait for the same one give up within this time of each other.
 _GIVING_UP_SEC = 5.0
-# The store ends with the process that keeps it, which gives the others this long to read it.
+# The store ends with its host process, which waits this long for the others to read it.
 _READING_SEC = 15.0
 _POLL_SEC = 0.02
 _KEEPER = 0
@@ -52,7 +52,7 @@ class Meeting:
         return datetime.timedelta(seconds=self.timeout_sec)
 
     def missing(self, what: str, wait_sec: float) -> list[int]:
-        """Announce `what` and wait for all processes to; ranks of those that do not in time."""
+        """Announce `what` and wait until all processes have; returns the ranks that are late."""
         store, ranks = PrefixStore(what, self.store), range(self.process.world_size)
         keys = [str(rank) for rank in ranks]
         try:
@@ -69,14 +69,14 @@ class Meeting:
         who = _processes(missing, self.process) if missing else "some processes have"
         return UserError(
             f"{who} not joined a collective call for {self.timeout_sec} s (DISTRIBUTED.TIMEOUT): "
-            "hanging, stopped, or busy with something longer; look there, or raise the timeout"
+            "it hangs, has stopped, or is busy; check it, or raise the timeout"
         )
 
     def _let_others_read(self, missing: Sequence[int]) -> None:
-        """Announce that this process has read the store; its keeper waits for the others."""
+        """Announce that this process has read the store; its host waits for the others."""
         store, process = PrefixStore("read", self.store), self.process
         others = [str(rank) for rank in range(process.world_size) if rank not in missing]
-        # Without an answer, no process may be left to tell.
+        # Without an answer, there may be no process left to notify.
         with suppress(RuntimeError):
             store.set(str(process.rank), "")
             if process.rank == _KEEPER:
@@ -98,8 +98,7 @@ def meet(process: ProcessInfo, timeout_sec: float) -> Meeting:
     if missing:
         raise UserError(
             f"{_processes(missing, process)} not arrived at {address(process)} within "
-            f"{timeout_sec} s (DISTRIBUTED.TIMEOUT); check that they were started, and how they "
-            "ended"
+            f"{timeout_sec} s (DISTRIBUTED.TIMEOUT); check that they were started and did not fail"
         )
     return meeting
 
@@ -108,8 +107,8 @@ def store_of_this_start(store: Store, rank: int, world_size: int, timeout_sec: f
     """The part of a store that only the processes of one start of a run see.
 
     torchrun keeps its store when it restarts the processes, with the addresses of the dead ones,
-    and gives them no number of the start that is the same on all machines. So process 0 names the
-    start, and tells its name to every process that asks with its token.
+    and gives them no number of the start that is the same on all machines. So process 0 chooses a
+    name for the start, and sends it to every process that asks with its token.
 
     Raises: Absent, naming on process 0 all that are missing, elsewhere process 0.
     """
@@ -132,7 +131,7 @@ def _ask_for_start(store: Store, rank: int, timeout_sec: float) -> Store:
 
 
 def _name_start(store: Store, world_size: int, timeout_sec: float) -> Store:
-    """Answer the latest question of each process, dead ones too, until all living have arrived."""
+    """Answer the latest request of each process, even dead ones, until all live ones arrive."""
     name = f"start_{uuid.uuid4().hex}"
     start, waited_for = PrefixStore(name, store), range(1, world_size)
     deadline = time.monotonic() + timeout_sec
@@ -147,7 +146,7 @@ def _name_start(store: Store, world_size: int, timeout_sec: float) -> Store:
 
 
 def _without(store: Store, ranks: Iterable[int]) -> list[int]:
-    """The ranks that have no key in the store; if the store is gone, its keeper."""
+    """The ranks that have no key in the store; if the store is gone, the rank of its host."""
     try:
         return [rank for rank in ranks if not store.check([str(rank)])]
     except RuntimeError:
@@ -168,7 +167,7 @@ def address(process: ProcessInfo) -> str:
 
 
 def _reachable_store(process: ProcessInfo, timeout_sec: float) -> Store:
-    """Raises: UserError."""
+    """The store of the run, once it can be reached. Raises: UserError."""
     started = time.monotonic()
     try:
         return _store(process, datetime.timedelta(seconds=timeout_sec))
@@ -180,7 +179,7 @@ def _reachable_store(process: ProcessInfo, timeout_sec: float) -> Store:
 
 
 def _store(process: ProcessInfo, timeout: datetime.timedelta) -> Store:
-    """The launcher's store if it has one, else a store that process 0 keeps."""
+    """The launcher's store if it has one, else a store hosted by process 0."""
     launcher_keeps_it = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
     where = urlsplit(process.init_method or f"tcp://{address(process)}")
     if where.scheme != "tcp" or (process.launched and launcher_keeps_it) or not _has_port(process):

@@ -48,8 +48,8 @@ _GAVE_UP_WAITING = ("Timed out waiting", "wait timeout after")
 def prepared(cfg: CfgNode, process: ProcessInfo) -> Iterator[Callable[[], None]]:
     """Set up one process: device, process group, a lock of OUTPUT_DIR, log, seeds.
 
-    A training holds the lock of trainings, a test alone that of tests. Yields a check that raises
-    UserError once another one has taken the lock over.
+    Training holds the training lock; a test alone holds the test lock. Yields a check that raises
+    UserError once another run has taken the lock over.
 
     The group is destroyed after success only: after a failure of one process, nccl would wait for
     the others.
@@ -77,7 +77,7 @@ def prepared(cfg: CfgNode, process: ProcessInfo) -> Iterator[Callable[[], None]]
             # Let the other process report first.
             time.sleep(2 * OTHERS_WAIT_SEC)
             raise UserError(
-                "another process of this run has ended; its own message says why"
+                "another process of this run has ended; its message gives the reason"
             ) from error
         raise
     if dist.is_initialized():
@@ -96,14 +96,14 @@ def _join_group(cfg: CfgNode, process: ProcessInfo) -> Meeting:
 
 
 def _unlocked() -> None:
-    """Check of a process other than rank 0, which holds the lock."""
+    """No check: only rank 0 holds the lock."""
 
 
 @contextmanager
 def _lock_output(cfg: CfgNode, name: str, *, wait: bool = False) -> Iterator[Callable[[], None]]:
     """Hold a lock of OUTPUT_DIR on rank 0; a refusal is the same error on every rank.
 
-    wait: for another holder, instead of a refusal.
+    wait: wait for another holder to end instead of refusing.
     """
     held, check = ExitStack(), _unlocked
     while True:
@@ -121,7 +121,8 @@ def _lock_output(cfg: CfgNode, name: str, *, wait: bool = False) -> Iterator[Cal
         if not (wait and in_use):
             raise UserError(refusal)
         logger.info("waiting: %s", refusal)
-        # In short turns, because a rank may not wait for rank 0 longer than DISTRIBUTED.TIMEOUT.
+        # In short intervals, because a rank may not wait for rank 0 longer than
+        # DISTRIBUTED.TIMEOUT.
         time.sleep(_WAIT_SEC)
     with held:
         yield check
@@ -131,16 +132,16 @@ def _lock_output(cfg: CfgNode, name: str, *, wait: bool = False) -> Iterator[Cal
 def lock_for_test(cfg: CfgNode) -> Iterator[None]:
     """Hold the lock of tests in OUTPUT_DIR, for the test of a run that has trained.
 
-    Waits for a test that runs there, so that a long training does not end in a refusal.
+    Waits for a test that is active there, so that a long training run does not end in an error.
     """
     with _lock_output(cfg, TEST_LOCK_NAME, wait=True):
         yield
 
 
 def write_config(cfg: CfgNode) -> None:
-    """Write the merged config into OUTPUT_DIR, on rank 0; `--cfg` with it repeats the run.
+    """Write the merged config into OUTPUT_DIR, on rank 0; as `--cfg` it repeats the run.
 
-    Raises: UserError where it cannot be written.
+    Raises: UserError if it cannot be written.
     """
     if not distributed.is_main():
         return
@@ -151,9 +152,9 @@ def write_config(cfg: CfgNode) -> None:
 
 
 def restore_output(cfg: CfgNode) -> bool:
-    """Write log.txt and config.yaml again if somebody has removed them; whether that was so.
+    """Write log.txt and config.yaml again if they were removed; returns whether they were.
 
-    Called on rank 0 of a training.
+    Called on rank 0 of a training run.
     """
     folder = Path(cfg.OUTPUT_DIR)
     if all((folder / name).exists() for name in (LOG_NAME, CONFIG_NAME)):
@@ -165,7 +166,7 @@ def restore_output(cfg: CfgNode) -> bool:
         logger.error("log.txt or config.yaml was removed, and cannot be written again: %s", error)
         return False
     logger.error(
-        "OUTPUT_DIR %s, or log.txt or config.yaml in it, was removed during the training; both "
+        "OUTPUT_DIR %s, or log.txt or config.yaml in it, was removed during training; both "
         "are written again, and checkpoints from now on",
         folder,
     )
@@ -173,10 +174,10 @@ def restore_output(cfg: CfgNode) -> bool:
 
 
 def _open_output(cfg: CfgNode) -> None:
-    """Open the log in OUTPUT_DIR; a test alone writes its config unless a training has.
+    """Open the log in OUTPUT_DIR; a test alone writes its config unless a training run has.
 
-    A training writes its config later, when nothing refuses it any more. A test next to a training
-    that runs leaves the log and the config to it.
+    Training writes its config later, once all checks have passed. A test that runs next to training
+    leaves the log and the config to it.
     """
     folder = Path(cfg.OUTPUT_DIR)
     training = "" if cfg.TRAIN.ENABLE else training_in(folder)
@@ -206,7 +207,7 @@ def _log_environment(cfg: CfgNode, process: ProcessInfo) -> None:
     )
     if process.launched and cfg.NUM_GPUS not in (0, process.world_size):
         logger.info(
-            "NUM_GPUS %d is not obeyed: the launcher started %d processes",
+            "NUM_GPUS %d is ignored: the launcher started %d processes",
             cfg.NUM_GPUS,
             process.world_size,
         )

@@ -58,7 +58,7 @@ class StopRequests:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Keep signals for `check`; one that no check has seen ends all ranks after the block."""
+        """Defer signals to `check`; one that no check has seen ends all ranks after the block."""
         self._deferring = True
         try:
             yield
@@ -73,9 +73,9 @@ class StopRequests:
             sys.exit(exit_status(agreed))
 
     def check(self) -> None:
-        """Stop if a rank has received a signal; call equally often on every rank in `deferred`.
+        """Stop if any rank has received a signal; call equally often on every rank in `deferred`.
 
-        The ranks exchange their signals between two calls, so that none waits: all stop at the
+        The ranks exchange their signals between two calls, so that no rank waits: all stop at the
         second call after a signal, a single process at the first.
 
         Raises: Interrupted, on all ranks at the same call.
@@ -91,7 +91,7 @@ class StopRequests:
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self._ending and signum != signal.SIGINT:
-            # A launcher ends what is left of a run when the first process has ended.
+            # A launcher ends the remaining processes of a run when the first one has ended.
             return
         now = time.monotonic()
         impatient = (

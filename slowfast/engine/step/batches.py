@@ -15,7 +15,7 @@ from slowfast.tasks.base import StepOutput
 class DeviceCopies:
     """Copies batches to a device on a separate stream, which overlaps with compute.
 
-    The overlap needs pinned memory. Use one object for a whole training: memory is reused on the
+    The overlap needs pinned memory. Use one object for a whole run: memory is reused on the
     stream that it was first allocated for.
     """
 
@@ -95,4 +95,5 @@ def merged(steps: Sequence[StepOutput], shares: Sequence[float]) -> StepOutput:
         logits=[torch.cat(parts) for parts in zip(*(s.logits for s in steps), strict=True)],
         labels=[torch.cat(parts) for parts in zip(*(s.labels for s in steps), strict=True)],
         counts={name: mean([step.counts[name] for step in steps]) for name in first.counts},
+        weights=first.weights,
     )

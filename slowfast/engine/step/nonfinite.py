@@ -23,7 +23,7 @@ _Ranks = Sequence[tuple[tuple[str, ...], list[str]]]
 
 
 class NonFiniteSteps:
-    """Counts the masked steps of a training; more than the config allows end it."""
+    """Counts the masked steps of a run; more than the config allows end it."""
 
     def __init__(self, limit: int, loader: BatchLoader[Any], output_dir: str) -> None:
         """limit: SOLVER.SKIP_NONFINITE. loader: of the training; rebuilds the batches."""

@@ -27,7 +27,7 @@ _NEEDS_CUDA = ("tf32", "fp16")
 
 
 def check_precision(key: str, name: str, device: torch.device) -> None:
-    """Raises: UserError where the device cannot compute in `name`, the value of `key`."""
+    """Raises: UserError if the device cannot compute in `name`, the value of `key`."""
     if device.type == "cuda":
         if name == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise UserError(f"{key} bf16: this GPU has no bf16 arithmetic; set fp16 or fp32")

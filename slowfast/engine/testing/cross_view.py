@@ -1,4 +1,4 @@
-"""TEST.TASK cross_view: did the views align? Retrieval between them, and similarity of pairs.
+"""TEST.TASK cross_view: retrieval between the views, and similarity of pairs.
 
 Legend: n ego segments, m exo segments, D embedding width.
 """
@@ -61,7 +61,7 @@ def read_cross_view_labels(
 def cross_view_results(
     labels: CrossViewLabels, ego: NDArray[np.float32], exo: NDArray[np.float32]
 ) -> dict[str, Any]:
-    """Recall in both directions and the similarity of pairs; ego (n, D), exo (m, D), norm 1."""
+    """Recall in both directions and the similarity of pairs; ego (n, D), exo (m, D) of norm 1."""
     results: dict[str, Any] = {
         "task": "cross_view",
         "num_segments": len(ego),
@@ -104,5 +104,7 @@ def _table_pairs(
     table.check(path, ego, exo, table.settings)
     rows, places = np.nonzero(table.indices >= 0)
     if not len(rows):
-        raise UserError(f"TEST.CROSS_VIEW.PAIRS {path} holds no pairs; mine it again")
+        raise UserError(
+            f"TEST.CROSS_VIEW.PAIRS {path} contains no pairs; run tools/mine_pairs.py again"
+        )
     return np.stack([rows, table.indices[rows, places]], axis=1).astype(np.int64)

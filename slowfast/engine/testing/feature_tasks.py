@@ -1,4 +1,4 @@
-"""The test tasks on features: which views they need, their model, what is made of the features."""
+"""The test tasks on features: their views, model and results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 _BY_VERB = PROJECTIONS["ego_verb_projection"]
 
 Datasets = Mapping[str, VideoDataset]
-# What rank 0 makes of the features of each view.
+# The computation of rank 0 on the features of each view.
 Finish = Callable[[Mapping[str, FeatureSet]], dict[str, Any]]
 
 
@@ -60,7 +60,8 @@ def feature_datasets(cfg: CfgNode) -> dict[str, VideoDataset]:
 def _tested_names(cfg: CfgNode) -> dict[str, str]:
     """Name of the data set of each view under test.
 
-    A dual model tests TEST.DATASET as the half that it is, a joined set as both halves; retrieval
+    A dual model tests TEST.DATASET with the half of its view, a joined set with both halves;
+    retrieval
     and zero_shot read ego clips alone, cross_view both views.
     """
     spec, tested = model_spec(cfg), cfg.TEST.DATASET
@@ -77,7 +78,7 @@ def _tested_names(cfg: CfgNode) -> dict[str, str]:
 
 
 def plan_finish(cfg: CfgNode, datasets: Datasets, encode: Encode) -> Finish | None:
-    """Read and encode, on rank 0, what the task compares the features with.
+    """Read and encode, on rank 0, the texts or labels that the task compares features with.
 
     None for the task features. Raises: UserError for input that does not fit.
     """
@@ -106,7 +107,7 @@ def test_features(
     chunk_views: int,
     checkpoint: InputPath,
 ) -> None:
-    """Extract the features that are not there yet; rank 0 writes `results_TASK.json`."""
+    """Extract the missing features; rank 0 writes `results_TASK.json`."""
     views = tested_views(cfg, datasets, checkpoint, device)
     features = {}
     for view in views:
@@ -140,8 +141,8 @@ def tested_views(
         by_factor = Part.FACTOR_PROJECTIONS in model.parts
         if cfg.TEST.TASK == "cross_view" and (by_factor or others):
             logger.warning(
-                "%s was aligned by verb and by noun (SUML.ALIGN.KIND factorised); what is measured "
-                "here are not those projections, but the ones of the text terms",
+                "%s was aligned by verb and by noun (SUML.ALIGN.KIND factorised); this test "
+                "measures the projections of the text terms instead",
                 checkpoint,
             )
         trained = parts_of(entry.term for entry in weighted_terms(cfg))
@@ -151,8 +152,8 @@ def tested_views(
         views = [TestedView(name, data, model, weights) for name, data in datasets.items()]
     else:
         raise UserError(
-            f"TEST.TASK {cfg.TEST.TASK} reads the features of a backbone under a head, which "
-            f"MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME} is not; set TEST.TASK recognition"
+            f"TEST.TASK {cfg.TEST.TASK} needs a model with one backbone and one head, unlike "
+            f"MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME}; set TEST.TASK recognition"
         )
     ready_for_test(model, cfg, device)
     return views
@@ -165,8 +166,8 @@ def _dual_view(
     is_ego = name == "ego"
     if (Part.EGO_PROJECTION if is_ego else Part.EXO_PROJECTION) not in trained:
         logger.warning(
-            "no loss of this config trains the %s projection (SUML.WEIGHTS, SUML.ALIGN.KIND): "
-            "what it projects says little",
+            "no loss of this config trains the %s projection (SUML.WEIGHTS, SUML.ALIGN.KIND), "
+            "so its output is meaningless",
             name,
         )
     recognizer = model.ego if is_ego else model.exo

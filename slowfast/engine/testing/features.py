@@ -1,4 +1,4 @@
-"""Features of the test segments: extracted once, kept in shards, read by every other test task.
+"""Features of the test segments: extracted once, stored in shards, read by the other tasks.
 
 Legend: n segments, v distinct views of a segment, V all its views, F pooled channels, D embedding
 width, L windows. A segment's record holds
@@ -7,7 +7,7 @@ width, L windows. A segment's record holds
 - `pooled` (F,) float32: the mean over all V views of the pooled features before dropout (where the
   head pools windows, of their mean);
 - `projected` (D,) float32: the mean over all V views of their projections (norm 1), again of
-  norm 1; only where the model has a projection of the view;
+  norm 1; only if the model has a projection of the view;
 - `views` (v, F) float32 and `weights` (v,) int64: pooled features of each distinct view, and how
   many of the V views it stands for; only with TEST.FEATURES.PER_VIEW.
 """
@@ -48,7 +48,7 @@ class TestedView:
     weights, projection_weights: digests of both as they were loaded; empty without a projection.
     """
 
-    # Not a test case, whatever its name.
+    # Keeps pytest from collecting this class, whose name starts with Test.
     __test__ = False
 
     name: str
@@ -60,7 +60,7 @@ class TestedView:
 
 
 class FeatureExtractor:
-    """The record of one segment, its views a chunk at a time."""
+    """Computes the record of one segment, a chunk of views at a time."""
 
     def __init__(
         self, view: TestedView, *, chunk_views: int, per_view: bool, device: torch.device
@@ -98,7 +98,7 @@ class FeatureExtractor:
 
 
 class FeatureSet:
-    """The features of all segments of a view, read from its files when asked for."""
+    """The features of all segments of a view, read from its files on demand."""
 
     def __init__(self, paths: Sequence[Path], segments: Sequence[Segment]) -> None:
         self.segments = segments
@@ -159,7 +159,7 @@ def extract_features(
     folder = features_folder(cfg, view.name)
     key = _features_key(cfg, view)
     exact = {**key, **rounding_key(cfg, chunk_views, device)}
-    # All that is there counts as a whole; what is added to must agree to the last bit.
+    # Complete features are used as they are; incomplete ones must agree to the last bit.
     state = _state(cfg, folder, key, exact, len(view.dataset)) if distributed.is_main() else None
     is_complete, error = distributed.broadcast_object(state)
     if error:
@@ -193,7 +193,7 @@ def extract_features(
 
 
 def _state(cfg: CfgNode, folder: Path, key: Key, exact: Key, count: int) -> tuple[bool, str]:
-    """Whether all features are there, and why a folder that is named cannot be used."""
+    """Whether all features are stored, and the reason why a named folder cannot be used."""
     found = shards.find(folder, key)
     if len(found.done) == count and not found.others:
         return True, ""
@@ -202,15 +202,17 @@ def _state(cfg: CfgNode, folder: Path, key: Key, exact: Key, count: int) -> tupl
         return False, ""
     return False, (
         f"the features in {folder} are of another test ({stale}); set TEST.FEATURES.DIR to "
-        "another folder, or the config back to theirs"
+        "another folder, or restore their config"
     )
 
 
 def kept_features(cfg: CfgNode, dataset: VideoDataset, key: Key) -> FeatureSet | None:
-    """Features from which the head gives the scores of the run; None where there are none.
+    """Features from which the head gives the scores of the run; None if there are none.
 
-    key: the `view_key` of the run. They agree with it, are complete, view by view, and the head
-        pools no windows, whose scores are averaged after the soft-max.
+    They have the key, are complete and stored by view, and the head does not pool windows, since
+    those scores are averaged after the soft-max.
+
+    key: the `view_key` of the run.
     """
     folder = features_folder(cfg, key["view"])
     found = shards.find(folder, {**key, "views": "kept"})

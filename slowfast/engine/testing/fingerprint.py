@@ -26,7 +26,7 @@ _ROUNDING = (
     *("MODEL.COMPILE", "MODEL.COMPILE_MODE", "MODEL.CHANNELS_LAST", "MODEL.CONV_2D"),
     *("MODEL.SPEED_OPTIONS", "TEST.FOLD_BN"),
 )
-# Keys of these sections that change nothing in a test, or that the weights or segments tell.
+# Keys of these sections that have no effect in a test, or are covered by weights or segments.
 _IGNORED = frozenset(
     (
         *("MODEL.LOSS_FUNC", "MODEL.DROPOUT_RATE", "MODEL.FC_INIT_STD", "MODEL.FREEZE_STAGES"),
@@ -68,7 +68,7 @@ def view_key(cfg: CfgNode, view: str, weights: str, dataset: VideoDataset) -> di
 
 
 def rounding_key(cfg: CfgNode, chunk_views: int, device: torch.device) -> dict[str, Any]:
-    """Everything else that the last bits depend on. chunk_views: views in one forward pass."""
+    """Everything else that rounding depends on. chunk_views: views in one forward pass."""
     settings: dict[str, Any] = {"views in a forward pass": chunk_views}
     for name in _ROUNDING:
         section, key = name.split(".")
@@ -108,6 +108,6 @@ def _leaves(key: Key, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _plain(key: Mapping[str, Any]) -> dict[str, Any]:
-    """As it comes back from a file: JSON knows lists, not tuples."""
+    """The value as JSON restores it: tuples become lists."""
     content: dict[str, Any] = json.loads(json.dumps(key))
     return content

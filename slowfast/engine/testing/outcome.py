@@ -35,7 +35,7 @@ RESULTS_NAME = "results.json"
 
 
 def check_outcome(cfg: CfgNode) -> None:
-    """Check before a test that its files can get their names. Raises: UserError."""
+    """Check before a test that its files can be written. Raises: UserError."""
     names = [RESULTS_NAME, *filter(None, [cfg.TEST.SAVE_PREDICT_PATH])]
     for name in names:
         require_free_name(Path(cfg.OUTPUT_DIR) / name)
@@ -87,7 +87,7 @@ def epic_protocol(cfg: CfgNode, segments: Sequence[Segment]) -> EpicProtocol:
 
 
 def _log_values(scalars: ScalarWriter, results: Mapping[str, Any]) -> None:
-    """The main values and ours, as a line of the log and in TensorBoard."""
+    """Log the main values and our own as a line and to TensorBoard."""
     values = {
         name: value
         for name, value in {**results, **results.get("ours", {})}.items()

@@ -11,7 +11,7 @@ import numpy as np
 from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
-from slowfast.datasets.sources.epic_annotations import list_paths
+from slowfast.datasets.sources.frame_lists import list_paths
 from slowfast.datasets.sources.sentences import (
     SENTENCES_FILE,
     Described,
@@ -40,9 +40,9 @@ class RetrievalLists:
 def read_retrieval_lists(
     cfg: CfgNode, segments: Sequence[Segment], encode: Encode = encode_narrations
 ) -> RetrievalLists:
-    """Read what TEST.DATA_LIST and TEST.RETRIEVAL.SENTENCES say, and encode the sentences.
+    """Read TEST.DATA_LIST and TEST.RETRIEVAL.SENTENCES, and encode the sentences.
 
-    Raises: UserError for lists that do not fit, or an encoder that is not there.
+    Raises: UserError for lists that do not fit, or a missing encoder.
     """
     folder, num_nouns = cfg.DATA.PATH_TO_DATA_DIR, cfg.MODEL.NUM_CLASSES_LIST[1]
     clips = describe_clips(list_paths(folder, cfg.TEST.DATA_LIST), segments, num_nouns)

@@ -1,4 +1,4 @@
-"""Every test segment once, on whichever rank, whatever their number; resumes where it stopped."""
+"""Loop over every test segment exactly once, on any number of ranks; resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def run_segments(
     ragged: Sequence[str] = (),
     title: str = "test",
 ) -> tuple[Found, dict[int, Record]]:
-    """Score all segments that the files of `folder` lack: (what was there, what was added).
+    """Score all segments that are missing in `folder`: (stored ones, added ones).
 
-    All processes call it. What was there is known to rank 0 alone; what this process added is
-    given back by segment where `keep` asks for it. Records are written every TEST.PARTIAL_SEC
-    seconds, and at the end, however it comes about.
+    All processes call it. Only rank 0 knows the stored ones; with `keep`, the records added by this
+    process are returned by segment. Records are written every TEST.PARTIAL_SEC seconds and at the
+    end, also after an error.
     """
     found, plan = Found(), None
     if distributed.is_main():
@@ -80,5 +80,5 @@ def _usable(folder: Path, key: Key) -> Found:
     if found.damage:
         logger.warning("%s; until then its segments are scored again", found.damage)
     if found.done:
-        logger.info("%d finished segments are there in %s", len(found.done), folder)
+        logger.info("found %d finished segments in %s", len(found.done), folder)
     return found

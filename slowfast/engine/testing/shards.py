@@ -1,8 +1,8 @@
 """Records of segments in files below one folder, written while a test runs.
 
 An interrupted test resumes from them, and features are kept in them. A file `part-*.npz` holds
-records of some segments and is there whole or not at all; every process writes its own. Its
-`header` says what the records depend on. Legend: n segments of a file.
+records of some segments and is written atomically; every process writes its own. Its `header` holds
+everything that the records depend on. Legend: n segments of a file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Record = Mapping[str, NDArray]
 
 _NAME = re.compile(r"part-(\d+)-\d+-\d+\.npz")
 _ROWS = ".rows"
-# Bytes of records that are held before they are written, whatever the period.
+# Bytes of collected records that trigger a write, whatever the period.
 _MOST_BYTES = 1 << 28
 
 
@@ -40,8 +40,9 @@ class Found:
 
     segments: positions of the segments that they hold, by file.
     next_run: a number that no file of the folder has.
-    others: the files that do not. stale: how the first of another key differs; empty: none.
-    damage: the error of the first that cannot be read; empty: none.
+    others: the files of other keys, and unreadable ones.
+    stale: how the first file of another key differs; empty without one.
+    damage: the error of the first unreadable file; empty without one.
     """
 
     segments: dict[Path, list[int]] = field(default_factory=dict)
@@ -87,7 +88,7 @@ class ShardWriter:
         self._last_sec = time.monotonic()
 
     def add(self, index: int, record: Record) -> None:
-        """Take in the record of segment `index`."""
+        """Add the record of segment `index`."""
         self._records.append((index, record))
         self._bytes += sum(array.nbytes for array in record.values())
         late = time.monotonic() - self._last_sec >= self._period_sec
@@ -95,7 +96,7 @@ class ShardWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held. Raises: UserError where the folder cannot be written."""
+        """Write the collected records. Raises: UserError if the folder cannot be written."""
         if self._records:
             path = self._folder / f"{self._stem}-{self._written:05d}.npz"
             arrays = _packed(self._records, self._ragged)
@@ -103,7 +104,8 @@ class ShardWriter:
                 write_arrays(path, {"version": VERSION, "key": self._key}, arrays)
             except OSError as error:
                 raise UserError(
-                    f"{path} cannot be written: {error.strerror}; make room, or set OUTPUT_DIR"
+                    f"{path} cannot be written: {error.strerror}; free some space, or set "
+                    "OUTPUT_DIR"
                 ) from error
             self._written += 1
         self._records, self._bytes = [], 0
@@ -113,7 +115,7 @@ class ShardWriter:
 def find(folder: Path, key: Key) -> Found:
     """The files of `folder` whose records belong to `key`, and the others.
 
-    Every file is read once in full, so that a damaged one is noticed before its records count.
+    Every file is read once in full, so that damage is found before its records are used.
     """
     found = Found()
     for path in sorted(folder.glob("part-*.npz")):
@@ -138,7 +140,7 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-# A test asks for the files of a folder several times.
+# Cached, because a test searches a folder several times.
 @functools.lru_cache(maxsize=4096)
 def _checked(path: Path, _time: int, _size: int) -> tuple[dict[str, Any], tuple[int, ...]]:
     """(header, segments) of a file after all its arrays were read. Raises: UserError."""
@@ -166,19 +168,19 @@ def _is_finite(row: NDArray) -> bool:
 
 
 def header_difference(header: Mapping[str, Any], key: Key) -> str:
-    """Why the file of a header does not belong to a key; empty: it does."""
+    """Reason why a header does not belong to a key; empty if it does."""
     return difference(header["key"], key)
 
 
 def tidy(folder: Path, found: Found) -> None:
-    """Remove what does not belong to the key of `found`, and what killed writers left behind."""
+    """Remove the files of keys other than that of `found`, and leftovers of killed writers."""
     _unlink([*found.others, *folder.glob(".part-*.npz.*")])
 
 
 def remove(folder: Path) -> None:
-    """Remove all files of `folder` that this module wrote, and the folder where it is then empty.
+    """Remove all files of `folder` that this module wrote, and the folder if it is empty then.
 
-    Includes what killed writers left behind.
+    Includes leftovers of killed writers.
     """
     _unlink([*folder.glob("part-*.npz"), *folder.glob(".part-*.npz.*")])
     if folder.is_dir() and not any(folder.iterdir()):
@@ -187,7 +189,7 @@ def remove(folder: Path) -> None:
 
 def _unlink(paths: Sequence[Path]) -> None:
     for path in paths:
-        # A folder of such a name is somebody else's.
+        # A folder with such a name was not created here.
         if path.is_symlink() or not path.is_dir():
             path.unlink(missing_ok=True)
 
@@ -200,7 +202,7 @@ def read_header(path: Path) -> dict[str, Any]:
 def read_records(paths: Sequence[Path], names: Sequence[str] = ()) -> Iterator[tuple[int, Record]]:
     """(position of the segment, its arrays); with `names`, those arrays alone.
 
-    Raises: UserError for a file that cannot be read any more.
+    Raises: UserError for a file that can no longer be read.
     """
 
     def taken(file: ArrayFile) -> tuple[list[int], dict[str, Sequence[NDArray]]]:

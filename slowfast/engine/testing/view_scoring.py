@@ -1,4 +1,4 @@
-"""Scores of a test segment: the model prepared for it, views in chunks, joined in float64."""
+"""Scores of a test segment: model set-up, views in chunks, joined in float64."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 
 
 def ready_for_test(model: nn.Module, cfg: CfgNode, device: torch.device) -> nn.Module:
-    """Put the model on its device, in eval mode, TEST.FOLD_BN and TEST.PRECISION.
+    """Move the model to its device and apply eval mode, TEST.FOLD_BN and TEST.PRECISION.
 
-    Call after loading the weights: a folded batch norm has none to load.
+    Call after loading the weights: a folded batch norm has no weights to load.
     """
     model.to(device).eval()
     if cfg.TEST.FOLD_BN:
@@ -53,7 +53,7 @@ class SegmentScores:
     labels: list[NDArray]
 
     def record(self, heads: Sequence[HeadSpec]) -> dict[str, NDArray]:
-        """As one flat record of arrays by the names of the heads; `from_record` turns it back."""
+        """The scores as one flat record of arrays by head name; `from_record` restores them."""
         return {
             f"{field}_{head.name}": array
             for field in _FIELDS
@@ -62,12 +62,12 @@ class SegmentScores:
 
     @classmethod
     def from_record(cls, record: Mapping[str, NDArray], heads: Sequence[HeadSpec]) -> SegmentScores:
-        """Raises: KeyError where the record is of other heads."""
+        """Restore the scores of a record. Raises: KeyError if it has other heads."""
         return cls(*([record[f"{field}_{head.name}"] for head in heads] for field in _FIELDS))
 
 
 class ViewJoin(NamedTuple):
-    """How the scores of a segment's views are joined.
+    """Method that joins the scores of a segment's views.
 
     method: `sum` (the mean over views) or `max`. logits: the model returns logits.
     """
@@ -77,7 +77,7 @@ class ViewJoin(NamedTuple):
     logits: bool
 
     def probabilities(self, scores: Sequence[Tensor]) -> list[Tensor]:
-        """Of scores (V, K) per head."""
+        """Probabilities of scores (V, K) per head."""
         if not self.logits:
             return list(scores)
         return [
@@ -141,7 +141,7 @@ class SegmentScorer:
 
 
 def _on_host(chunks: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-    """Scores [(V, K) per head] of every chunk, which wait for the device once for all of them."""
+    """Copy the scores [(V, K) per head] of all chunks to the host; waits for the device once."""
     widths = [scores.shape[1] for scores in chunks[0]]
     rows = [len(scores[0]) for scores in chunks]
     together = torch.cat([torch.cat(list(scores), dim=1) for scores in chunks]).cpu()

@@ -34,7 +34,7 @@ class ClassSentences:
 def encode_class_names(cfg: CfgNode, encode: Encode = encode_narrations) -> ClassSentences:
     """The class names of the ego data set in the sentences of TEST.ZERO_SHOT, encoded.
 
-    Raises: UserError where the data set names no classes, or other ones than the model has.
+    Raises: UserError if the data set has no class names, or not the classes of the model.
     """
     tables = build_source(cfg.EGO.DATASET, cfg, "test", "ego").class_tables()
     vectors = []
@@ -42,7 +42,8 @@ def encode_class_names(cfg: CfgNode, encode: Encode = encode_narrations) -> Clas
         if table.num_classes != head.num_classes:
             raise UserError(
                 f"EGO.DATASET {cfg.EGO.DATASET} names {table.num_classes} {head.name} classes, but"
-                f" MODEL.NUM_CLASSES_LIST has {head.num_classes}; set it to what the data set has"
+                f" MODEL.NUM_CLASSES_LIST has {head.num_classes}; set it to the classes of the "
+                "data set"
             )
         templates = _prompts(cfg, head.name)
         names = [readable(key) for key in table.keys]

@@ -1,4 +1,4 @@
-"""Top-1 accuracy per class, averaged over the classes that occur: rare ones count as much."""
+"""Top-1 accuracy per class, averaged over the classes that occur; rare ones count equally."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from fvcore.common.config import CfgNode
 import slowfast
 from slowfast.config.exo_sources import exo_sources
 from slowfast.datasets.features.files import feature_files
-from slowfast.datasets.sources.epic_annotations import list_paths, present_form
+from slowfast.datasets.sources.frame_lists import list_paths, present_form
 from slowfast.lab.ablation.plan import CHECKPOINT_OF
 from slowfast.models.registry import model_spec
 from slowfast.utils.digests import file_digest, text_digest

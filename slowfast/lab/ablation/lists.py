@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slowfast.datasets.sources.epic_annotations import read_table
+from slowfast.datasets.sources.frame_lists import read_table
 from slowfast.lab.ablation.plan import PartList, Plan
 from slowfast.utils.digests import value_digest
 from slowfast.utils.errors import UserError

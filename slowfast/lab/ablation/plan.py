@@ -184,7 +184,7 @@ def _check_arms(plan: Plan) -> None:
     ]:
         if name not in scored:
             raise UserError(
-                f"{key}: {name!r} is not an arm that tests; choose one of {', '.join(scored)}"
+                f"{key}: {name!r} has no test to compare; choose one of {', '.join(scored)}"
             )
     _check_one_test(plan.scored)
     for arm in plan.scored:

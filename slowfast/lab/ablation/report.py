@@ -206,12 +206,12 @@ def latex(comparison: Comparison) -> str:
 
 
 def csv_rows(comparison: Comparison) -> str:
-    """`Comparison.values`."""
+    """The table of `Comparison.values` as CSV text."""
     return str(comparison.values.to_csv(index=False, float_format="%.4f"))
 
 
 def as_json(comparison: Comparison, outcomes: Outcomes, runs: Sequence[Run]) -> dict[str, Any]:
-    """Everything, and what each seed reached."""
+    """The whole comparison as JSON values, with the result of each seed."""
     plan = comparison.plan
     by_seed = [
         {"arm": name, "seed": seed, "subset": subset, "kind": kind, "value": 100 * hits.mean()}

@@ -1,4 +1,4 @@
-"""The largest batch: memory of a step, predicted and measured, until the GPU has no more."""
+"""The largest batch: predicted and measured memory of a step, until the GPU runs out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slowfast.lab.benchmark.workload import built_update, fastest_eager
 
 
 def batch_benchmark(cfg: CfgNode, device: torch.device, most: int | None = None) -> Report:
-    """Steps of 1, 2, 4, ... clips (pairs) in the fastest way that needs no compiler.
+    """Measure steps of 1, 2, 4, ... clips (pairs) with the fastest variant that needs no compiler.
 
     most: clips of the last step; None: until memory is exhausted, on CUDA only.
     """
@@ -33,7 +33,7 @@ def batch_benchmark(cfg: CfgNode, device: torch.device, most: int | None = None)
 
 
 def _measure(update: Update, cfg: CfgNode, clips: int, device: torch.device) -> dict[str, float]:
-    """Of the second step, when the optimizer has its state."""
+    """Measure the second step, when the optimizer has its state."""
     on_gpu = device.type == "cuda"
     batch = synthetic_batch(cfg, clips).to(device)
     update(batch, 0, 0)

@@ -1,4 +1,4 @@
-"""Saving of a checkpoint: how long a training waits, against a plain torch.save."""
+"""Time that training waits for a checkpoint, compared with a plain torch.save."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STALL_LIMIT_SEC = 0.3
 def checkpoint_benchmark(cfg: CfgNode, device: torch.device, rounds: int) -> Report:
     """Wall time of a save of the model and its optimizer, median of `rounds` after a first one.
 
-    The files go to the system's temporary folder (TMPDIR). The limit of the stall is checked in
+    The files go to the system's temporary folder (TMPDIR). The limit on the stall is checked with
     `clock_of` the device.
     """
     model, _ = build_training(cfg)

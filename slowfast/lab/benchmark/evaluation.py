@@ -1,4 +1,4 @@
-"""Scores of test views: the plain fp32 forward pass, and ours."""
+"""Scores of test views: a plain fp32 forward pass, and ours."""
 
 from __future__ import annotations
 

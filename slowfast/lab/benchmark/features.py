@@ -1,4 +1,4 @@
-"""An epoch of SUM-L on made features of EPIC-KITCHENS-100's size: time and memory."""
+"""Time and memory of a SUM-L epoch on synthetic features of EPIC-KITCHENS-100's size."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def features_cfg(cfg: CfgNode, width: int, overrides: Sequence[str] = ()) -> Cfg
 def features_benchmark(
     cfg: CfgNode, folder: Path, counts: tuple[int, int], views: int, threads: int
 ) -> Report:
-    """One epoch with the files read before, in this process.
+    """One epoch in this process, with the files already read.
 
     counts: ego and exo segments. The limits are those of 67,217 and 40,000 segments of 1,024
     channels and 4 views on two cores.

@@ -16,13 +16,15 @@ from fvcore.common.config import CfgNode
 from slowfast.config.heads import HeadSpec
 from slowfast.datasets.clips.device_transform import DeviceTransform
 from slowfast.datasets.clips.sampling import ClipSampling
+from slowfast.datasets.clips.settings import ClipSettings
 from slowfast.datasets.clips.transforms import Geometry, Placement
+from slowfast.datasets.clips.views import TestViews
 from slowfast.datasets.frames.image_files import make_decoder, read_jpeg
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.frames.video_folder import JpegFolder
 from slowfast.datasets.from_cfg import segment_dataset
 from slowfast.datasets.registry import build_source
-from slowfast.datasets.segment_dataset import ClipSettings, SegmentDataset, TestViews
+from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import FrameStore, SampleKey, Segment
 from slowfast.lab.benchmark.baseline import ALPHA, MEAN, STD
 from slowfast.utils.errors import UserError
@@ -32,7 +34,7 @@ HEIGHT, WIDTH = 256, 456
 VIDEO_FRAMES = 640
 _VIDEO = "P01_01"
 _SEED = 0
-# Names of our two ways to load a clip in a table.
+# Names of our two variants in a table.
 DEVICE, WORKER = "ours, resize on the device", "ours, resize in the worker"
 
 
@@ -86,7 +88,7 @@ class Video:
 
 
 def decode_files(paths: Iterable[str]) -> None:
-    """Decode every file once, all into the same memory: the limit of any loader."""
+    """Decode every file once into the same memory: the upper bound for any loader."""
     decode, frame = make_decoder("auto"), None
     for path in dict.fromkeys(paths):
         frame = read_jpeg(path, "benchmark", decode, buffer=frame)
@@ -137,7 +139,7 @@ def made_video(folder: Path, lengths: Sequence[int] = (), count: int = 16) -> Vi
 
 
 def write_frames(folder: Path, count: int = VIDEO_FRAMES) -> None:
-    """`count` frames: a textured scene that the camera moves over."""
+    """`count` frames: a textured scene under a moving camera."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(_SEED)
     scene = np.full((HEIGHT + 64, WIDTH + 128, 3), 120.0, np.float32)

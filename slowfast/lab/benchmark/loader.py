@@ -1,4 +1,4 @@
-"""Training clips: the published steps, ours, pure decoding; and what limits a training."""
+"""Training clips: the published steps, ours, pure decoding; and the bottleneck of training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, default_collate
 from slowfast.datasets.clips.collate import collate_clips
 from slowfast.datasets.clips.transforms import Placement, place_float
 from slowfast.datasets.frames.image_files import make_decoder, read_jpeg
-from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
+from slowfast.datasets.loading.loader import BatchLoader
+from slowfast.datasets.loading.sampler import GlobalBatchSampler
 from slowfast.datasets.loading.shared_ring import SharedRing
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import ClipBatch, SampleKey
@@ -44,7 +45,7 @@ RING, PLAIN = "ours, shared ring", "ours, fresh shared memory"
 
 
 def loader_benchmark(video: Video, rounds: int, model_clips_per_sec: float | None) -> Report:
-    """Cost of a training clip on one core and through two workers, and what limits a machine.
+    """Cost of a training clip on one core and through two workers, and the bottleneck of a machine.
 
     model_clips_per_sec: training clips that one GPU's model takes; None: not known.
     """
@@ -61,7 +62,7 @@ def loader_benchmark(video: Video, rounds: int, model_clips_per_sec: float | Non
 
 
 class _Clips:
-    """The same training clips, made in every way."""
+    """The same training clips, loaded by every variant."""
 
     def __init__(self, video: Video) -> None:
         self.video = video
@@ -146,7 +147,7 @@ def into_ring(dataset: SegmentDataset) -> Callable[[int, int], object]:
 
 
 def _device_step(clips: _Clips, rounds: int) -> Table:
-    """The device transform, where it runs: on a GPU with the transfer to it, else on one core."""
+    """The device transform: on a GPU including the transfer, else on one core."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     parts = {}
     for name, dataset in clips.ours.items():
@@ -163,7 +164,7 @@ def _device_step(clips: _Clips, rounds: int) -> Table:
 
 
 def _through_workers(clips: _Clips, rounds: int) -> list[Table]:
-    """Whole epochs; every way has its own workers, idle while others run."""
+    """Whole epochs; every variant has its own workers, idle while others run."""
     ours = {
         name: _batch_loader(clips.ours[DEVICE], ring)
         for name, ring in ((RING, True), (PLAIN, False))
@@ -224,8 +225,8 @@ class ClipCosts:
     """Milliseconds per training clip.
 
     decode: decoding alone, on one core. worker: all work of a worker, decoding included.
-    transfer: to the GPU, None without one. transform: the device's, in addition to the model's
-    time. model: None if it is not known.
+    transfer: to the GPU; None without a GPU. transform: on the device, in addition to the model's
+    time. model: None if unknown.
     """
 
     decode: float
@@ -265,7 +266,7 @@ _FIXES = {
 
 
 def advice(costs: ClipCosts, cores: int) -> list[str]:
-    """Remarks for the user: the rates, what limits this machine, the cores that one GPU needs."""
+    """Remarks for the user: rates, the bottleneck of this machine, the cores that one GPU needs."""
     rates = costs.rates(cores)
     lines = [f"{part}: {rate:.0f} clips/s" for part, rate in rates.items()]
     lines[0] += f" on {cores} core(s), {costs.decode / costs.worker:.0%} of it decoding"

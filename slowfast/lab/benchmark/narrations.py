@@ -36,7 +36,7 @@ def configured_texts(cfg: CfgNode) -> list[str]:
 def narrations_benchmark(texts: Sequence[str], encoder: str, width: int, rounds: int) -> Report:
     """Embeddings of a batch of 64 of the narrations `texts`.
 
-    Raises: UserError for an encoder that is not there or is not `width` wide.
+    Raises: UserError for an encoder that is missing or not `width` wide.
     """
     every = list(dict.fromkeys(texts))
     rows = np.linspace(0, len(every) - 1, min(len(every), _MOST_TEXTS)).astype(np.int64)

@@ -123,7 +123,7 @@ def pairs_benchmark(
     threads: int = 1,
     ivf: Sequence[IvfSearch] = (),
 ) -> Report:
-    """Times every way of mining.
+    """Time every variant of mining.
 
     threads: 1: processor time of one pinned thread; more: wall time.
     ivf: approximate searches that are timed and whose recall is measured.
@@ -224,10 +224,10 @@ def _checks(data: PairData, k: int) -> list[Check]:
 def _below_best(
     similarity: np.ndarray, found: np.ndarray, allowed: Sequence[Sequence[int] | None]
 ) -> float:
-    """By how much the candidates of a row fall short of the best allowed ones, at most.
+    """Largest shortfall of a row's candidates against the best allowed ones.
 
     similarity: (r, m). found: (r, k), -1 padded. allowed: per row the exo segments; empty: all.
-    Infinite where a row has fewer candidates than it could have, or one that is not allowed.
+    Infinite if a row has fewer candidates than possible, or one that is not allowed.
     """
     worst = 0.0
     for values, row, members in zip(similarity, found, allowed, strict=True):

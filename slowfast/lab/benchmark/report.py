@@ -114,7 +114,7 @@ class Report:
 
 
 def machine() -> dict[str, str | int]:
-    """Hardware and versions, which the figures depend on."""
+    """Hardware and versions that the figures depend on."""
     return {
         "processor": _processor(),
         "cores": core_count(),

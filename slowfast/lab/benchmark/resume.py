@@ -1,4 +1,4 @@
-"""Training from a checkpoint against an uninterrupted one, bit for bit."""
+"""Resumed training against uninterrupted training, bit for bit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STEPS = 4
 
 
 def resume_benchmark(device: torch.device) -> Report:
-    """Largest difference of a weight after the steps: the same training twice, and resumed.
+    """Largest difference of a weight after the steps: the same run twice, and resumed.
 
     Deterministic algorithms are on, so both must be zero.
     """
@@ -42,14 +42,14 @@ def resume_benchmark(device: torch.device) -> Report:
         resumed.load(path)
     resumed.run(range(_STEPS // 2, _STEPS))
     checks = [
-        Check("same training again", whole.difference(repeated), 0.0, "largest difference"),
-        Check("resumed training", whole.difference(resumed), 0.0, "largest difference"),
+        Check("same run again", whole.difference(repeated), 0.0, "largest difference"),
+        Check("resumed run", whole.difference(resumed), 0.0, "largest difference"),
     ]
     return Report("resume", checks=checks)
 
 
 class _Training:
-    """Weights and optimizer of SUM-L on made batches; batch i is the same in every training."""
+    """Weights and optimizer of SUM-L on synthetic batches; batch i is the same in every run."""
 
     def __init__(self, cfg: CfgNode, device: torch.device, seed: int = 0) -> None:
         torch.manual_seed(seed)
@@ -79,7 +79,7 @@ class _Training:
         self._update.load_state_dict(extra["update"])
 
     def difference(self, other: _Training) -> float:
-        """Of weights and buffers, at most."""
+        """Largest difference of weights and buffers."""
         pairs = zip(self._state(), other._state(), strict=True)
         # A tensor's maximum, unlike Python's, is NaN where one value is.
         return float(torch.stack([(ours - theirs).abs().max() for ours, theirs in pairs]).max())

@@ -34,7 +34,7 @@ _LOSS_LIMIT = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 3e-2, "fp16": 1e-2}
 
 
 class _Trainer:
-    """One model, its optimizer and its steps over one made batch."""
+    """One model, its optimizer and its steps over one synthetic batch."""
 
     def __init__(self, variant: Variant, cfg: CfgNode, batch: Any, device: torch.device) -> None:
         self.cfg = variant.cfg(cfg)
@@ -84,7 +84,7 @@ def step_benchmark(
     """Time per step of `clips` clips (or pairs), alternating with a large matrix product.
 
     loader: real batches, for the share of a step that waits for data; then the plain and the
-        fastest eager way are compared, unless `chosen` names others.
+    fastest eager variant are compared, unless `chosen` names others.
     """
     if chosen is None and loader is not None:
         chosen = [Variant(PLAIN), fastest_eager(device)]

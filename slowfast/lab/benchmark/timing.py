@@ -1,4 +1,4 @@
-"""Times alternatives by turns, so that other load of the machine affects them alike.
+"""Times alternatives alternately, so that other load affects them equally.
 
 Also counts how often a piece of work makes the host wait for the device.
 """
@@ -82,7 +82,7 @@ def core_count() -> int:
 
 
 class _Reads(TorchFunctionMode):
-    """Counts what hands values to Python without an operator that a profiler would see."""
+    """Counts calls that return values to Python without an operator visible to a profiler."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,10 +95,10 @@ class _Reads(TorchFunctionMode):
 
 
 def count_waits(work: Callable[[], object], device: torch.device) -> dict[str, int]:
-    """Kinds of waits of `work` and how often it did them.
+    """Number of host waits in `work`, by kind.
 
-    CUDA: what torch itself reports as one (not those of torch.distributed). CPU: operators and
-    methods that would be one on CUDA.
+    CUDA: those that torch reports, without torch.distributed. CPU: operators and methods that would
+    wait on CUDA.
     """
     return _cuda_waits(work) if device.type == "cuda" else _cpu_waits(work)
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry
+from slowfast.datasets.clips.views import TestViews
 from slowfast.datasets.frames.image_files import make_decoder
 from slowfast.datasets.frames.store import VideoStore
-from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.types import SampleKey, Segment
 from slowfast.lab.benchmark.frames import DEVICE, HEIGHT, WIDTH, WORKER, Video, write_frames
 from slowfast.lab.benchmark.loader import into_ring
@@ -28,9 +28,9 @@ OPEN = "opening the file"
 
 
 def videos_benchmark(folder: Path, clips: int, rounds: int) -> Report:
-    """Cost of a training clip (32 frames, every second one) from its file, on one core.
+    """Cost of a training clip (32 frames, stride 2) from its file, on one core.
 
-    folder: empty; the files are made there. clips: files.
+    folder: empty folder for the files. clips: number of files.
     """
     files = _Files(folder, clips)
     with one_thread():
@@ -74,7 +74,7 @@ class _Files:
             self._encode(index)
 
     def epochs(self, make: Callable[[int, int], object]) -> Callable[[], None]:
-        """Work that makes the clips of all files, those of the next epoch in each call."""
+        """Work that loads the clips of all files, for the next epoch in each call."""
         numbers = count()
 
         def run() -> None:

@@ -1,4 +1,4 @@
-"""The multi-view test of one segment: every view decoded alone, ours, and pure decoding."""
+"""The multi-view test of one segment: views decoded one by one, our loader, and pure decoding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from slowfast.datasets.clips.transforms import Placement
-from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
+from slowfast.datasets.loading.loader import BatchLoader
+from slowfast.datasets.loading.sampler import GlobalBatchSampler
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.selection import Selection
 from slowfast.datasets.types import SegmentViews
@@ -62,7 +63,7 @@ def _segment(video: Video, ours: Mapping[str, SegmentDataset], index: int, round
 
 
 def _loader(dataset: Selection) -> BatchLoader[SegmentViews]:
-    """Loads in this process, always into the same memory."""
+    """Loader in this process that reuses its memory."""
     sampler = GlobalBatchSampler(len(dataset), 1, shuffle=False, drop_last=False)
     return BatchLoader(dataset, sampler, shared_ring=True)
 
@@ -81,7 +82,7 @@ def _placed(video: Video, index: int, view: int) -> tuple[list[int], Placement]:
 
 
 def _check(video: Video, name: str, dataset: SegmentDataset, index: int) -> Check:
-    """The first, a middle and the last view, as ours give them, against the published steps."""
+    """Compare the first, a middle and the last view of our loader with the published steps."""
     views = dataset.segment_views(index)
     segment = video.segments[index]
     unique = np.unique(video.sampling.views(segment, video.views.temporal))

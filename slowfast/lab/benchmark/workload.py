@@ -1,4 +1,4 @@
-"""The same work computed in several ways: variants of a config, and their times."""
+"""The same work in several variants of a config, and their times."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _FUSED = {"SOLVER.FUSED": "always", "TEST.FOLD_BN": True}
 
 
 def variants(device: torch.device, has_bf16: bool) -> list[Variant]:
-    """The plain way and ours, without a compiler. has_bf16: the device has bf16 arithmetic."""
+    """The plain variant and ours, without a compiler. has_bf16: the device has bf16 arithmetic."""
     if device.type == "cuda":
         found = [Variant(PLAIN), Variant("tf32", "tf32")]
         if has_bf16:
@@ -84,7 +84,7 @@ def fastest_eager(device: torch.device) -> Variant:
 
 
 def compiled_variants(device: torch.device) -> list[Variant]:
-    """The plain way, the fastest without a compiler, and that one compiled (minutes each)."""
+    """Plain fp32, the fastest without a compiler, and that one compiled (minutes each)."""
     fastest = fastest_eager(device)
     compiled = {**fastest.settings, "MODEL.COMPILE": True}
     graphs = {**compiled, "MODEL.COMPILE_MODE": "reduce-overhead"}
@@ -155,8 +155,9 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def made_cfg(device: torch.device) -> CfgNode:
-    """The default config: on a GPU the dual R101 of the paper on 256 pixels, on a CPU one R50 on
-    112 pixels."""
+    """The default config.
+
+    On a GPU the dual R101 of the paper at 256 pixels, on a CPU one R50 at 112 pixels."""
     cfg = get_cfg()
     size = 112
     if device.type == "cuda":
@@ -171,7 +172,7 @@ def made_cfg(device: torch.device) -> CfgNode:
 def fitting_clips(cfg: CfgNode, device: torch.device) -> int:
     """Clips (pairs) of a step that every variant has memory for on a GPU: a power of two.
 
-    The plain fp32 step needs most, in addition to the weights of all variants.
+    The plain fp32 step needs the most, in addition to the weights of all variants.
     """
     one = step_cost(Variant(PLAIN).cfg(cfg), 1)
     models = len(variants(device, has_bf16(device)))
@@ -201,7 +202,7 @@ def matrix_product(device: torch.device, precision: str) -> tuple[Work, float]:
 
 
 def synchronised(work: Work, device: torch.device) -> Work:
-    """`work`, on CUDA with the wait for its end."""
+    """`work`; on CUDA including the wait for its end."""
     if device.type != "cuda":
         return work
 
@@ -213,12 +214,12 @@ def synchronised(work: Work, device: torch.device) -> Work:
 
 
 def clock_of(device: torch.device) -> Clock:
-    """Processor time on a CPU, which other programs share; wall time on a GPU."""
+    """The clock for a device: processor time on a CPU, which is shared; wall time on a GPU."""
     return time.perf_counter if device.type == "cuda" else time.thread_time
 
 
 def _peak_memory_gib(work: Work, device: torch.device) -> float:
-    """Of the GPU during `work`."""
+    """Peak memory of the GPU during `work`."""
     torch.cuda.reset_peak_memory_stats(device)
     work()
     torch.cuda.synchronize(device)

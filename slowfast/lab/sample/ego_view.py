@@ -1,4 +1,4 @@
-"""The ego camera: close, shaking, with the hands of its wearer.
+"""The ego camera: close to the action, shaking, with the wearer's hands in view.
 
 Positions are in units of the frame height, x from the centre of the frame, y from its top.
 """
@@ -103,8 +103,8 @@ class EgoCamera:
     ) -> Iterator[np.ndarray]:
         """Frames (height, width, 3) uint8 BGR of one action.
 
-        What is drawn from `rng` does not depend on the verb: the same generator gives a
-        reversed verb the frames of its partner in reverse order.
+        The random draws do not depend on the verb: with the same generator, a reversed verb has the
+        frames of its counterpart in reverse order.
         """
         motion = Motion.draw(verb, take.amplitude, rng)
         shake = Shake(self._shake, rng)
@@ -156,7 +156,7 @@ class EgoCamera:
     def _draw_action(
         self, image: np.ndarray, pose: Pose, handled: _Handled, angle: float, warp: np.ndarray
     ) -> None:
-        """The handled object and both hands; nearer to the body is lower and larger.
+        """Draw the handled object and both hands; closer to the body means lower and larger.
 
         angle: of the camera, radians.
         """

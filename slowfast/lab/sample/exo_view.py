@@ -176,7 +176,7 @@ class ExoCamera:
         self._block(image, (right - 0.06, _TABLE + 0.05, right - 0.03, 0.95), (40, 50, 70))
 
     def _draw_action(self, image: np.ndarray, performer: _Performer, pose: Pose) -> None:
-        """Object and arms; nearer to the body is towards the figure's chest."""
+        """Draw object and arms; closer to the body means towards the figure's chest."""
         figure, height = performer.figure, self._height
         clothes = figure.clothes
         x = figure.x + figure.facing * (0.06 + 0.36 * pose.reach) + 0.12 * pose.lateral

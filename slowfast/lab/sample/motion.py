@@ -46,7 +46,7 @@ class Pose(NamedTuple):
 
 @dataclass(frozen=True)
 class Motion:
-    """A verb performed once.
+    """One performance of a verb.
 
     onset, end: when the motion starts and stops, shares of the segment.
     cycles, phase: of the repeated motions (wash, shake, chop).

@@ -151,7 +151,7 @@ def draw_balanced(
 
 
 def combinations(settings: SampleSettings) -> tuple[list[Combination], list[Combination]]:
-    """All ego combinations, (seen in ego training, held out); only exo knows the latter."""
+    """All ego combinations, (seen in ego training, held out); the latter are only in exo videos."""
     verbs, nouns = ego_words(settings)
     every = [Combination(verb, noun) for verb in verbs for noun in nouns]
     shared = [item for item in every if item.verb.in_both and item.noun.in_both]
@@ -166,7 +166,7 @@ def combinations(settings: SampleSettings) -> tuple[list[Combination], list[Comb
 def _draw_without_return(
     items: list[Combination], count: int, rng: np.random.Generator
 ) -> list[Combination]:
-    """Balanced, each at most once."""
+    """Balanced draw in which each combination occurs at most once."""
     left, drawn, words = list(items), [], _WordCounts()
     for _ in range(min(count, len(items))):
         tie = rng.permutation(len(left))

@@ -1,4 +1,4 @@
-"""The knobs of the sample and their presets."""
+"""The settings of the sample and their presets."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from slowfast.utils.errors import UserError
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """Knobs of the rendering. Equal settings give equal bytes.
+    """Settings of the rendering. Equal settings give equal bytes.
 
-    seed: of everything that is drawn.
+    seed: of all random content.
     num_verbs, num_nouns: ego classes, the first ones of `vocabulary.VERBS` and `NOUNS`.
     held_out_share: share of the verb-noun combinations without any ego training segment; every
         one of them is in the exo training set.
     train_segments, validation_segments: ego.
-    exo_train_segments, exo_validation_segments: exo; idle ones come on top.
+    exo_train_segments, exo_validation_segments: exo; idle ones are added to these.
     unseen_share: share of the ego validation segments that show held-out combinations.
     segments_per_video: both views.
     height, width: pixels of the frames.
@@ -99,7 +99,7 @@ PRESETS = {
 
 
 def with_overrides(settings: SampleSettings, knobs: Sequence[str]) -> SampleSettings:
-    """The settings with some knobs changed, given as `name=value` (`18,26` for a range)."""
+    """Copy with some settings changed, given as `name=value` (`18,26` for a range)."""
     current = {item.name: getattr(settings, item.name) for item in fields(settings)}
     changed: dict[str, Any] = {}
     for knob in knobs:

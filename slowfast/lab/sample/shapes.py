@@ -54,7 +54,7 @@ class Shape:
         rng: np.random.Generator,
         brightness: tuple[float, float] = (0.85, 1.1),
     ) -> Colour:
-        """The shape's colour as one object of its kind has it; brightness: range of factors."""
+        """Colour of one object of this shape. brightness: range of factors."""
         return hsv(
             self.hue + hue_jitter * rng.uniform(-1, 1),
             self.saturation * rng.uniform(0.85, 1.1),

@@ -71,7 +71,7 @@ class _Vocabulary:
 
 @dataclass
 class _Half:
-    """The exo half as far as it is written: videos in `root`, annotations in memory."""
+    """The exo half while it is written: videos in `root`, annotations in memory."""
 
     root: Path
     settings: SampleSettings

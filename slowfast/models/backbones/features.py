@@ -1,4 +1,4 @@
-"""Features that were extracted before, as a backbone without weights: `features:WIDTH`."""
+"""Extracted features as a backbone without weights: `features:WIDTH`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from slowfast.models.backbones.registry import register_family
 
 
 def _clips(name: str) -> ClipGeometry:
-    """Keys that describe clips mean nothing here; these values pass their checks."""
+    """Keys that describe clips have no meaning here; these values pass their checks."""
     feature_width(f"features:{name}")
     return ClipGeometry(num_frames=1, sampling_rate=1, size=32)
 
 
 @register_family("features", _clips)
 def stored_features(name: str, clips: ClipGeometry) -> Backbone:
-    """Passes on features of WIDTH channels, whatever the clips."""
+    """Backbone that forwards features of WIDTH channels, whatever the clip geometry."""
     return _Stored(feature_width(f"features:{name}"))
 
 

@@ -48,8 +48,8 @@ def library(name: str, install: str) -> ModuleType:
 
 
 def real_tensors() -> AbstractContextManager[object]:
-    """Context for the constructors of other libraries, some of which read values of tensors.
+    """Context manager for constructors of other libraries, some of which read values of tensors.
 
-    Inside the count of the cost, which runs on tensors without values, they get real ones.
+    The cost estimate runs on tensors without values; inside this context they are real.
     """
     return unset_fake_temporarily()

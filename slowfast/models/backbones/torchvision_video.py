@@ -50,7 +50,7 @@ def torchvision_backbone(name: str, clips: ClipGeometry) -> Backbone:
         _CLIPS[name].num_frames,
     ):
         raise UserError(
-            f"MODEL.BACKBONE torchvision:{name} takes 16 frames of 224 pixels; set "
+            f"MODEL.BACKBONE torchvision:{name} expects 16 frames of 224 pixels; set "
             "DATA.NUM_FRAMES 16, DATA.TRAIN_CROP_SIZE 224 and DATA.TEST_CROP_SIZE 224"
         )
     with real_tensors():

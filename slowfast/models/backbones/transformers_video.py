@@ -67,7 +67,7 @@ def transformers_backbone(name: str, clips: ClipGeometry) -> Backbone:
     own = _clips(name)
     if (own.num_frames, own.size) != (clips.num_frames, clips.size):
         raise UserError(
-            f"MODEL.BACKBONE transformers:{name} takes {own.num_frames} frames of {own.size} "
+            f"MODEL.BACKBONE transformers:{name} expects {own.num_frames} frames of {own.size} "
             f"pixels, but the config has {clips.num_frames} of {clips.size}; set "
             "DATA.NUM_FRAMES or EXO.NUM_FRAMES, DATA.TRAIN_CROP_SIZE and DATA.TEST_CROP_SIZE to "
             "the values of the model"
@@ -119,7 +119,7 @@ class _Transformer(Backbone):
 
 @cache
 def _config(name: str) -> tuple[Any, _Kind]:
-    """The config of a model and its kind, without any download."""
+    """The config of a model, and its architecture; nothing is downloaded."""
     if not name:
         raise UserError("MODEL.BACKBONE transformers: names no folder; set transformers:FOLDER")
     transformers = library("transformers", "transformers")

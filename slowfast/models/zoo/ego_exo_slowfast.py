@@ -30,7 +30,7 @@ def EgoExoSlowFast(cfg: CfgNode) -> EgoExoModel:
 
 
 def dual_model(cfg: CfgNode, ego: Recognizer, exo: Recognizer) -> EgoExoModel:
-    """Two initialised recognisers under projections to SUML.EMBED_DIM."""
+    """Two initialised recognisers, with projections to SUML.EMBED_DIM."""
     model = EgoExoModel(ego, exo, cfg.SUML.EMBED_DIM, by_factor=aligns_by_factor(cfg))
     for projection in model.projections:
         initialise(projection, cfg)

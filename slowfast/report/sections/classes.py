@@ -1,4 +1,4 @@
-"""Per class: support, recall, confusion; and how far probabilities can be trusted.
+"""Per class: support, recall, confusion; and calibration of the probabilities.
 
 Legend: n segments, K classes of a head.
 """
@@ -125,7 +125,7 @@ def _table(
 
 
 def _joint(run: ReportRun, tested: TestedSegments) -> dict[str, Any] | None:
-    """Verb and noun together: right if both are."""
+    """Verb and noun together: correct if both are."""
     heads = _single(tested)
     name = joint_name([head.name for head in heads])
     if not name:

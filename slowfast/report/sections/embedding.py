@@ -23,7 +23,7 @@ from slowfast.models.registry import model_spec
 from slowfast.report.run import ReportRun
 from slowfast.utils.errors import UserError
 
-# Points of each kind; more would hide each other.
+# Points of each kind; more would overlap.
 _MOST_POINTS = 600
 
 
@@ -89,7 +89,7 @@ def _view_rows(cfg: CfgNode) -> list[_Rows]:
 
 
 def _text_rows(cfg: CfgNode, kinds: Sequence[_Rows]) -> _Rows:
-    """The embeddings of the distinct narrations. Raises: UserError where one is not cached."""
+    """The embeddings of the distinct narrations. Raises: UserError if one is not cached."""
     distinct = {segment.narration: segment for rows in kinds for segment in rows.segments}
     table = NarrationTable.load(
         cfg.SUML.CACHE_DIR, cfg.SUML.ENCODER, cfg.SUML.EMBED_DIM, list(distinct)
@@ -130,7 +130,7 @@ def _pca(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _umap() -> Callable[[NDArray], NDArray] | None:
-    """The projection of umap-learn, with a fixed seed; None where it is not installed."""
+    """The projection of umap-learn, with a fixed seed; None if it is not installed."""
     try:
         from umap import UMAP
     except ImportError:

@@ -16,7 +16,7 @@ _TOP = 5
 
 
 def examples(run: ReportRun, count: int, *, explain: bool) -> dict[str, Any] | None:
-    """`count` segments with the most and the least probability of their labels.
+    """`count` segments each with the highest and the lowest probability of their labels.
 
     rows: [{group, id, text, strip, heads: [{head, label, answers: [[name, probability, right]]}],
     maps: [{title, strip}]}]. The probability of several heads is the product. Multi-label heads

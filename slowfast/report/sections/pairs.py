@@ -24,11 +24,11 @@ _BINS = 20
 
 
 def pairs(run: ReportRun, count: int) -> dict[str, Any] | None:
-    """Statistics of the pair table, and `count` pairs each of the best, worst and at random.
+    """Statistics of the pair table, and `count` pairs each: the best, the worst and random ones.
 
     pairs: [{group, ego, exo, similarity, tier, kept}], where ego and exo have id, text and strip.
-    None for a model without pairs, and where the table or a list cannot be read: `run.missing`
-    then says why.
+    None for a model without pairs, and if the table or a list cannot be read: `run.missing` then
+    gives the reason.
     """
     cfg = run.cfg
     if cfg is None or not model_spec(cfg).is_dual:
@@ -58,7 +58,7 @@ def pairs(run: ReportRun, count: int) -> dict[str, Any] | None:
 
 
 def _lost(*strips: Filmstrips) -> str:
-    """Why clips have no filmstrip, if some have none."""
+    """Reason why some clips have no filmstrip; empty if all have one."""
     return next((f"{s.lost} without filmstrip: {s.reason}" for s in strips if s.lost), "")
 
 
@@ -96,7 +96,7 @@ def _gallery(
     """The pairs of each group: of an ego segment the best candidate, or the worst one."""
     rows, columns = np.nonzero(table.indices >= 0)
     order = np.argsort(-table.similarity[rows, columns], kind="stable")
-    # One pair per ego segment, or the same few segments would fill the page.
+    # One pair per ego segment, so that a few segments do not fill the page.
     _, first = np.unique(rows[order], return_index=True)
     _, last = np.unique(rows[order][::-1], return_index=True)
     best, worst = order[np.sort(first)], order[::-1][np.sort(last)]

@@ -1,7 +1,7 @@
 """The values of a test with intervals, and the differences between runs.
 
-Intervals by video are wider than those by segment where segments of one video are alike; they
-answer how the model does on other videos.
+Intervals by video are wider than those by segment if segments of one video are similar; they
+estimate the accuracy on other videos.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from slowfast.evaluation.metrics import Statistic, bootstrap_intervals, paired_i
 from slowfast.evaluation.results import recognition_statistics
 from slowfast.report.run import ReportRun, TestedSegments
 
-# Values that are shown with intervals; the others follow without.
+# Values shown with intervals; the others follow without them.
 _MAIN = ("_top1", "_top5", "_mAP", "class_mean_recall_at_1", "_calibration_error")
 
 
@@ -33,7 +33,7 @@ def results(run: ReportRun) -> list[list[Any]]:
 
 
 def differences(runs: Sequence[ReportRun]) -> list[dict[str, Any]]:
-    """Per further run, the difference to the first one on the segments that both have.
+    """Difference of every further run to the first one, on their common segments.
 
     rows: [name, first %, other %, difference, interval of the paired bootstrap].
     """

@@ -1,4 +1,4 @@
-"""The interface of a SUM-L term: what it needs, and what it adds to a step.
+"""The interface of a SUM-L term: its inputs, and what it adds to a step.
 
 Legend: N pairs of this process, D embedding width.
 """
@@ -33,7 +33,7 @@ Requirement = Part | Input
 
 
 class Step(NamedTuple):
-    """The place of a step in the training."""
+    """Position of a step in the run."""
 
     epoch: int
     iteration: int
@@ -70,7 +70,7 @@ class Term(ABC):
     ) -> EgoExoOutput:
         """Add to the output what the term computes from the clips itself.
 
-        exo_clip: [slow, fast] of N clips, or None where no term reads exo clips.
+        exo_clip: [slow, fast] of N clips, or None if no term reads exo clips.
         """
         return output
 

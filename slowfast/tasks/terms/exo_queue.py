@@ -37,7 +37,7 @@ class ExoQueue:
         self._rows: dict[str, Tensor] = {}
         self._parts: list[dict[str, Tensor]] = []
         self._step = (-1, -1)
-        # Weights of a checkpoint, for the encoder that the first forward pass builds.
+        # Weights from a checkpoint, for the encoder that the first forward pass creates.
         self._loaded: Mapping[str, Tensor] = {}
 
     @torch.no_grad()
@@ -114,9 +114,9 @@ class ExoQueue:
         copies: dict[int, Any] = {}
         for module in exo_half.modules():
             if isinstance(module, SeededDropout):
-                # Features do not pass it, and its generator cannot be copied.
+                # Features do not pass through it, and its generator cannot be copied.
                 copies[id(module)] = nn.Identity()
-        # Tensors without memory, on which costs are counted, cannot be copied but cloned.
+        # Fake tensors of the cost estimate cannot be copied, only cloned.
         for buffer in exo_half.buffers():
             copies[id(buffer)] = buffer.clone()
         for weight in exo_half.parameters():

@@ -44,7 +44,7 @@ class FactorisedAlignment(Term):
     needs = frozenset({Part.FACTOR_PROJECTIONS, Input.FACTOR_PARTNERS, Input.NARRATIONS})
 
     def __init__(self, temperature: float, peers: Peers, heads: Sequence[str]) -> None:
-        """heads: names of the labels of an ego clip, with verb and noun among them."""
+        """heads: names of the ego heads, including verb and noun."""
         self._settings = AlignmentSettings(temperature, LABEL_MATCH_THRESHOLD)
         self._peers = peers
         self._heads = list(heads)

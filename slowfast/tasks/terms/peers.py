@@ -1,4 +1,4 @@
-"""The clips of all processes as one batch, and which of them mean the same.
+"""The clips of all processes as one batch, and which of them have the same meaning.
 
 Legend: n rows of this process, M rows of all processes, D embedding width.
 """
@@ -30,7 +30,7 @@ class Peers:
 
     @property
     def compares_labels(self) -> bool:
-        """Whether clips mean the same by their labels."""
+        """Whether labels decide if clips have the same meaning."""
         return self._negatives in ("drop_same_label", "multi_positive")
 
     def gathered(self, rows: Tensor) -> Tensor:
@@ -47,9 +47,10 @@ class Peers:
         return Anchors(u, v, self.gathered(u), self.gathered(v), self.positions(u))
 
     def negatives(self, labels: Sequence[Tensor], texts: Sequence[Tensor]) -> Negatives:
-        """All rows except those that mean the same, which may be positives instead.
+        """All rows except those with the same meaning, which may be positives instead.
 
-        labels: per task, (n,) or (n, K). texts: (n, D) each; one that is the same is enough.
+        labels: per task, (n,) or (n, K). texts: (n, D) each; clips have the same meaning if any of
+        their texts agree.
         """
         # Gathered only where they are used.
         related = self.same(labels, map(self.gathered, labels), texts, map(self.gathered, texts))
@@ -62,7 +63,7 @@ class Peers:
         texts: Iterable[Tensor],
         texts_all: Iterable[Tensor],
     ) -> Tensor | None:
-        """(n, M) bool, which of any M rows mean the same; None: no row does."""
+        """(n, M) bool, whether two rows have the same meaning; None: no rows do."""
         if self._negatives == "all":
             return None
         if self._negatives == "drop_same_text":

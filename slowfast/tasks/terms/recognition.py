@@ -48,7 +48,7 @@ def ego_recognition(cfg: CfgNode) -> EgoRecognition:
 
 @register_term("EXO_CLS")
 def exo_recognition(cfg: CfgNode) -> ExoRecognition | None:
-    """None if the config names no heads for exo data that it may name heads for."""
+    """L_t; None if EXO.HEAD_NAMES is empty for a data set whose labels the config names."""
     heads = exo_heads(cfg)
     if not heads and SOURCE_REGISTRY.get(cfg.EXO.DATASET, "EXO.DATASET").heads is None:
         return None

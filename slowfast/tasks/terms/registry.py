@@ -1,4 +1,4 @@
-"""Terms by the key of their weight in SUML.WEIGHTS, and those that a config trains."""
+"""Terms by the key of their weight in SUML.WEIGHTS, and the selection of a config."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WeightedTerm(NamedTuple):
 
 
 def register_term(key: str) -> Callable[[BuildT], BuildT]:
-    """Register the builder of the term that SUML.WEIGHTS.`key` weighs."""
+    """Register the builder of the term with the weight SUML.WEIGHTS.`key`."""
 
     def register(build: BuildT) -> BuildT:
         TERM_REGISTRY.add(key, build)

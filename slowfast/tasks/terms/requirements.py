@@ -17,7 +17,8 @@ from slowfast.utils.errors import UserError
 def check_terms(cfg: CfgNode) -> None:
     """Check the terms of a config before data is read or a model is built.
 
-    Every dual model is taken to have its projections; `check_requirements` looks at the built one.
+    Every dual model is assumed to have its projections; `check_requirements` inspects the built
+    one.
     Raises: UserError, as `check_requirements`.
     """
     parts = frozenset(Part) if exo_heads(cfg) else frozenset(Part) - {Part.EXO_HEADS}
@@ -33,7 +34,7 @@ def check_requirements(cfg: CfgNode, parts: frozenset[Part], terms: Sequence[Wei
     """
     for key, weight, term in terms:
         needs = needs_of([term])
-        # In the order of definition, so that every run names the same one.
+        # In definition order, so that every run reports the same one.
         for need in (need for kind in (Part, Input) for need in kind if need in needs):
             if reason := _reason_missing(cfg, parts, need):
                 raise UserError(

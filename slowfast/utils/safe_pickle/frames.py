@@ -36,7 +36,7 @@ _PANDAS_NAMES = frozenset(
     )
 )
 _ARROW_NAMES = frozenset(("chunked_array", "_restore_array", "py_buffer", "type_for_alias"))
-# What a cell with a list must not hold.
+# Types that a cell with a list must not contain.
 _NESTED = (list, tuple, dict, set, frozenset, np.ndarray)
 _ARROW_OFFSETS = {"string": np.int32, "large_string": np.int64}
 _TIMESTAMP_UNITS = {7: "s", 8: "ms", 9: "us", 10: "ns"}
@@ -56,7 +56,7 @@ def frame_kind(module: str, name: str) -> str | None:
 def frame_of(record: Any, budget: Budget) -> pd.DataFrame:
     """The table of a parsed pickle, of at most `budget` bytes.
 
-    Raises: almost anything if it is not a table.
+    Raises: any error if it is not a table.
     """
     import pandas as pd
 
@@ -224,7 +224,7 @@ def _arrow_cells(chunk: Record, budget: Budget) -> list[Any]:
         raise ValueError("an Arrow buffer without its bytes")
     limits = np.frombuffer(ends, _ARROW_OFFSETS[kind.args[0]])[offset : offset + length + 1]
     if len(limits) != length + 1 or (np.diff(limits) < 0).any():
-        raise ValueError("an Arrow column with other offsets than its length says")
+        raise ValueError("an Arrow column whose offsets do not match its length")
     budget.take(8 * length + len(text))
     present = np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little")[offset:]
     return [

@@ -84,7 +84,7 @@ def _build(unpickler: _Unpickler) -> None:
 
 
 def _bytearray(unpickler: _Unpickler) -> None:
-    """Read as many bytes as the file has, where the original first makes room for all."""
+    """Read the bytes that the file has; the original allocates the claimed length first."""
     (length,) = struct.unpack("<Q", unpickler.read(8))
     unpickler.stack.append(bytearray(unpickler.read(length)))
 
@@ -172,7 +172,7 @@ def parse_bytes(data: bytes, kind_of: KindOf, path: Path, what: str, fix: str) -
             f"{path} is refused: a {what} does not need {error}, and calling it could run code; "
             f"{fix}"
         ) from None
-    except Exception as error:  # a damaged pickle raises nearly anything
+    except Exception as error:  # a damaged pickle can raise any error
         raise unusable(path, error, what, fix) from error
     return Parsed(content, unpickler.has_records, Budget(allowed_bytes(len(data))))
 

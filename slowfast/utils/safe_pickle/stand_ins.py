@@ -1,4 +1,4 @@
-"""Stand-ins for the built-in types that a pickle may call: they take no more than the file allows.
+"""Stand-ins for the built-in types that a pickle may call, bounded by the budget of the file.
 
 Each file gets its own sub-classes, which carry the budget of that file.
 """
@@ -33,7 +33,7 @@ class _NoBytes:
 
 
 class _ByteArray:
-    """`bytearray(content)`, but not `bytearray(length)`, which takes any length at once."""
+    """`bytearray(content)`, but not `bytearray(length)`, which allocates any length at once."""
 
     budget: Budget
 

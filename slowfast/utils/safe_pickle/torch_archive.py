@@ -1,4 +1,4 @@
-"""Values in a file of torch.save (a zip): tensors become arrays; nothing is run, torch not needed.
+"""Values in a file of torch.save (a zip), without running code or importing torch.
 
 The archive has one pickle, `data.pkl`, and the bytes of every tensor in `data/KEY`.
 """

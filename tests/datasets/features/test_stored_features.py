@@ -101,7 +101,7 @@ def test_segments_without_features(tmp_path: Path) -> None:
     assert left_out is not None
     assert left_out.kept.tolist() == [0, 2]
     none = FeatureStore([path], [], WIDTH)
-    with pytest.raises(UserError, match="none of its videos is there: segment a has no features"):
+    with pytest.raises(UserError, match="all of its videos are missing: segment a has no features"):
         present_segments(segments(), none, HEADS, skip=True, what="ego data")
 
 

@@ -11,7 +11,8 @@ from slowfast.datasets.frames.bad_frames import BadFrames
 from slowfast.datasets.frames.image_files import ImageFiles, make_decoder, read_whole
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.frames.store import VideoStore
-from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
+from slowfast.datasets.loading.loader import BatchLoader
+from slowfast.datasets.loading.sampler import GlobalBatchSampler
 from slowfast.utils.errors import UserError
 from slowfast.utils.logging import setup_logging
 from tests.datasets.frames.tiny_videos import make_segment, make_video, picture

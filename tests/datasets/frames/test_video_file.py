@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slowfast.datasets.clips.views import TestViews
 from slowfast.datasets.frames import video_file
 from slowfast.datasets.frames.bad_frames import BadFrames
 from slowfast.datasets.frames.image_files import make_decoder
@@ -19,7 +20,6 @@ from slowfast.datasets.frames.missing import missing_collected
 from slowfast.datasets.frames.retries import Retries
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.frames.video_file import VideoFile, index_video
-from slowfast.datasets.segment_dataset import TestViews
 from slowfast.datasets.sources.epic import annotated_fps
 from slowfast.datasets.sources.lemma import LemmaFrames
 from slowfast.utils.errors import UserError

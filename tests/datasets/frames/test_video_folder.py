@@ -105,20 +105,24 @@ def test_faults_of_a_folder(tmp_path: Path) -> None:
     faults = list(store(tmp_path).faults(segments))
     assert len(faults) == 2
     assert faults[0].startswith("video P01_02: ")
-    assert "lacks 66 of its files 1 to 100, one in 3 is there: extract all frames" in faults[0]
+    assert "lacks 66 of its files 1 to 100, only one in 3 exists: extract all frames" in faults[0]
     assert "ends with file 30, but 1 of 1 segments need files up to 100" in faults[1]
 
 
 @pytest.mark.parametrize(
     ("place", "name", "said"),
     [
-        ("P01/P01_01", "frame_{:010d}.JPG", "holds frame_0000000001.JPG, but frames are called"),
-        ("P01/P01_01", "{:06d}.png", "holds 000001.png, but frames are called"),
-        ("P01/P01_01", "frames.tar", "holds frames.tar: unpack it"),
-        ("P01/P01_01", "notes.txt", "holds notes.txt and no frames"),
-        ("P01/P01_01/deeper", "frame_{:010d}.jpg", "holds the folder deeper: files such as frame_"),
-        ("P01", "P01_01.tar.gz", "P01_01.tar.gz is there: unpack it into"),
-        ("P01", "P01_01.wmv", "P01_01.wmv is there, but is not a video file that can be read"),
+        ("P01/P01_01", "frame_{:010d}.JPG", "contains frame_0000000001.JPG, but frames are called"),
+        ("P01/P01_01", "{:06d}.png", "contains 000001.png, but frames are called"),
+        ("P01/P01_01", "frames.tar", "contains frames.tar: unpack it"),
+        ("P01/P01_01", "notes.txt", "contains notes.txt, but no frames"),
+        (
+            "P01/P01_01/deeper",
+            "frame_{:010d}.jpg",
+            "contains the folder deeper: files such as frame_",
+        ),
+        ("P01", "P01_01.tar.gz", "P01_01.tar.gz exists: unpack it into"),
+        ("P01", "P01_01.wmv", "P01_01.wmv exists, but is not a readable video file"),
     ],
 )
 def test_what_was_found_instead(tmp_path: Path, place: str, name: str, said: str) -> None:
@@ -130,7 +134,7 @@ def test_what_was_found_instead(tmp_path: Path, place: str, name: str, said: str
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "P01" / "P01_01").mkdir(parents=True)
-    with pytest.raises(UserError, match="P01_01 is there, but empty"):
+    with pytest.raises(UserError, match="P01_01 exists, but is empty"):
         store(tmp_path).check([make_segment(1, 2)])
 
 

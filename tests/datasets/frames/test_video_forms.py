@@ -175,7 +175,7 @@ def test_other_tars_are_refused(tmp_path: Path) -> None:
         store(tmp_path).check(SEGMENTS)
     with tarfile.open(path, "w:gz") as compressed:
         compressed.add(note, arcname="note.txt")
-    with pytest.raises(UserError, match="not a sound tar"):
+    with pytest.raises(UserError, match="not a valid tar"):
         store(tmp_path).check(SEGMENTS)
 
 

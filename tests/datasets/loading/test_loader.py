@@ -10,12 +10,9 @@ import torch
 
 from slowfast.config.defaults import get_cfg
 from slowfast.datasets.clips.collate import collate, collate_clips
-from slowfast.datasets.loading.loader import (
-    BatchLoader,
-    GlobalBatchSampler,
-    build_loader,
-)
-from slowfast.datasets.segment_dataset import TestViews
+from slowfast.datasets.clips.views import TestViews
+from slowfast.datasets.loading.loader import BatchLoader, build_loader
+from slowfast.datasets.loading.sampler import GlobalBatchSampler
 from slowfast.datasets.types import ClipBatch, ClipSample, PairedBatch, PairedSample, SegmentViews
 from slowfast.utils.errors import UserError
 from tests.commands import environment
@@ -240,7 +237,8 @@ def test_clips_of_different_shape_do_not_stack():
 
 UNCLOSED = """
 import sys
-from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
+from slowfast.datasets.loading.loader import BatchLoader
+from slowfast.datasets.loading.sampler import GlobalBatchSampler
 from tests.datasets.loading.test_loader import Numbers
 loader = BatchLoader(Numbers(), GlobalBatchSampler(8, 2), num_workers=2)
 next(iter(loader))

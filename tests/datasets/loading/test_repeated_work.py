@@ -11,9 +11,10 @@ import pytest
 from slowfast.config import load_config
 from slowfast.config.heads import ego_heads
 from slowfast.datasets.clips.sampling import ClipSampling
+from slowfast.datasets.clips.views import merge_views
 from slowfast.datasets.from_cfg import clip_settings, geometry
 from slowfast.datasets.from_cfg import test_views as configured_views
-from slowfast.datasets.segment_dataset import SegmentDataset, merge_views
+from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.sources.epic_annotations import read_segments
 from tests.commands import CONFIGS
 

@@ -8,7 +8,8 @@ import torch
 
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.ego_exo import EgoExoDataset
-from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
+from slowfast.datasets.loading.loader import BatchLoader
+from slowfast.datasets.loading.sampler import GlobalBatchSampler
 from slowfast.datasets.pairing.narrations import NarrationTable
 from slowfast.datasets.pairing.pairs import PairTable
 from slowfast.datasets.selection import Selection

@@ -3,7 +3,8 @@
 import pytest
 
 from slowfast.datasets.loading import shm_room
-from slowfast.datasets.loading.loader import BatchLoader, GlobalBatchSampler
+from slowfast.datasets.loading.loader import BatchLoader
+from slowfast.datasets.loading.sampler import GlobalBatchSampler
 from slowfast.datasets.loading.shm_room import QUEUES_BYTES
 from tests.datasets.frames.tiny_videos import make_segment
 

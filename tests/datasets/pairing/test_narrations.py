@@ -52,7 +52,7 @@ def test_missing_cache(folder: Path) -> None:
 
 
 def test_another_width(folder: Path) -> None:
-    with pytest.raises(UserError, match=rf"of width {WIDTH}, SUML.EMBED_DIM is 4"):
+    with pytest.raises(UserError, match=rf"of width {WIDTH}, but SUML.EMBED_DIM is 4"):
         NarrationTable.load(folder, "fake", 4, TEXTS)
 
 

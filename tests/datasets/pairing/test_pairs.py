@@ -82,8 +82,8 @@ def _other_narration(listed: list[Segment]) -> list[Segment]:
 @pytest.mark.parametrize(
     ("ego", "exo", "settings", "message"),
     [
-        (EGO[:4], EXO, {}, r"is for 5 ego segments, the data set has 4; run tools/mine_pairs"),
-        (EGO, [*EXO, *EXO], {}, r"is for 7 exo segments, the data set has 14; run tools"),
+        (EGO[:4], EXO, {}, r"is for 5 ego segments, but the data set has 4; run tools/mine_pairs"),
+        (EGO, [*EXO, *EXO], {}, r"is for 7 exo segments, but the data set has 14; run tools"),
         (_other_narration(EGO), EXO, {}, r"for other ego segments.*run tools/mine_pairs"),
         (EGO, _other_narration(EXO), {}, r"for other exo segments.*run tools/mine_pairs"),
         (EGO[::-1], EXO, {}, r"for other ego segments"),
@@ -91,14 +91,14 @@ def _other_narration(listed: list[Segment]) -> list[Segment]:
             EGO,
             EXO,
             {"mining": "tiers"},
-            r"mining 'text', the config says 'tiers'; set SUML.PAIRS.FILE",
+            r"mining 'text', but the config has 'tiers'; set SUML.PAIRS.FILE",
         ),
-        (EGO, EXO, {"top_k": 5}, r"top_k 3, the config says 5; set SUML.PAIRS.FILE"),
+        (EGO, EXO, {"top_k": 5}, r"top_k 3, but the config has 5; set SUML.PAIRS.FILE"),
         (
             EGO,
             EXO,
             {"encoder": "other"},
-            r"encoder 'fake', the config says 'other'; set SUML.PAIRS.FILE",
+            r"encoder 'fake', but the config has 'other'; set SUML.PAIRS.FILE",
         ),
     ],
 )
@@ -124,7 +124,7 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_another_version(tmp_path: Path) -> None:
     path = tmp_path / "pairs.npz"
     np.savez(path, header=np.array(json.dumps({"version": 3})))
-    with pytest.raises(UserError, match=r"of version 3, this program reads 2.*; run tools"):
+    with pytest.raises(UserError, match=r"of version 3, but this program reads 2.*; run tools"):
         PairTable.load(path)
 
 

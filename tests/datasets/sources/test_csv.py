@@ -222,7 +222,7 @@ BAD = {
     "two labels": (GOOD + "v,1,2,,take;put,cup\n", "line 4 has 2 labels of verb, which takes one"),
     "split": ("video,split,verb,noun\nv,validation,a,b\n", "line 2 has split 'validation'; use"),
     "other splits only": ("video,split,verb,noun\nv,val,a,b\n", "no row with split train"),
-    "no label in a column": (HEADER + "v,1,2,,take,\n", "column noun has no label; take it out"),
+    "no label in a column": (HEADER + "v,1,2,,take,\n", "column noun has no label; remove it"),
     "missing video": (GOOD + "w,1,2,,take,cup\n", "line 4: video w .* set DATA.PATH_PREFIX"),
     "missing whole video": ("video,verb,noun\nv,take,cup\nw,put,cup\n", "line 3: video w"),
 }
@@ -311,7 +311,7 @@ def test_template(tmp_path: Path, make_source: Callable[..., DataSource]) -> Non
         with pytest.raises(UserError, match=reason):
             write_template(folder, tmp_path / "new.csv", [])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="has no videos"):
+    with pytest.raises(UserError, match="contains no videos"):
         write_template(tmp_path / "empty", tmp_path / "new.csv", [])
     with pytest.raises(UserError, match="--labels video"):
         write_template(root, tmp_path / "new.csv", ["video"])

@@ -4,11 +4,8 @@ import pickle
 
 import pytest
 
-from slowfast.datasets.sources.epic_annotations import (
-    EPIC_55_VALIDATION_VIDEOS,
-    read_segments,
-    write_epic_55_split,
-)
+from slowfast.datasets.sources.epic_55_split import EPIC_55_VALIDATION_VIDEOS, write_epic_55_split
+from slowfast.datasets.sources.epic_annotations import read_segments
 from slowfast.utils.errors import UserError
 
 COLUMNS = {
@@ -81,7 +78,7 @@ def test_a_labelled_test_list_keeps_its_labels(path):
         ([{"verb_class": ""}], (), r"1 rows have no verb_class, the first of them P01_01_0"),
         ([{"start_frame": "8.5"}], (), r"start_frame '8\.5', not a whole number"),
         ([{"stop_frame": "7"}], (), r"P01_01_0 has stop_frame 7 before start_frame 8"),
-        ([{}, {}], (), r"narration_id P01_01_0 occurs more than once"),
+        ([{}, {}], (), r"narration_id P01_01_0 is in several rows"),
     ],
 )
 def test_mistakes_are_named_in_one_line(path, changes, without, message):

@@ -133,7 +133,7 @@ def test_segment_beyond_the_video_ends_there(
 ) -> None:
     write_annotations(tmp_path, indices=[("v1", 14, 500)])
     assert read(tmp_path).segments[0].stop_frame == 25
-    assert "1 segment(s) extend beyond the last frame" in caplog.text
+    assert "1 segment(s) extend past the last frame" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from slowfast.datasets.sources.epic_annotations import list_paths, read_segments, read_segments_of
+from slowfast.datasets.sources.epic_annotations import read_segments, read_segments_of
+from slowfast.datasets.sources.frame_lists import list_paths
 from slowfast.utils.errors import UserError
 
 COLUMNS = (
@@ -57,7 +58,7 @@ def test_one_label_column_of_two(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     pd.read_csv(path).drop(columns="noun_class").to_csv(path, index=False)
     with caplog.at_level(logging.INFO, logger="slowfast"):
         assert read(path)[0].labels == ((3,), ())
-    assert "has no column noun_class: its rows count as unlabelled" in caplog.text
+    assert "has no column noun_class: its rows are treated as unlabelled" in caplog.text
     with pytest.raises(UserError, match="has no column noun_class"):
         read(path, labelled=True)
 

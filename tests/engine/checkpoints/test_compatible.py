@@ -101,7 +101,7 @@ def test_another_precision_is_allowed_with_a_warning(caplog: pytest.LogCaptureFi
     check_resumable(get_cfg().dump(), changed(TRAIN__PRECISION="bf16"), "file")
     (warning,) = caplog.messages
     assert "TRAIN.PRECISION fp32, now bf16" in warning
-    assert "other bits" in warning
+    assert "not bit for bit" in warning
 
 
 SUML = {"SUML__ENABLE": True}

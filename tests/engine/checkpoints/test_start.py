@@ -1,4 +1,4 @@
-"""Initial weights of a training: which file gives which half, and what may stay random."""
+"""Initial weights of a training run: which file gives which half, and what may stay random."""
 
 import logging
 import pickle

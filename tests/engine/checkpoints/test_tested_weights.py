@@ -110,13 +110,13 @@ class TestTestWeights:
     def test_other_class_counts_are_named(self, tmp_path: Path) -> None:
         state = _state(MODEL__NUM_CLASSES_LIST=[5, 9])
         message = self.refused(state, tmp_path)
-        assert "headepic100 has [5, 9] classes where the configuration has [5, 7]" in message
+        assert "headepic100 has [5, 9] classes, but the configuration has [5, 7]" in message
         assert "MODEL.NUM_CLASSES_LIST" in message
 
     def test_other_class_counts_of_the_exo_model(self, tmp_path: Path) -> None:
         state = _state(name="ExoSlowFast", EXO__NUM_CLASSES_LIST=[4, 2])
         message = self.refused(state, tmp_path, name="ExoSlowFast")
-        assert "readout has [4, 2] classes where the configuration has [4, 6]" in message
+        assert "readout has [4, 2] classes, but the configuration has [4, 6]" in message
         assert "EXO.NUM_CLASSES_LIST" in message
 
     def test_another_depth_is_named_both_ways(self, tmp_path: Path) -> None:

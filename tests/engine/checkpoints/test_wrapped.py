@@ -119,7 +119,7 @@ def test_sharded_weights(tmp_path: Path, state: dict) -> None:
         with pytest.raises(UserError, match="names no files of weights"):
             read_checkpoint(path)
     path.write_text(json.dumps({"weight_map": {"s1.none": "a.safetensors"}}))
-    with pytest.raises(UserError, match=r"promises s1\.none, which a\.safetensors does not have"):
+    with pytest.raises(UserError, match=r"lists s1\.none, which a\.safetensors does not have"):
         read_checkpoint(path)
     path.write_text(json.dumps({"weight_map": {"s1.none": "c.safetensors"}}))
     with pytest.raises(UserError, match=r"c\.safetensors, a part of .*, does not exist"):

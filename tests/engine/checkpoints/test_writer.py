@@ -44,7 +44,7 @@ def test_which_files_stay(tmp_path, keep_last, keep_every, kept):
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_files_of_another_training_stay(tmp_path, monkeypatch, fails):
-    """Until a numbered file of this training is written: after the best one, or a full disk."""
+    """Until a numbered file of this training run is written: after the best one, or a full disk."""
     places = [(1, 0), (2, 0), (2, 5), (3, 0), (4, 0), (4, 5), (5, 0)]
     write(CheckpointWriter(str(tmp_path / "made"), 0, 0), tmp_path, *places)
     before = list(numbered_checkpoints(tmp_path))
@@ -61,7 +61,7 @@ def test_files_of_another_training_stay(tmp_path, monkeypatch, fails):
 
 
 def test_a_later_start_in_the_folder_removes_its_own_files_alone(tmp_path):
-    """Between those of an earlier training, whose numbers are lower and higher."""
+    """Between those of an earlier training run, whose numbers are lower and higher."""
     write(CheckpointWriter(str(tmp_path), 0, 0), tmp_path, (1, 0), (3, 0), (9, 0))
     writer = CheckpointWriter(str(tmp_path), 1, 0)
     write(writer, tmp_path, (2, 0), (4, 0))

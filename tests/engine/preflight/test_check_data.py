@@ -111,7 +111,7 @@ def lose_the_list(home: Path) -> None:
     ("inject", "said"),
     [
         (lose_a_video, "no frames for 1 of "),
-        (thin_out, "one in 2 is there"),
+        (thin_out, "only one in 2 exists"),
         (cut, "segments need files up to"),
         (damage_a_frame, "is not a readable JPEG file"),
         (video_file_cut, "P01_01.mp4 as a video"),

@@ -114,7 +114,7 @@ def test_when_a_step_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     monkeypatch.setattr(module, "_free", lambda device: 6 * 2**30)
     assert module._obstacle(cpu, cost) == ""
-    assert "device is not there" in module._obstacle(None, cost)
+    assert "device is missing" in module._obstacle(None, cost)
     assert "take long" in module._obstacle(cpu, replace(cost, clips=1000))
     monkeypatch.setattr(module, "_free", lambda device: 4 * 2**30)
     assert "may take 5.00 GiB and 4.00 GiB are free" in module._obstacle(cpu, cost)
@@ -176,8 +176,8 @@ def test_everything_is_told_and_nothing_written(
     for part in (
         *("train:        32 segments, 4 steps an epoch, 12 in all", "val:          10 segments"),
         *("test:         10 ego segments", "GFLOPs per clip", "M parameters", "activations"),
-        *("step:         made on random frames: ego_verb", "random weights"),
-        *("go to runs/dry/checkpoints", "the last checkpoint of this training"),
+        *("step:         one step on random frames: ego_verb", "random weights"),
+        *("go to runs/dry/checkpoints", "the last checkpoint of this run"),
     ):
         assert part in str(report), str(report)
     assert {path: path.stat().st_mtime_ns for path in sample_home.rglob("*")} == before
@@ -196,7 +196,7 @@ def test_a_checkpoint_that_is_none(tmp_path: Path, key: str) -> None:
 
 
 def test_a_caffe2_exo_file(tmp_path: Path) -> None:
-    """It is read as the training reads it."""
+    """It is read as in training."""
     path = tmp_path / "exo.pkl"
     path.write_bytes(pickle.dumps({"blobs": {"conv1_w": np.ones(2, np.float32)}}))
     cfg = tiny_cfg("EgoExoSlowFast", OUTPUT_DIR=str(tmp_path), EXO__CHECKPOINT_FILE_PATH=str(path))

@@ -100,7 +100,7 @@ EXO = ["TRAIN.DATASET", "lemma", "MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_
         ),
         (
             ["TEST.TASK", "retrieval"],
-            "TEST.TASK retrieval needs the projections of a dual model, MODEL.MODEL_NAME is"
+            "TEST.TASK retrieval needs the projections of a dual model, but MODEL.MODEL_NAME is"
             " MultiTaskSlowFast; set it to one of EgoExoSlowFast",
         ),
         (

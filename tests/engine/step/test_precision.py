@@ -124,7 +124,10 @@ def test_the_scale_follows_overflows():
     [
         ({"TRAIN__PRECISION": "fp16"}, "TRAIN.PRECISION fp16 needs CUDA"),
         ({"TEST__PRECISION": "tf32"}, "TEST.PRECISION tf32 needs CUDA"),
-        ({"SOLVER__ACCUMULATE": 5}, "TRAIN.BATCH_SIZE 64 is 64 clips a process, which SOLVER.ACC"),
+        (
+            {"SOLVER__ACCUMULATE": 5},
+            "TRAIN.BATCH_SIZE 64 is 64 clips per process, not a multiple of SOLVER.ACC",
+        ),
     ],
 )
 def test_what_this_machine_cannot_do_is_one_line(changes, message):

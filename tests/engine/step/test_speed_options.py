@@ -44,7 +44,7 @@ def trained(**keys):
     cfg = update_cfg(BN__NORM_TYPE="batchnorm", **keys)
     update = make_update(cfg, double=False)
     if update.loss_scale:
-        # Where it would settle: the first steps of a training halve it until nothing overflows.
+        # Where it would settle: the first steps of a training run halve it until nothing overflows.
         update.loss_scale.value.fill_(2.0**6)
     for module in update.model.modules():
         if isinstance(module, Recognizer):

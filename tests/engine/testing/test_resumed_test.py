@@ -139,7 +139,7 @@ def test_what_belongs_to_another_test_is_not_used(
         run_test(cfg)
         assert "are of another test" in caplog.text
         assert reason in caplog.text
-        assert "finished segments are there" not in caplog.text
+        assert "finished segments in" not in caplog.text
     try:
         lists.write_text(text.replace(",0,0,3,44,", ",0,0,3,45,"))
         cfg = tiny_run_cfg(home, "other_segments")

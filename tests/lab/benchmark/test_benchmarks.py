@@ -11,9 +11,9 @@ import torch
 from slowfast.config import get_cfg
 from slowfast.datasets.clips.sampling import ClipSampling
 from slowfast.datasets.clips.transforms import Geometry
+from slowfast.datasets.clips.views import TestViews
 from slowfast.datasets.frames.image_files import make_decoder
 from slowfast.datasets.frames.store import VideoStore
-from slowfast.datasets.segment_dataset import TestViews
 from slowfast.lab.benchmark import (
     baseline,
     features,

@@ -72,5 +72,5 @@ def test_unknown_name(tmp_path: Path) -> None:
 
 
 def test_fixed_positions_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="takes 16 frames of 224 pixels"):
+    with pytest.raises(UserError, match="expects 16 frames of 224 pixels"):
         build_test_model(config(tmp_path, "mvit_v2_s", 8, 224))

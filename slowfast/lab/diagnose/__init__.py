@@ -1,0 +1,1 @@
+"""Measurement of where the information of the exo view stops in finished SUM-L runs."""
