@@ -94,23 +94,24 @@ def _wrapped(found: Any) -> Any:
     return CudaTensor(found) if type(found) is Tensor else found
 
 
-# Number of enclosing `host_may_wait` blocks.
-_may_wait = [0]
+# The waits in each of the enclosing `host_may_wait` blocks.
+_allowed: list[list[str]] = []
 
 
 @contextmanager
-def host_may_wait() -> Iterator[None]:
-    """Allow inside what is a `HostWait` otherwise: what happens once, or where a wait is due."""
-    _may_wait[0] += 1
+def host_may_wait() -> Iterator[list[str]]:
+    """Allow inside what is a `HostWait` otherwise. Gives the list of what was waited for."""
+    _allowed.append([])
     try:
-        yield
+        yield _allowed[-1]
     finally:
-        _may_wait[0] -= 1
+        _allowed.pop()
 
 
 def _wait(reason: str) -> None:
-    if not _may_wait[0]:
+    if not _allowed:
         raise HostWait(reason)
+    _allowed[-1].append(reason)
 
 
 def _check(func: Any, tensors: list[Tensor]) -> None:

@@ -108,7 +108,7 @@ def many_gpus(device: str, processes: int, output: Path) -> list[Part]:
     train = ("tools/run_net.py", "--cfg", _SUML_TINY, *run, *small, *norm)
     scale = (*_BENCHMARK, "scale", "--device", device, "--processes", str(processes), *_REPORT)
     return [
-        Part("gathered losses, synchronised norms", 90, (*tests, *equal)),
+        Part("gathered losses, synchronised norms", 120, (*tests, *equal)),
         Part("training with synchronised norms", 90, (*launcher, *train)),
         Part("weak scaling", 90, (*scale, *sizes)),
         Part("killed rank, stop by signal", 180, (*tests, *stops)),

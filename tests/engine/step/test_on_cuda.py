@@ -6,6 +6,7 @@
 import pytest
 import torch
 
+from slowfast.datasets.from_cfg import device_transform
 from slowfast.datasets.types import SegmentViews, View
 from slowfast.engine.monitor.collected import CollectedScores
 from slowfast.engine.monitor.meters import TensorSums
@@ -14,6 +15,9 @@ from slowfast.engine.step.batches import DeviceCopies
 from slowfast.engine.step.finite import FiniteWatch
 from slowfast.engine.step.precision import set_precision
 from slowfast.engine.step.update import Update, update_options
+from slowfast.engine.testing.view_scoring import SegmentScorer, ViewJoin
+from slowfast.models.build import build_test_model
+from slowfast.models.norms import fold_batch_norms
 from slowfast.models.registry import model_spec
 from slowfast.models.slowfast import NUM_BLOCKS
 from slowfast.tasks.build import build_training
@@ -148,19 +152,27 @@ def test_a_fault_in_a_term_is_seen(fault, error, monkeypatch):
 
 
 @pytest.mark.parametrize("resized", [None, (40, 48)])
-def test_test_views_are_cut_and_scored_on_the_device(resized):
+def test_a_segment_is_tested_with_one_wait(resized):
+    """For the scores of all its views, which are cut on the device."""
     cfg = cfg_of(MODEL__MODEL_NAME="MultiTaskSlowFast", SUML__ENABLE=False)
     views = [View(tuple(range(8)), 0, 1, 1), View(tuple(range(1, 9)), 2, 0, 1)]
     frames = torch.randint(0, 256, (9, 36, 36, 3), dtype=torch.uint8)
-    segment = SegmentViews(frames, views, (), 0, 32, resized)
-    with pretend_cuda(), torch.no_grad():
-        model, task = build_training(cfg)
-        on_cuda(model).eval()
-        segment = segment.pin_memory().to(CUDA)
+    labels = (torch.tensor(1), torch.tensor(2))
+    segment = SegmentViews(frames, views, labels, 0, 32, resized)
+    join = ViewJoin(model_spec(cfg).heads(cfg), "sum", logits=False)
+    model = build_test_model(cfg).eval()
+    assert fold_batch_norms(model)
+    with pretend_cuda():
+        set_precision(on_cuda(model), "bf16", CUDA)
+        transform = device_transform(cfg, "ego")
+        segment = segment.pin_memory()
+        scorer = SegmentScorer(model, transform, join, chunk_views=1, device=CUDA)
         with host_may_wait():
-            task.evaluate(model, segment.batch(0, 1))
-        scores = task.evaluate(model, segment.batch(0, 2))
-        assert [x.device for x in scores] == [CUDA, CUDA]
+            scorer(segment)
+        with host_may_wait() as waits:
+            found = scorer(segment)
+    assert waits == ["Tensor.cpu"]
+    assert [x.sum() for x in found.probabilities] == pytest.approx([1, 1])
 
 
 class Stream:
