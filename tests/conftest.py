@@ -17,6 +17,7 @@ from tests.commands import (
     launch_tool,
     run_tool,
 )
+from tests.devices import VARIABLE
 from tests.logs import untouched_log
 from tests.shared import made_once
 
@@ -24,6 +25,19 @@ from tests.shared import made_once
 # commands that the tests start and signal.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="of the tests of several processes that can run on GPUs (CONTRIBUTING.md)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ[VARIABLE] = config.getoption("--device")
 
 
 def _stored(variable: str, folder: str) -> Path:

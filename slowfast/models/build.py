@@ -77,7 +77,7 @@ def _build(spec: ModelSpec, cfg: CfgNode) -> nn.Module:
 
 def _set_up(model: nn.Module, cfg: CfgNode) -> None:
     """Apply the options of how the model computes. All except BN.NORM_TYPE only change rounding."""
-    convert_norms(model, cfg.BN.NORM_TYPE)
+    convert_norms(model, cfg.BN.NORM_TYPE, on_cpu=cfg.NUM_GPUS == 0)
     fast_on_cpu = cfg.MODEL.SPEED_OPTIONS == "auto" and _is_faster_as_2d(model, cfg)
     if cfg.MODEL.CONV_2D or fast_on_cpu:
         use_2d_convolutions(model)
@@ -90,7 +90,7 @@ def _set_up(model: nn.Module, cfg: CfgNode) -> None:
         if cfg.MODEL.COMPILE:
             # In place, so that the names of weights do not change; it is compiled at the first
             # pass.
-            backbone.compile()
+            backbone.compile(mode=cfg.MODEL.COMPILE_MODE)
 
 
 def _is_faster_as_2d(model: nn.Module, cfg: CfgNode) -> bool:

@@ -103,3 +103,15 @@ def recomputed_stages(cfg: CfgNode) -> str | None:
             f" {cfg.MODEL.RECOMPUTE_STAGES}; set MODEL.COMPILE False or MODEL.RECOMPUTE_STAGES []"
         )
     return None
+
+
+def cuda_graphs(cfg: CfgNode) -> str | None:
+    """CUDA graphs take a batch in one part."""
+    mode, parts = cfg.MODEL.COMPILE_MODE, cfg.SOLVER.ACCUMULATE
+    if cfg.MODEL.COMPILE and mode != "default" and parts > 1:
+        # The gradients of a part are in memory that the graphs of the next part use again.
+        return (
+            f"MODEL.COMPILE_MODE {mode} does not support SOLVER.ACCUMULATE {parts}; set"
+            " SOLVER.ACCUMULATE 1 or MODEL.COMPILE_MODE default"
+        )
+    return None

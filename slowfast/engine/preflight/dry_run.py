@@ -97,7 +97,7 @@ def _split(report: DryRun, cfg: CfgNode, split: str, processes: int) -> None:
         report.wrong(split, f"no frames for {videos}: {videos.reason}")
     report.datasets[split] = dataset
     for clips in clip_datasets(dataset):
-        check_clips(report, split, clips.segments, clips.frames)
+        check_clips(report, split, clips.segments, clips.frames, missing)
     loader = build_loader(cfg, dataset, split, 0, processes)
     steps = loader.sampler.batches_per_epoch
     loader.close()
@@ -120,7 +120,7 @@ def _test(report: DryRun, cfg: CfgNode) -> None:
     views = "all stored" if cfg.TRAIN.ON_FEATURES else count
     for view, dataset in plan.datasets.items():
         for clips in clip_datasets(dataset):
-            check_clips(report, "test", clips.segments, clips.frames)
+            check_clips(report, "test", clips.segments, clips.frames, missing)
         report.say("test", f"{len(dataset)} {view} segments of {views} views")
 
 
