@@ -1,6 +1,5 @@
 """Paths of the stored reference data, and fixtures that every test needs."""
 
-import logging
 import os
 import shutil
 import signal
@@ -19,6 +18,7 @@ from tests.commands import (
     run_tool,
 )
 from tests.devices import VARIABLE
+from tests.logs import untouched_log
 from tests.shared import made_once
 
 # Signals that whoever started the tests ignores (nohup, a shell's `&`) would be ignored by the
@@ -50,11 +50,8 @@ def _stored(variable: str, folder: str) -> Path:
 @pytest.fixture(autouse=True)
 def _untouched_log() -> Iterator[None]:
     """Changes that a test makes to the package's logger end with it."""
-    log = logging.getLogger("slowfast")
-    handlers, propagate, level = list(log.handlers), log.propagate, log.level
-    yield
-    log.handlers[:], log.propagate = handlers, propagate
-    log.setLevel(level)
+    with untouched_log():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -128,6 +128,8 @@ class ClipSample:
     lighting: PCA lighting (3,) float32, added to pixels in 0..1, in B, G, R order; or None.
     resize: RESIZE_FIELDS (9,) int64, how the device makes the crop from the windows; or None.
     crop_size: S if frames are whole; None otherwise.
+    ego_classes: verbs and nouns of an exo clip as ego classes, multi-hot float32 (K,) each; None
+        if no clips are compared by them.
     """
 
     frames: Tensor
@@ -138,6 +140,7 @@ class ClipSample:
     lighting: Tensor | None = None
     resize: Tensor | None = None
     crop_size: int | None = None
+    ego_classes: tuple[Tensor, ...] | None = None
 
 
 @dataclass
@@ -170,6 +173,7 @@ class ClipBatch:
     lighting: (N, 3) float32 as in ClipSample, or None.
     resize: (N, 9) int64 as in ClipSample, or None.
     crop_size: as in ClipSample.
+    ego_classes: float32 (N, K) each as in ClipSample, or None.
     """
 
     frames: Tensor
@@ -180,6 +184,7 @@ class ClipBatch:
     lighting: Tensor | None = None
     resize: Tensor | None = None
     crop_size: int | None = None
+    ego_classes: list[Tensor] | None = None
 
     def map(self, change: Callable[[Tensor], Any]) -> ClipBatch:
         """Apply a function to every tensor."""
@@ -196,6 +201,7 @@ class ClipBatch:
             shares_label=optional(self.shares_label),
             lighting=optional(self.lighting),
             resize=optional(self.resize),
+            ego_classes=None if self.ego_classes is None else [*map(change, self.ego_classes)],
         )
 
     def to(self, device: torch.device) -> ClipBatch:

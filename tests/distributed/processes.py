@@ -5,8 +5,10 @@ Over gloo on the CPU; with `pytest --device cuda` over nccl, one GPU for each.
 
 from __future__ import annotations
 
+import multiprocessing
 import tempfile
 from collections.abc import Callable
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +19,28 @@ import torch.multiprocessing as mp
 from tests.devices import device_of
 
 
+def forkserver() -> BaseContext:
+    """Start method whose processes are copies of one that has imported torch, which takes seconds.
+
+    They have the environment of the first call.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "slowfast.engine.run"])
+    return context
+
+
 def run_in_processes(world_size: int, function: Callable[..., Any], *args: Any) -> list[Any]:
     """`function(*args)` on every rank; its results, on the CPU, in rank order.
 
     The function must be importable; it finds its device by `device_of`.
     """
+    forkserver()
     with tempfile.TemporaryDirectory() as folder:
         mp.start_processes(
             _child,
             args=(world_size, folder, function, args),
             nprocs=world_size,
-            start_method="spawn",
+            start_method="forkserver",
         )
         return [
             torch.load(Path(folder) / f"{rank}.pt", weights_only=False, map_location="cpu")

@@ -26,7 +26,8 @@ TERMS = ("ego_verb", "ego_noun", "exo_verb", "exo_noun", "align", "ego_text", "e
 def _joined_batch(lonely_rank: bool, second_exo: bool) -> PairedBatch:
     """Two ranks' pairs; with `lonely_rank`, those of the second are all below the threshold.
 
-    second_exo: with further exo clips, some of which share the ego clip's noun.
+    second_exo: with further exo clips, some of which share the ego clip's noun, and labels of
+    exo clips as ego classes.
 
     Pairs that share a label, or a narration, are of one rank and of both.
     """
@@ -45,6 +46,8 @@ def _joined_batch(lonely_rank: bool, second_exo: bool) -> PairedBatch:
         batch.other_exo = paired_batch(1, pairs=2 * PAIRS).exo
         batch.exo.shares_label = torch.tensor([1, 1, 0, 1, 1, 1], dtype=torch.bool)
         batch.other_exo.shares_label = torch.tensor([1, 0, 1, 0, 1, 0], dtype=torch.bool)
+        for clips in (batch.exo, batch.other_exo):
+            clips.ego_classes = [nn.functional.pad(y, (1, 0)) for y in clips.labels]
     return batch
 
 
@@ -57,6 +60,7 @@ def _part(batch: PairedBatch, rows: slice) -> PairedBatch:
             clips.indices[rows],
             clips.text[rows].double(),
             None if clips.shares_label is None else clips.shares_label[rows],
+            ego_classes=clips.ego_classes and [has[rows] for has in clips.ego_classes],
         )
 
     return PairedBatch(*map(part, batch.clips()))

@@ -43,6 +43,11 @@ def stored_features(cfg: CfgNode) -> str | None:
             )
         if stored and not cfg.TRAIN.ON_FEATURES:
             return f"{key} is {name}, which needs TRAIN.ON_FEATURES True; set it"
+    if cfg.TRAIN.ON_FEATURES and cfg.TENSORBOARD.PAIRS:
+        return (
+            f"TENSORBOARD.PAIRS is {cfg.TENSORBOARD.PAIRS}, but TRAIN.ON_FEATURES True reads no"
+            " frames to draw; set TENSORBOARD.PAIRS to 0"
+        )
     return None
 
 

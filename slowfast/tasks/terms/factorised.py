@@ -19,7 +19,7 @@ from slowfast.models.ego_exo import EgoExoOutput
 from slowfast.models.parts import Part
 from slowfast.tasks.terms.base import Input, Step, Term, TermOutput
 from slowfast.tasks.terms.clips import text_of
-from slowfast.tasks.terms.peers import Peers, build_peers
+from slowfast.tasks.terms.peers import Meaning, Peers, build_peers
 
 # Between the similarities of a pair by label: 1 where the partner has the label, else 0.
 LABEL_MATCH_THRESHOLD = 0.5
@@ -72,7 +72,7 @@ class FactorisedAlignment(Term):
         pairs = Pairs(
             self._peers.anchors(factor.z_ego, factor.z_exo),
             self._peers.gathered(shared),
-            self._peers.negatives([factor.labels], texts),
+            self._peers.negatives(Meaning([[factor.labels]], texts)),
         )
         loss = alignment_kind("dcl").loss(pairs, self._settings)
         assert loss.empty is not None
