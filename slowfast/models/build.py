@@ -20,6 +20,9 @@ from slowfast.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+# Compiled variants of a backbone that may exist at once.
+_GRAPHS = 32
+
 
 def build_model(cfg: CfgNode) -> nn.Module:
     """The model on the CPU, with initial weights drawn from torch's generator.
@@ -88,9 +91,18 @@ def _set_up(model: nn.Module, cfg: CfgNode) -> None:
     for backbone in backbones:
         backbone.recompute_stages(cfg.MODEL.RECOMPUTE_STAGES)
         if cfg.MODEL.COMPILE:
-            # In place, so that the names of weights do not change; it is compiled at the first
-            # pass.
-            backbone.compile(mode=cfg.MODEL.COMPILE_MODE)
+            _compile(backbone, cfg.MODEL.COMPILE_MODE)
+
+
+def _compile(backbone: Backbone, mode: str) -> None:
+    """In place, so that the names of weights do not change; it is compiled at the first pass."""
+    import torch._dynamo
+
+    # Each half, mode, precision and crop size, and one clip or several, need a separate graph.
+    # Beyond torch's limit of 8, further ones would run without compilation.
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, _GRAPHS)
+    backbone.compile(mode=mode)
 
 
 def _is_faster_as_2d(model: nn.Module, cfg: CfgNode) -> bool:

@@ -148,5 +148,5 @@ def test_on_cuda_all_of_it_is_allowed(monkeypatch):
 def test_clips_of_a_process_depend_on_how_many_there_are():
     cfg = tiny_cfg(TRAIN__BATCH_SIZE=8, SOLVER__ACCUMULATE=4)
     check_device(cfg, CPU, 2)
-    with pytest.raises(UserError, match="2 clips a process"):
+    with pytest.raises(UserError, match="2 clips per process"):
         check_device(cfg, CPU, 4)
