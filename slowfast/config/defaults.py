@@ -575,6 +575,12 @@ _C.MODEL.SPEED_OPTIONS = choice("as_set", "auto")
 # Run the backbones through torch.compile, for speed. Values differ by rounding. The first step
 # takes minutes; on a CPU it needs a C++ compiler.
 _C.MODEL.COMPILE = False
+# Mode of torch.compile, for MODEL.COMPILE True.
+#   default: kernels of the compiler.
+#   reduce-overhead: also CUDA graphs, which start all kernels of a backbone at once. Takes more
+#     memory, and gains where small batches leave the GPU waiting for the host. Not yet run on a
+#     GPU.
+_C.MODEL.COMPILE_MODE = choice("default", "reduce-overhead")
 # Stages whose activations are recomputed in the backward pass instead of stored (activation
 # checkpointing). Saves memory at the cost of about a third more computation.
 _C.MODEL.RECOMPUTE_STAGES = subset(
@@ -620,8 +626,8 @@ _C.SLOWFAST.FUSION_KERNEL_SZ = odd_number(5)
 _C.BN = Section()
 # Statistics used for normalisation in training.
 #   batchnorm: those of the clips of one process and step.
-#   sync_batchnorm: those of the clips of all processes; CUDA only. The host waits for the
-#     device in every layer.
+#   sync_batchnorm: those of the clips of all processes. On CUDA the host waits for the device in
+#     every layer.
 #   frozen: the running statistics, which stay as loaded. Scale and shift are trained.
 _C.BN.NORM_TYPE = choice("batchnorm", "sync_batchnorm", "frozen")
 # Recompute the statistics before each validation and each checkpoint of a finished epoch.
@@ -714,7 +720,7 @@ _C.TENSORBOARD = Section()
 # optimizer steps. The other keys of this section need it.
 _C.TENSORBOARD.ENABLE = False
 # Number of training pairs to draw in every epoch: the ego clip over its exo clip, as the model sees
-# them, with both narrations. 0 disables it. A pair takes about 0.2 s.
+# them, with both narrations. 0 disables it; TRAIN.ON_FEATURES needs 0. A pair takes about 0.2 s.
 _C.TENSORBOARD.PAIRS = number(0, at_least=0)
 _C.TENSORBOARD.CONFUSION_MATRIX = Section()
 # Draw a confusion matrix of every single-label head after each validation and test, with the 50

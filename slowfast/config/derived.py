@@ -25,6 +25,11 @@ def alpha_of(cfg: CfgNode, view: str) -> int:
     return int((cfg.EXO if view == "exo" else cfg.DATA).NUM_FRAMES)
 
 
+def data_workers(cfg: CfgNode) -> int:
+    """Processes that make batches. Features are in memory, so others would only copy them."""
+    return 0 if cfg.TRAIN.ON_FEATURES else int(cfg.DATA_LOADER.NUM_WORKERS)
+
+
 def aligns(cfg: CfgNode) -> bool:
     """Whether SUM-L aligns the views with each other."""
     return bool(cfg.SUML.ALIGN.KIND != "none" and cfg.SUML.WEIGHTS.ALIGN > 0)

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slowfast.utils.host_tensors import sent_to
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -281,9 +283,7 @@ class SegmentViews:
     def batch(self, start: int, stop: int) -> ClipBatch:
         """Views start..stop-1: crops, or whole frames that are still to be resized."""
         views, device = self.views[start:stop], self.frames.device
-        positions = torch.tensor([view.frame_positions for view in views])
-        # From pageable memory, which is staged: no copy waits for the device.
-        positions = positions.to(device, non_blocking=True)
+        positions = sent_to(device, torch.tensor([view.frame_positions for view in views]))
         indices = torch.full((len(views),), self.index)
         height, width = self.frames.shape[1:3]
         if self.resized in (None, (height, width)):
@@ -298,7 +298,7 @@ class SegmentViews:
             self.frames[positions],
             [],
             indices,
-            resize=torch.tensor(resize).to(device, non_blocking=True),
+            resize=sent_to(device, torch.tensor(resize)),
             crop_size=self.crop_size,
         )
 

@@ -14,6 +14,7 @@ from slowfast.config.derived import compares_labels
 from slowfast.config.exo_sources import exo_sources
 from slowfast.config.heads import HeadSpec, heads_of
 from slowfast.datasets.ego_exo import mining_settings
+from slowfast.datasets.features.store import FeatureStore
 from slowfast.datasets.frames.missing import missing_collected
 from slowfast.datasets.from_cfg import checked_annotations, frames_of
 from slowfast.datasets.pairing.ego_labels import label_maps
@@ -70,7 +71,9 @@ def check_data(cfg: CfgNode, *, deep: bool = False) -> Findings:
         findings.look("pairs", lambda: _pairs(findings, cfg, checked))
         findings.look("narrations", lambda: _narrations(findings, cfg, checked))
     findings.look("space", lambda: _space(findings, cfg))
-    if deep:
+    if deep and cfg.TRAIN.ON_FEATURES:
+        findings.say("deep", "features are always read whole; there are no frames to decode")
+    elif deep:
         findings.look("deep", lambda: _deep(findings, cfg, checked))
     return findings
 
@@ -121,6 +124,10 @@ def _part(findings: Findings, part: DataPart, checked: list[_Checked]) -> None:
     describe_segments(findings, part.title, segments, heads)
     frames = frames_of(source, annotations)
     checked.append(_Checked(part, annotations, frames))
+    if isinstance(frames, FeatureStore):
+        frames.check(segments)
+        findings.say(part.title, f"features of {len(segments)} segments found")
+        return
     with missing_collected() as missing:
         frames.check(segments)
     lost = 0

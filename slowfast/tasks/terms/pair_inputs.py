@@ -21,6 +21,7 @@ from slowfast.tasks.terms.base import Step
 from slowfast.tasks.terms.clips import as_classes, meanings_of_pairs, text_of
 from slowfast.tasks.terms.exo_queue import ExoQueue
 from slowfast.tasks.terms.peers import Meaning, Peers
+from slowfast.utils.host_tensors import sent_to
 from slowfast.utils.seeding import Stream, integer_seed
 
 
@@ -115,7 +116,4 @@ class PairInputs:
         """(N,) int64, a new order of `rows` in each step, on their device."""
         seed = integer_seed(self._seed, *step, Stream.TRIPLET)
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-        if rows.is_cuda:
-            # From pageable memory the copy would wait for the device.
-            order = order.pin_memory()
-        return order.to(rows.device, non_blocking=True)
+        return sent_to(rows.device, order)

@@ -123,7 +123,7 @@ def test_labels_of_another_kind_are_refused() -> None:
     logits, labels = step(0)
     with pytest.raises(ValueError, match=r"head label takes multi-hot labels, not \(4,\)"):
         CollectedScores(MANY, logits=True).add([torch.zeros(4, 157)], labels[:1])
-    with pytest.raises(ValueError, match="head verb takes one class id a clip"):
+    with pytest.raises(ValueError, match="head verb takes one class id per clip"):
         CollectedScores(HEADS, logits=True).add(logits, [torch.zeros(4, 5), labels[1]])
 
 
