@@ -100,7 +100,7 @@ def test_a_clip_inside_its_segment(tmp_path: Path, exo: ImageListAnnotations) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"7": row(same=[candidate(0)])}, r"has a row 7, the ego list has 2 segments"),
+        ({"7": row(same=[candidate(0)])}, r"has a row 7, but the ego list has 2 segments"),
         ({"x": row()}, r"'x' is not a row of a pair file"),
         ({"0": [1]}, r"'0' is not a row of a pair file"),
         ({"0": row(same=[{"0": [[0], [0], []]}])}, r"row 0 has a candidate that is not"),

@@ -232,7 +232,7 @@ class TestNearest:
         messages = [record.getMessage() for record in caplog.records]
         assert len(messages) == 2
         assert "frame_0000000020.jpg (segment P01_01_10) is missing" in messages[0]
-        assert messages[0].endswith("takes " + frames.open(make_segment()).file(19))
+        assert messages[0].endswith("uses " + frames.open(make_segment()).file(19))
         assert "frame_0000000040.jpg (segment P01_01_20) is not a readable JPEG" in messages[1]
         assert frames.bad_frames.replaced == 4
         caplog.clear()
