@@ -1,4 +1,4 @@
-"""A real browser for pages: what a script in the page finds, and what the console says."""
+"""A real browser for pages: runs a script in a page and collects the console."""
 
 from __future__ import annotations
 

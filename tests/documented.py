@@ -14,6 +14,6 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def block(page: str, language: str, holding: str) -> str:
-    """The only block of a language that holds the text `holding`."""
+    """The only block of a language that contains the text `holding`."""
     (found,) = (text for text in blocks(page, language) if holding in text)
     return found

@@ -26,12 +26,12 @@ class FileServer:
         self.requests: list[str] = []
 
     def add(self, path: str, content: bytes | Answer) -> str:
-        """Serve a file; its URL."""
+        """Serve a file; returns its URL."""
         self.files[path] = content
         return self.base + path
 
     def add_folder(self, path: str, folder: Path) -> str:
-        """Serve the files below a folder; its URL."""
+        """Serve the files below a folder; returns its URL."""
         self.folders[path] = folder
         return self.base + path
 
@@ -61,7 +61,7 @@ def running_server() -> Iterator[FileServer]:
                 content(self)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nothing: the tests look at `requests`."""
+            """Log nothing; tests read `requests`."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         served = FileServer(server.server_address[1])
@@ -80,7 +80,7 @@ def send(
     length: int | None = None,
     kind: str = "application/octet-stream",
 ) -> None:
-    """Answer with a file. length: what the header says; None: the truth."""
+    """Answer with a file. length: the length in the header; None: the real one."""
     handler.send_response(200)
     handler.send_header("Content-Type", kind)
     handler.send_header("Content-Length", str(len(content) if length is None else length))

@@ -1,4 +1,4 @@
-"""Files for people outside: contributing guide, changelog, citation, hooks, CI and templates."""
+"""Project files: contributing guide, changelog, citation, hooks, CI and templates."""
 
 import ast
 import re

@@ -492,7 +492,7 @@ _C.SUML.PAIRS.MINING = choice("text", "tiers", "tiers_text", "factors", "verb")
 # Exo candidates per ego segment. Training draws one of them uniformly in each epoch.
 _C.SUML.PAIRS.TOP_K = number(3, at_least=1)
 # How the nearest narrations are searched.
-#   exact: by comparing all of them.
+#   exact: all of them are compared.
 #   ivf: approximate, with faiss, for lists so long that the exact search takes hours.
 #     tools/mine_pairs.py logs its recall.
 _C.SUML.PAIRS.INDEX = choice("exact", "ivf")

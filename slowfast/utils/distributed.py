@@ -93,7 +93,7 @@ def gather_objects(value: Any) -> list[Any]:
 def gather_to_main(value: Any) -> list[Any]:
     """`value` of every rank, in rank order, on rank 0; an empty list elsewhere.
 
-    Sent between hosts (gloo), because the parts of all ranks may not fit in device memory.
+    Sent through host memory (gloo), because all parts may not fit in device memory.
     """
     if world_size() == 1:
         return [value]
@@ -130,7 +130,7 @@ def all_reduce_and(flag: Tensor) -> Tensor:
 def begin_host_max(value: int) -> Callable[[], int]:
     """Start computing the largest `value` over ranks; the returned function waits for it.
 
-    Sent between hosts (gloo), so it runs concurrently with the work of the devices.
+    Sent through host memory (gloo), so it runs concurrently with the work of the devices.
     """
     if world_size() == 1:
         return lambda: value

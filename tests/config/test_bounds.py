@@ -1,4 +1,4 @@
-"""Each kind of bound: what it allows, and how it names that; and the tree of declared keys."""
+"""Each kind of bound: allowed values and their description; and the tree of declared keys."""
 
 from __future__ import annotations
 

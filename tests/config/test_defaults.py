@@ -28,7 +28,7 @@ def test_every_key_is_explained(root: Path) -> None:
 
 
 def test_every_key_is_read(root: Path) -> None:
-    """Somewhere: `cfg.SUML.ALIGN.KIND`, or `solver.BASE_LR` where `cfg.SOLVER` is passed on."""
+    """Some code reads `cfg.SUML.ALIGN.KIND`, or `solver.BASE_LR` with `solver = cfg.SOLVER`."""
     chains = {
         chain
         for folder in ("slowfast", "tools")

@@ -50,7 +50,7 @@ def test_a_warm_up_as_long_as_the_run_is_reported(tmp_path: Path) -> None:
 
 
 def test_steps_beyond_the_run_are_reported(tmp_path: Path) -> None:
-    """A last step at the end is a custom of the field."""
+    """A step at the last epoch is common in this field, so it is not reported."""
     path = tmp_path / "cfg.yaml"
     path.write_text(
         "SOLVER:\n  LR_POLICY: steps_with_relative_lrs\n  MAX_EPOCH: 5\n"

@@ -42,7 +42,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def refusal(path: Path, *overrides: object) -> str:
-    """The one line that a load ends with."""
+    """The one-line error of a failed load."""
     with pytest.raises(UserError) as caught:
         load_config(path, overrides)
     line = str(caught.value)

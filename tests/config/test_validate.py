@@ -1,4 +1,4 @@
-"""Each rule: what breaks it, and the line that says so."""
+"""Each rule, with a config that breaks it and the expected error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The joined training set: which exo clip goes with an ego clip, and what the pair depends on."""
+"""The joined training set: the exo clip of an ego clip, and what the pair depends on."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -108,7 +108,7 @@ def test_one_exo_segment_gives_different_clips_in_one_epoch(
 
 
 def test_an_independent_exo_clip(joined: Callable[..., EgoExoDataset]) -> None:
-    """Any exo segment; what the sample is without it does not change."""
+    """It may be any exo segment; the rest of the sample does not change."""
     plain, dataset = joined(), joined(exo_stream=True)
     drawn = [[dataset.other_exo(SampleKey(e, row)) for e in range(40)] for row in range(4)]
     assert [set(row) for row in drawn] == [{0, 1, 2}] * 4
@@ -206,7 +206,7 @@ def test_unknown_exo_set(tmp_path: Path, video_root: Path) -> None:
 
 
 def test_shuffled_rows_keep_their_candidates(joined: Callable[..., EgoExoDataset]) -> None:
-    """Rows change places by the seed; how often each exo segment is a candidate does not."""
+    """Rows are permuted by the seed; each exo segment stays a candidate equally often."""
     pairs = joined().pairs
     orders = {}
     for seed in range(8):

@@ -50,6 +50,6 @@ def test_order_and_content_count_and_the_place_does_not(tmp_path: Path) -> None:
 
 
 def test_narrations_are_not_part_of_a_list() -> None:
-    """Narrations that are trained on have a digest of their embeddings."""
+    """Training narrations have a separate digest, of their embeddings."""
     segment = Segment("id", "v1", "P01", 0, 9, "get cup", ((0,), (1,)))
     assert segments_digest([segment]) == segments_digest([replace(segment, narration="other")])

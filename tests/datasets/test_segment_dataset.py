@@ -154,7 +154,7 @@ def test_view_out_of_range_is_an_error(make_dataset):
 
 
 def test_training_clips_have_the_labels_of_their_frames(make_dataset):
-    """Of a segment with times, a clip has what holds in one of its frames; a test has all."""
+    """A clip has the labels that occur in its frames; a test has all labels of the segment."""
     times = (((1, 1, 20), (3, 41, 60), (1, 55, 60)), ((6, 10, 9),))
     segment = Segment("s", "P01_01", "P01", 1, 60, "", ((1, 3), (6,)), times)
     assert labels_in(segment, np.array([20, 30, 40])) == [(1,), ()]

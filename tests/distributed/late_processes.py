@@ -1,4 +1,4 @@
-"""Actions of the processes of test_timeouts: one of each group stays away."""
+"""Actions of the processes of test_timeouts; one process of each group never joins."""
 
 from __future__ import annotations
 

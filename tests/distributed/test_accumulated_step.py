@@ -1,4 +1,4 @@
-"""Accumulation in two processes: with a cache of gradients, the step of one on the joined batch."""
+"""Accumulation in two processes with GradCache equals one process on the joined batch."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def _two_steps(keys):
 
 
 def _bad_on_one_rank(keys):
-    """Whether weights stayed, and the flag of the step."""
+    """Whether the weights are unchanged, and the flag of the step."""
     update = make_update(update_cfg(**keys))
     before = weights(update)
     batch = batch_of(PAIRS)

@@ -12,7 +12,7 @@ def _rows(world_size: int) -> torch.Tensor:
 
 
 def _objective(rows: torch.Tensor) -> torch.Tensor:
-    """Every row meets every other one, with weights that tell the rows apart."""
+    """Objective over all pairs of rows, with a distinct weight per row."""
     weights = torch.arange(1, len(rows) + 1, dtype=torch.float64)
     return ((rows @ rows.T).exp() * weights[:, None]).sum()
 
@@ -58,7 +58,7 @@ def test_one_process_needs_no_group():
 
 
 def _running_means() -> list[torch.Tensor]:
-    """A batch norm that saw other clips on every rank, before and after rank 0 is followed."""
+    """Running means of a batch norm with different clips per rank, and those after a broadcast."""
     norm = torch.nn.BatchNorm3d(2)
     norm(torch.full((1, 2, 1, 1, 1), float(distributed.rank() + 1)).repeat(2, 1, 1, 1, 1))
     before = norm.running_mean.clone()

@@ -25,7 +25,7 @@ def port() -> int:
 
 @pytest.fixture
 def started() -> Iterator[Started]:
-    """Processes that end with the test."""
+    """Processes that are ended with the test."""
     processes: Started = []
     yield processes
     for process in processes:
@@ -50,7 +50,7 @@ def start(started: Started, rank: int, port: int, output: Path, hangs: bool = Fa
 
 
 def let_go(started: Started) -> None:
-    """All of them, once all are ready."""
+    """Let all processes continue once all are ready."""
     for process in started:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

@@ -69,7 +69,7 @@ def test_gpus_that_are_not_there(home):
 
 
 def test_batch_size_that_does_not_divide(home):
-    """Under torchrun, whose own status and report follow ours."""
+    """Under torchrun, whose status and report follow ours."""
     args = ("--cfg", EGO_TINY, *SHORT_RUN, "TRAIN.BATCH_SIZE", "9")
     ended = launch_tool("run_net.py", *args, processes=2, cwd=home)
     assert ended.returncode != 0
@@ -139,7 +139,7 @@ def test_pairs_that_were_never_mined(home):
 
 
 class TestCheckpoints:
-    """TEST.CHECKPOINT_FILE_PATH that cannot be tested."""
+    """Values of TEST.CHECKPOINT_FILE_PATH that cannot be tested."""
 
     @staticmethod
     def run(home, path, *args):

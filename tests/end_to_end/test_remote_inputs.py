@@ -1,4 +1,4 @@
-"""Every input file by URL: what each reader makes of it, and a whole run from a server."""
+"""Every input file by URL: each reader, and a whole run from a server."""
 
 from __future__ import annotations
 

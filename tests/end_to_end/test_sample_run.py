@@ -40,7 +40,7 @@ def test_every_loss_is_logged_by_name(suml_run):
 
 
 def test_it_says_what_it_trains_what_came_out_and_what_is_next(suml_run):
-    """For people; the numbers alone are in metrics.jsonl."""
+    """In readable lines; the numbers alone are in metrics.jsonl."""
     log = (suml_run.output / "log.txt").read_text()
     titles = ["data", "pairs", "model", "start", "devices", "batch", "schedule", "validation"]
     beginning = log[log.index("] training\n") :].splitlines()[1:11]
@@ -113,7 +113,7 @@ def test_scores_do_not_depend_on_the_number_of_processes(suml_run):
 
 
 def test_a_longer_run_goes_on_from_the_checkpoint(sample_home):
-    """Two epochs in one go, and one epoch more after the first run, end in the same weights."""
+    """Two epochs in one run give the same weights as one more epoch after the first run."""
     # A policy that does not look at MAX_EPOCH, which the two runs disagree on.
     steps = (
         *("SOLVER.LR_POLICY", "steps_with_relative_lrs"),

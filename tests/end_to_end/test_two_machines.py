@@ -1,4 +1,4 @@
-"""Two torchrun agents, as on two machines, that meet on a port of one; one dies and comes back."""
+"""Two torchrun agents, as on two machines; one is killed and restarted."""
 
 import os
 import re

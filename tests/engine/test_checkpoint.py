@@ -186,7 +186,7 @@ class TestLastCheckpoint:
 
 
 def test_damaged_checkpoints_alone_are_an_error(tmp_path: Path) -> None:
-    """Neither a training run from the beginning nor a test of nothing."""
+    """They start neither a new training run nor a test without weights."""
     cfg = tiny_cfg()
     cfg.OUTPUT_DIR = str(tmp_path)
     assert newest_checkpoint(cfg) is None
@@ -199,7 +199,7 @@ def test_damaged_checkpoints_alone_are_an_error(tmp_path: Path) -> None:
 
 
 class TestResumedCheckpoint:
-    """The newest in OUTPUT_DIR before the file that TRAIN.RESUME names."""
+    """The newest in OUTPUT_DIR takes precedence over the file of TRAIN.RESUME."""
 
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Files with the values of heads of any name: log, TensorBoard, best checkpoint, test."""
+"""Reported values of heads with any name: log, TensorBoard, best checkpoint, test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smallest models of every kind, with weights that tell each other apart."""
+"""The smallest models of every kind, with distinct weights."""
 
 from __future__ import annotations
 

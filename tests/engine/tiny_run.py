@@ -1,4 +1,4 @@
-"""A test of the smallest dual model on a few small videos, with everything that it reads."""
+"""A test of the smallest dual model on a few small videos, with all its inputs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def make_home(home: Path) -> Path:
 
 
 def _fill_narration_cache(cfg: CfgNode) -> None:
-    """Random vectors for all that is said, so that no encoder is needed."""
+    """Fill the cache with random vectors, so that no encoder is needed."""
     texts = [*VERBS, *(readable(noun) for noun in NOUNS)]
     texts += [f"{VERBS[verb]} {NOUNS[nouns[0]]}" for *_, verb, nouns in SEGMENTS]
     draw = np.random.default_rng(8)

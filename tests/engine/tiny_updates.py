@@ -1,4 +1,4 @@
-"""Tiny models with few blocks, in float64, and updates of them on made batches."""
+"""Tiny models with few blocks, in float64, and updates of them on synthetic batches."""
 
 from __future__ import annotations
 

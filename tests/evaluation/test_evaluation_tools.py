@@ -356,7 +356,7 @@ def test_summarize_without_a_list_that_fits(
     tool: Callable[[str], Main],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The config's list has changed: said, and by the intervals; one that is named: refused."""
+    """A changed list in the config is logged and intervals are used; a named list is refused."""
     labels = run.parent / "validation.csv"
     labels.write_text("\n".join(labels.read_text().splitlines()[:-1]) + "\n")
     capsys.readouterr()

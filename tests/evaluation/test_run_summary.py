@@ -115,7 +115,7 @@ def labelled(tmp_path: Path) -> LabelledList:
 def test_a_small_difference_on_the_same_segments_is_no_noise(
     tmp_path: Path, labelled: LabelledList
 ) -> None:
-    """15 of 400 segments get better and none worse: inside both intervals, yet no chance."""
+    """15 of 400 segments improve and none gets worse: inside both intervals, but not by chance."""
     verbs = np.array(labelled.labels[0])
     hits = np.arange(NUM_PAIRED) % 2 == 0
     better = hits | (np.arange(NUM_PAIRED) < 30)

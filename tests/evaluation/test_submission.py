@@ -1,4 +1,4 @@
-"""The challenge zip: read back independently, and refused where it breaks a rule."""
+"""The challenge zip: read back independently, and refused if it breaks a rule."""
 
 from __future__ import annotations
 

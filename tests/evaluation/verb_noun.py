@@ -1,4 +1,4 @@
-"""Predictions of the heads verb and noun, as EPIC-KITCHENS has them."""
+"""Predictions of the heads verb and noun of EPIC-KITCHENS."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_stopped_in_a_validation(sample_home, whole_run, monkeypatch):
 
 
 class Lost(Exception):
-    """Ends a process without any message, as far as its checkpoints go."""
+    """Simulates a killed process: it writes no further checkpoint."""
 
 
 def scalar_steps(output: Path, kind: str = "scalars") -> dict[str, list[int]]:
@@ -154,7 +154,7 @@ def scalar_steps(output: Path, kind: str = "scalars") -> dict[str, list[int]]:
 
 @pytest.mark.parametrize(("period", "steps_done"), [(0, 0), (2, 2)])
 def test_killed_between_two_checkpoints(sample_home, whole_run, monkeypatch, period, steps_done):
-    """Without a signal to act on: the run resumes from the file of the epoch or its last period."""
+    """Without a signal, the run resumes from the file of the epoch or of its last period."""
     monkeypatch.chdir(sample_home)
     output = Path(f"runs/lost_{period}")
     settings = ("TRAIN.CHECKPOINT_PERIOD_ITERS", period, "TENSORBOARD.ENABLE", True)
@@ -181,7 +181,7 @@ def test_killed_between_two_checkpoints(sample_home, whole_run, monkeypatch, per
 
 
 def test_a_step_that_was_not_finite_is_not_forgotten_by_a_stop(sample_home, monkeypatch):
-    """It comes before the log line that would have reported it; the resumed run logs it."""
+    """The stop comes before the log line that reports the step; the resumed run logs it."""
     monkeypatch.chdir(sample_home)
     cfg = training_cfg("runs/stopped_nan", "SOLVER.MAX_EPOCH", 1)
     losses = EgoExoAlignmentTask.losses

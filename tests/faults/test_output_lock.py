@@ -145,7 +145,7 @@ def test_the_second_is_refused_and_told_who_is_the_first(tmp_path: Path) -> None
 def test_the_lock_of_a_killed_process_is_taken_over_at_once(
     tmp_path: Path, reaped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On its own machine without any watching, even before its parent has asked for its end."""
+    """On the same machine it needs no waiting, even before its parent has collected its status."""
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("no waiting is needed here"))
     first = start(HOLD, tmp_path)
     first.send_signal(signal.SIGKILL)
@@ -245,7 +245,7 @@ def link_to(target: str) -> Callable[[Path], None]:
 def test_a_lock_that_is_not_a_regular_file_is_an_error_at_once(
     tmp_path: Path, short_waits: None, put: Callable[[Path], None], name: str
 ) -> None:
-    """Not an endless wait, neither for a pipe's other end nor for a link's target."""
+    """It must not wait for the other end of a pipe or the target of a link."""
     if name != LOCK_NAME:
         write_foreign(tmp_path)
     (tmp_path / "file").touch()
@@ -260,7 +260,7 @@ def test_a_lock_that_is_not_a_regular_file_is_an_error_at_once(
 
 
 def test_the_attempts_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a path that exists for one call and not for the next."""
+    """For a path that alternately exists and does not exist."""
     monkeypatch.setattr(module, "_create", lambda path, holder: None)
     with (
         pytest.raises(UserError, match="could not be taken in 1000 attempts"),
@@ -270,7 +270,7 @@ def test_the_attempts_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_lock_that_is_being_written_is_respected(tmp_path: Path) -> None:
-    """It is empty for a moment; the refusal names its holder all the same."""
+    """It is empty for a moment; the error still names its holder."""
     path = tmp_path / LOCK_NAME
     path.touch()
     writer = threading.Timer(0.3, path.write_text, [record(pid=1, host="node7", machine="node7")])
@@ -321,7 +321,7 @@ def test_a_process_that_the_system_hides_is_alive(
 
 
 def test_a_holder_notices_that_it_was_taken_for_dead(tmp_path: Path, short_waits: None) -> None:
-    """As a process does that was stopped for a while: it leaves the other one's lock alone."""
+    """A process that was suspended for a while must not touch the lock of the other one."""
     with output_lock(tmp_path) as lock:
         lock.check()
         elsewhere = tmp_path / "elsewhere"

@@ -75,7 +75,7 @@ def test_a_signal_to_the_command_alone(sample_home, signum):
 
 
 def test_a_signal_to_the_whole_group(sample_home, whole_pair):
-    """As when a terminal closes. Data workers get it too, and must not end before the training."""
+    """As when a terminal closes. Data workers get it too, and must not end before training does."""
     output, settings = "runs/pair_group", ("NUM_GPUS", 2, "DATA_LOADER.NUM_WORKERS", 2)
     status = stopped(sample_home, output, *settings, signum=signal.SIGHUP, to_group=True)
     assert status == 143

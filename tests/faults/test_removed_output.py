@@ -1,4 +1,4 @@
-"""OUTPUT_DIR that somebody removes during a training run."""
+"""OUTPUT_DIR is removed during a training run."""
 
 from __future__ import annotations
 

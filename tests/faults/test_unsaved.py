@@ -1,4 +1,4 @@
-"""A disk that takes no checkpoint: training continues, and its end says that nothing was saved."""
+"""A full disk: training continues, and reports at its end that no checkpoint was saved."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_training_without_its_last_checkpoint_fails(
     sample_home: Path, monkeypatch: pytest.MonkeyPatch, tested: bool
 ) -> None:
-    """And is not followed by a test of another checkpoint."""
+    """It is not followed by a test of another checkpoint."""
     monkeypatch.chdir(sample_home)
     output = f"runs/unsaved_{tested}"
     cfg = training_cfg(output, "SOLVER.MAX_EPOCH", 1, "TEST.ENABLE", tested)
@@ -58,5 +58,5 @@ def test_a_file_in_place_of_the_folder_is_refused_before_the_first_step(
     monkeypatch.chdir(sample_home)
     Path("runs/unsaved_file").mkdir(parents=True)
     Path("runs/unsaved_file/checkpoints").touch()
-    with pytest.raises(UserError, match=r"unsaved_file/checkpoints is not a folder"):
+    with pytest.raises(UserError, match=r"unsaved_file/checkpoints is not a writable folder"):
         run_here(training_cfg("runs/unsaved_file"))

@@ -1,4 +1,4 @@
-"""Short training runs on the sample that are stopped in the middle, and what they leave behind."""
+"""Short training runs on the sample that are interrupted, and comparisons of their results."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def assert_same_training(output: Path, whole: Path, *, logged: bool = True) -> N
     """Weights, optimizer state and everything else in the last checkpoint, and the log values.
 
     Bit for bit on a CPU; on CUDA, where some kernels add in any order, within `CLOSE`.
-    logged: False where the two log in other periods.
+    logged: False if the two have different log periods.
     """
     one, other = (torch.load(folder / LAST, weights_only=True) for folder in (output, whole))
     assert _without_cfg(one).keys() == _without_cfg(other).keys()

@@ -102,7 +102,7 @@ def fuzz(target: Target, folder: Path, go_on: Callable[[Outcome], bool], seed: i
 
 
 def _read(target: Target, path: Path, outcome: Outcome) -> str:
-    """Read one file; what is wrong with how that ended, empty if nothing."""
+    """Read one file; returns the fault, empty if there is none."""
     before = _reset_peak()
     try:
         with _time_limit():
@@ -124,12 +124,12 @@ def _read(target: Target, path: Path, outcome: Outcome) -> str:
 
 
 class _TooSlowError(BaseException):
-    """Not an Exception, so that no reader takes it for a damaged file."""
+    """Not an Exception, so that no reader treats it as a damaged file."""
 
 
 @contextmanager
 def _time_limit() -> Iterator[None]:
-    """Limit of processor time, so that a busy machine makes no fault."""
+    """Limit of processor time, so that a busy machine causes no fault."""
 
     def stop(*_: object) -> None:
         raise _TooSlowError

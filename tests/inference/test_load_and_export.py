@@ -1,4 +1,4 @@
-"""A checkpoint as a model for clips in memory, and as files for others."""
+"""A checkpoint as a model for clips in memory, and exported to files."""
 
 from __future__ import annotations
 

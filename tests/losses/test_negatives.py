@@ -1,4 +1,4 @@
-"""Negatives that mean the same as the anchor: who they are, and the losses without them."""
+"""Negatives with the same meaning as the anchor: detection, and the losses without them."""
 
 import pytest
 import torch

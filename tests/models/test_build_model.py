@@ -43,7 +43,7 @@ def test_exo_scores_are_sigmoids_of_the_logits(make_model, make_clip, randomised
 
 @pytest.mark.parametrize("options", [{"HEAD_ACT": "sigmoid"}, {"LOSS_FUNC": "bce_logit"}], ids=str)
 def test_sigmoid_scores(make_model, make_clip, randomised, options):
-    """Where HEAD_ACT says so, and of multi-label heads in any case."""
+    """With HEAD_ACT sigmoid, and always for multi-label heads."""
     options = {f"MODEL__{key}": value for key, value in options.items()}
     model = randomised(make_model("MultiTaskSlowFast", **options)).eval()
     logits = randomised(make_model("MultiTaskSlowFast", TEST__NO_ACT=True)).eval()(make_clip())
@@ -126,7 +126,7 @@ def test_the_same_seed_gives_the_same_weights(make_model, name):
 
 
 def test_the_ego_half_starts_like_the_ego_recogniser(make_model):
-    """So that runs with and without the exo half start from the same weights."""
+    """Runs with and without the exo half start from the same weights."""
     dual, ego = make_model("EgoExoSlowFast").ego, make_model("MultiTaskSlowFast")
     for key, value in ego.state_dict().items():
         assert torch.equal(dual.state_dict()[key], value), key

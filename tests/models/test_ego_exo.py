@@ -1,4 +1,4 @@
-"""The dual model: which parts run, what trains, and that its halves are independent."""
+"""The dual model: the parts that run and train, and independent halves."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ NO_EXO_HEADS = {"EXO__NUM_CLASSES_LIST": [], "EXO__HEAD_NAMES": []}
 
 
 def total(output: EgoExoOutput) -> torch.Tensor:
-    """A scalar that depends on everything that is there."""
+    """A scalar that depends on all present outputs."""
     parts = [*output.ego_logits, *(output.exo_logits or [])]
     parts += [z for z in (output.z_ego, output.z_exo) if z is not None]
     return sum((x**3).sum() + x.sum() for x in parts)

@@ -37,7 +37,7 @@ def test_round_trip(make_model, randomised, name):
 
 
 def test_projections_by_factor_belong_to_their_view(make_model, randomised):
-    """They come back from a file, and a test of the ego half does without them."""
+    """They are restored from a file, and a test of the ego half does not need them."""
     factorised = {"SUML__ALIGN__KIND": "factorised", "SUML__PAIRS__MINING": "factors"}
     model = randomised(make_model(**factorised))
     state = published_state_dict(model)
@@ -117,7 +117,7 @@ def test_other_models_keep_their_own_names():
 
 
 def test_a_parameter_of_the_backbone_itself(make_model):
-    """As a class token is; in either half, and sorted into the right one."""
+    """Such as a class token; it is sorted into the right half."""
     model = make_model("EgoExoSlowFast")
     for half in (model.ego, model.exo):
         half.backbone.register_parameter("token", nn.Parameter(torch.ones(2)))

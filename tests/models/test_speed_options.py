@@ -1,4 +1,4 @@
-"""Keys that change how a model computes, and not what; and other kinds of batch norm."""
+"""Keys that only change how a model computes; and other kinds of batch norm."""
 
 import copy
 

@@ -120,7 +120,7 @@ def test_curves_by_epoch(tmp_path: Path) -> None:
 
 
 def test_page_of_a_predictions_file_alone(tmp_path: Path) -> None:
-    """A peer's file: no run around it, and text that must not end the script."""
+    """A file without a run, with text that must not end the script."""
     ids = np.array(["</script><b>", "s1"])
     path = tmp_path / "peer.pkl"
     scores = np.log(np.full((2, 3), 1 / 3)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The approximate search: exact where it looks everywhere, measured where it does not."""
+"""The approximate search: exact if it searches all lists, with measured recall otherwise."""
 
 import sys
 

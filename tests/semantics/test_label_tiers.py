@@ -72,7 +72,7 @@ def test_rows_of_one_action_share_their_candidates() -> None:
 
 
 def test_a_label_without_class_is_no_class() -> None:
-    """It sets no class, not even the last one, and it keeps a pair from being the same."""
+    """It matches no class, not even the last one, and the pair is not in the tier `same`."""
     exo = ExoLabels([[None], [0, None]], [[None], [0]], VERBS, NOUNS)
     assert not exo.has_verb[:, 0].any()
     assert not exo.has_noun[:, 0].any()

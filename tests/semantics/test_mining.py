@@ -1,4 +1,4 @@
-"""Pair tables of each way of mining, and their report."""
+"""Pair tables of each kind of mining, and their report."""
 
 import dataclasses
 

@@ -72,7 +72,7 @@ def test_the_text_file_chooses(tmp_path: Path, exo: ImageListAnnotations) -> Non
 
 
 def test_images_win_over_the_entry_number(tmp_path: Path, exo: ImageListAnnotations) -> None:
-    """A list in another order: the images tell the segment."""
+    """In a list in another order, the images identify the segment."""
     content = {"0": row(same=[candidate(2, entry=0)]), "1": row(same=[candidate(1, entry=999)])}
     found = import_pairs(write(tmp_path / "p.json", content), 2, exo)
     assert found.tolist() == [[2], [1]]

@@ -1,4 +1,4 @@
-"""SUM-L's step: which terms there are, what they touch, and what they cost when off."""
+"""SUM-L's step: its terms, the parts they use, and no cost for a term that is off."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Results are written whole or not at all, and a disk that takes none is one line."""
+"""Results are written whole or not at all, and a full disk is a one-line error."""
 
 import re
 

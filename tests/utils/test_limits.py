@@ -27,7 +27,7 @@ _DEPTH = 60
 
 @pytest.fixture(autouse=True)
 def _little_memory() -> Iterator[None]:
-    """A reader that believes the file fails at once instead of filling the machine."""
+    """Limits memory, so that a reader that trusts the file fails instead of filling the machine."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _ROOM, before[1]))

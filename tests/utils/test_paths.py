@@ -1,4 +1,4 @@
-"""Inputs by URL: which file is opened, and what a failed download leaves."""
+"""Inputs by URL: the opened file, and the state after a failed download."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def kept(cache: Path) -> list[str]:
 
 
 def refusal(url: str) -> str:
-    """The one line that `local_path` ends with."""
+    """The one-line error of `local_path`."""
     with pytest.raises(UserError) as caught:
         local_path(url, KEY)
     line = str(caught.value)

@@ -1,4 +1,4 @@
-"""Generators depend on their four numbers, each of them, and on nothing else."""
+"""Generators depend on each of their four numbers and on nothing else."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""A terminal that takes no more output does not end a command."""
+"""A closed terminal does not end a command."""
 
 import io
 import logging

@@ -126,7 +126,7 @@ def _movie_box(file: IO[bytes], size: int) -> memoryview:
 def _box(data: memoryview, left: int) -> tuple[bytes, int, int] | None:
     """(kind, bytes of the header, bytes in all) of the box that begins here; None for none.
 
-    left: bytes from here to the end of what holds the box, which bounds a box that claims more.
+    left: bytes from here to the end of the parent box, which bounds a box that claims more.
     """
     if len(data) < 8:
         return None

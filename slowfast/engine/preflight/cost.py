@@ -45,7 +45,7 @@ class ViewCost:
 class StepCost:
     """One training step of one process.
 
-    clips: of the batch (pairs for two views), all of them. flops: of one clip, forward and then
+    clips: number of clips in the batch (pairs for two views). flops: of one clip, forward and then
         backward; a multiply-add is two.
     weights, trained: numbers of the model's parameters.
     parameters, gradients, optimizer, activations: bytes. Activations are those kept for the

@@ -1,7 +1,7 @@
 """Video transformers of Hugging Face as backbones: `transformers:FOLDER`.
 
 FOLDER holds the config.json of a VideoMAE, TimeSformer, ViViT or V-JEPA 2 model; a hub name works
-where its files are in the local cache. The submodules keep their names, so that its weights load
+if its files are in the local cache. The submodules keep their names, so that its weights load
 by TRAIN.CHECKPOINT_FILE_PATH. Legend: N clips, C channels, L tokens.
 """
 

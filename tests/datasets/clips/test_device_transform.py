@@ -53,7 +53,7 @@ GEOMETRIES = [((256, 320), 224), ((256, 320), 256), ((33, 300), 32), ((32, 32), 
 
 
 def windows(clip, placement):
-    """Content that leaves the worker for a clip (T, H, W, 3), and its row for the device."""
+    """Output of the worker for a clip (T, H, W, 3): its windows and the row for the device."""
     cut = SourceWindow(*clip.shape[1:3], placement)
     # Anything may be in the buffer before.
     out = np.full((len(clip), cut.side, cut.side, 3), 7, np.uint8)
@@ -94,7 +94,7 @@ def test_device_resize_is_the_float_pipeline(scales, crop):
 
 @pytest.mark.parametrize("height_width", [(256, 456), (400, 300)])
 def test_frames_that_shrink_are_resized_before(height_width):
-    """In uint8, by the worker: at most 1.0 grey level, and no more pixels leave it."""
+    """The worker shrinks them in uint8: at most 1.0 grey level off, and no more pixels leave it."""
     grey = DeviceTransform((0, 0, 0), (1 / 255,) * 3, "bgr", 1)
     rng = np.random.default_rng(0)
     for _ in range(8):
@@ -115,7 +115,7 @@ def test_a_clip_of_256_pixels_leaves_the_worker_in_6_7_mb():
 
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
 def test_resized_clips_are_normalised_and_lit_like_others(order):
-    """A window that is the crop already gives what the crop gives."""
+    """A window that is already the crop gives the same values as the crop."""
     crop = frames(shape=(2, 8, 6, 6, 3))
     padded = torch.zeros(2, 8, 7, 7, 3, dtype=torch.uint8)
     padded[:, :, :6, :6] = crop

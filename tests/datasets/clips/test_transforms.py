@@ -81,7 +81,7 @@ def test_a_crop_that_does_not_fit_is_an_error():
 
 
 def test_lighting_is_in_stored_channel_order():
-    """Components written out once more: R, G, B rows, reversed for stored B, G, R."""
+    """The components are repeated here: R, G, B rows, reversed for stored B, G, R."""
     alpha = np.array([0.1, -0.2, 0.05])
     red = -0.5675 * 0.1 * 0.225 + 0.7192 * -0.2 * 0.224 + 0.4009 * 0.05 * 0.229
     blue = -0.5836 * 0.1 * 0.225 + -0.6948 * -0.2 * 0.224 + 0.4203 * 0.05 * 0.229

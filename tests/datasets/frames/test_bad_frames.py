@@ -1,4 +1,4 @@
-"""Whatever a decoder raises about a frame is one line that names the file, or its replacement."""
+"""Any error of a decoder gives one line that names the file, or a replacement frame."""
 
 import tarfile
 

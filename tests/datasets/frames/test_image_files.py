@@ -173,7 +173,7 @@ def test_files_of_a_list(video_root):
 
 
 def break_files(video_root, numbers):
-    """Leave nothing of a file, half of it, or other content, one by one."""
+    """Damage files in turn: empty, half of the content, other content."""
     folder = video_root / "P01" / "P01_01"
     for turn, number in enumerate(numbers):
         file = folder / f"frame_{number:010d}.jpg"
@@ -250,7 +250,7 @@ class TestNearest:
 
     @pytest.mark.parametrize("workers", [0, 2])
     def test_in_workers(self, make_dataset, video_root, tmp_path, workers):
-        """The same clips with any number of workers; their log and count arrive."""
+        """The clips do not depend on the number of workers; their log and counts arrive."""
         setup_logging(tmp_path)
         segments = [make_segment(start, start + 14) for start in (1, 5, 9, 13)]
 
@@ -276,7 +276,7 @@ class TestNearest:
 
 
 class FailingRead:
-    """Reads a file after some failures."""
+    """File read that fails a number of times first."""
 
     def __init__(self, *errors):
         self._errors = list(errors)
@@ -291,7 +291,7 @@ class FailingRead:
 
 class TestRetries:
     def retried(self, monkeypatch, video_root, read, count):
-        """Frame 3 with an injected `read`, and the pauses that were made."""
+        """Frame 3 with an injected `read`, and the pauses between its attempts."""
         pauses = []
         monkeypatch.setattr(frames_module, "read_whole", read)
         frames = store(video_root, retries=Retries(count, pauses.append))

@@ -1,4 +1,4 @@
-"""Frames sought in a video file are those that decoding the whole file gives."""
+"""Frames found by seeking equal those from decoding the whole file."""
 
 import hashlib
 import os
@@ -85,7 +85,7 @@ def test_frames_that_nobody_needs_are_not_decoded(tmp_path, monkeypatch):
     assert len(numbers) <= len(decoded) < 75
 
     def only_if_all(container, stream, wanted):
-        """As where packets and frames have other times, so that a wanted frame is skipped."""
+        """Fakes packet times that differ from frame times, so that a wanted frame is skipped."""
         yield from () if wanted else timed(container, stream, wanted)
 
     monkeypatch.setattr(video_file, "_timed", only_if_all)
@@ -169,7 +169,7 @@ def test_the_store_finds_files(tmp_path, place):
 
 
 def test_whole_files_are_indexed_at_the_start(tmp_path, monkeypatch):
-    """A file that is no video is found before the first clip; the others are not indexed again."""
+    """A file that is not a video is found before the first clip; others are indexed once."""
     write_video(tmp_path / "P01_01.mp4", count=30)
     (tmp_path / "P01_02.mp4").write_text("<html>404</html>")
     bad = replace(make_segment(), segment_id="P01_02_0", video_id="P01_02")
@@ -236,7 +236,7 @@ def damage(path, number):
 
 
 def test_the_nearest_readable_frame_stands_in(tmp_path, caplog):
-    """The replacement does not depend on the other frames that were asked for."""
+    """The replacement does not depend on the other requested frames."""
     path = write_video(tmp_path / "P01_01.mp4", count=40)
     whole = all_frames(path)
     damage(path, 12)  # the second key frame: up to the third one nothing can be decoded
@@ -288,7 +288,7 @@ def test_a_read_that_fails_is_repeated_where_it_stopped(tmp_path, monkeypatch):
 
 @contextmanager
 def closed(folder: Path) -> Iterator[None]:
-    """Context in which a folder belongs to another user; root may read any."""
+    """Context manager in which a folder belongs to another user; root may read any."""
     folder.chmod(0)
     is_root = os.geteuid() == 0
     if is_root:
@@ -302,7 +302,7 @@ def closed(folder: Path) -> Iterator[None]:
 
 
 def test_folders_and_caches_of_another_user(tmp_path, monkeypatch):
-    """A folder of frames is an error in one line; a cache of indices is done without."""
+    """An unreadable frame folder is a one-line error; an unreadable index cache is not used."""
     monkeypatch.setenv("SUML_CACHE", str(tmp_path / "cache"))
     write_video(tmp_path / "videos" / "P01_01.mp4", count=5)
     store = VideoStore([str(tmp_path / "videos")], make_decoder("auto"))

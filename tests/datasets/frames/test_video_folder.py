@@ -1,4 +1,4 @@
-"""Folders of frames: numbering by the files themselves, faults, and what is said of other files."""
+"""Folders of frames: numbering found from the files, faults, and errors about other files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def store(root: Path) -> VideoStore:
 def test_numbering_is_that_of_the_files(
     tmp_path: Path, name: str, numbers: range, first: int
 ) -> None:
-    """Frame 1 is the first file, whatever its number; only file 0 or file 1 tells."""
+    """Frame 1 is the first file; the existence of file 0 or file 1 decides the numbering."""
     folder = VideoFolder.find(files(tmp_path, numbers, name))
     assert folder is not None
     assert folder.numbering == first - 1
@@ -55,7 +55,7 @@ def test_numbering_is_that_of_the_files(
 
 @pytest.mark.parametrize(("numbers", "first"), [(range(1, 4), 1), (range(50, 53), 1)])
 def test_files_called_after_their_folder(tmp_path: Path, numbers: range, first: int) -> None:
-    """As the published frames of Charades are; a name with characters of patterns is no pattern."""
+    """As in the published frames of Charades; special characters in a name are taken literally."""
     path = files(tmp_path / "a+b", numbers, "a+b-{:06d}.jpg")
     (path / "aab-000001.jpg").touch()
     folder = VideoFolder.find(path)
@@ -162,7 +162,7 @@ def test_a_pipe_is_no_frame(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("decoder", ["simplejpeg", "opencv"])
 def test_decoders_agree_on_odd_files(decoder: str) -> None:
-    """Scan parameters 0, 0, 0 change no pixel; bytes left over may mean a damaged scan."""
+    """Scan parameters 0, 0, 0 change no pixel; surplus bytes may mean a damaged scan."""
     import cv2
 
     decode = make_decoder(decoder)

@@ -1,4 +1,4 @@
-"""One video in every form that people have it in: the frames that are read are the same."""
+"""One video in every supported form gives the same frames."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def store(root: Path, **options: object) -> VideoStore:
 
 
 def numbers_read(frames: VideoStore, segment: Segment, numbers: list[int]) -> list[int]:
-    """The numbers that the pictures tell; coding moves a mean by under half a level."""
+    """Frame numbers read from the pictures; coding moves a mean by under half a level."""
     offset = picture(1).mean() - 1
     read = frames.open(segment).read(numbers)
     return [round(float(frame.mean() - offset)) for frame in read]

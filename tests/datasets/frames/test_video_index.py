@@ -147,7 +147,7 @@ def test_times_that_all_differ_from_decoding_times(tmp_path: Path) -> None:
 
 
 def test_start_in_an_open_group_of_pictures(tmp_path: Path) -> None:
-    """Frames that refer to what was cut off before them are not shown, which is known at once."""
+    """Frames that refer to data before the cut are left out, without decoding the whole file."""
     path = tmp_path / "video.mkv"
     options = {"x264-params": "open-gop=1:keyint=12:bframes=3:b-adapt=0:scenecut=0"}
     with av.open(str(path), "w") as container:
@@ -302,7 +302,7 @@ def test_playlists_are_not_followed(tmp_path: Path) -> None:
 
 
 def test_real_files_of_every_kind(real: Path) -> None:
-    """As many frames as a decode of the whole file gives, and the same pixels."""
+    """The number of frames and their pixels equal those of decoding the whole file."""
     names = (
         "exo/torchvision/RATRACE_wave_f_nm_np1_fr_goo_37.avi",
         "exo/torchvision/hmdb51_Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi",

@@ -189,7 +189,7 @@ class TestMistakes:
 
 
 class Stuck(torch.utils.data.Dataset):
-    """Never gives a sample, or ends its process."""
+    """Data set that hangs, or ends its process."""
 
     def __init__(self, dies):
         self.dies = dies
@@ -216,7 +216,7 @@ def test_dead_or_hanging_workers_are_an_error(dies, message):
 
 
 def test_a_worker_that_dies_while_its_batch_is_worked_on():
-    """torch tells of it wherever the main thread is."""
+    """torch raises the error at any line of the main thread."""
     loader = BatchLoader(Numbers(), GlobalBatchSampler(8, 2), num_workers=1, prefetch_batches=1)
 
     def work():
@@ -258,7 +258,7 @@ class Numbers:
 
 
 def test_workers_of_a_loader_that_nobody_closed_end_with_the_process():
-    """Although they outlive SIGTERM for 30 seconds."""
+    """They must end although they ignore SIGTERM for 30 seconds."""
     ended = subprocess.run(
         [sys.executable, "-c", UNCLOSED],
         env=environment(),

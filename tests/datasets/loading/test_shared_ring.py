@@ -1,4 +1,4 @@
-"""Batches that come in slots of shared memory are the ones that come without."""
+"""Batches in slots of shared memory equal those loaded without them."""
 
 import time
 
@@ -73,7 +73,7 @@ def assert_equal(batch, expected):
 
 @pytest.mark.parametrize("settings", [None, {}, {"exo_stream": True}, {"exo_frames": False}])
 def test_batches_hold_until_the_next_one(ego, make_dataset, settings):
-    """Workers have time to run as far ahead as they may while each batch is looked at."""
+    """Each batch is inspected only after the workers have prefetched as much as they can."""
     dataset = ego if settings is None else joined(ego, make_dataset, **settings)
     alone, ring = loader_of(dataset, False, workers=0), loader_of(dataset, True)
     for epoch in (0, 1):

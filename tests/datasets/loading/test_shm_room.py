@@ -11,7 +11,7 @@ from tests.datasets.frames.tiny_videos import make_segment
 
 @pytest.fixture
 def room(monkeypatch):
-    """Sets the free bytes that are found in /dev/shm."""
+    """Sets the free bytes reported for /dev/shm."""
     monkeypatch.setattr(shm_room, "_warned", False)
     return lambda free: monkeypatch.setattr(shm_room, "free_bytes", lambda: free)
 

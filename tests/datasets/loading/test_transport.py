@@ -78,7 +78,7 @@ def test_a_segment_arrives_as_it_was(make_dataset):
 
 
 def test_a_pinned_batch_is_out_of_its_slot(make_dataset, monkeypatch):
-    """Without a GPU nothing is page-locked; what counts is that the slot may be filled again."""
+    """Without a GPU nothing is page-locked; the slot must be free for the next batch."""
     monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
     dataset = make_dataset()
     ring = ring_for(dataset, 2, 2)

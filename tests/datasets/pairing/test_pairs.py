@@ -1,4 +1,4 @@
-"""The pair table: its file, what it is refused for, and the draw."""
+"""The pair table: file, refusals and the draw of candidates."""
 
 import dataclasses
 import json
@@ -172,7 +172,7 @@ def test_a_file_that_is_no_table(tmp_path: Path, spoil: Callable[[Path], None]) 
 
 
 def test_a_changed_array_is_noticed(tmp_path: Path) -> None:
-    """The zip's own checksum is right, the digest is not."""
+    """The checksum of the zip is correct, but the digest is not."""
     path = tmp_path / "pairs.npz"
     table = make_table()
     table.save(path)

@@ -1,4 +1,4 @@
-"""The data set `csv`: how its rows are read, and what is refused."""
+"""The data set `csv`: rows and refused lists."""
 
 from __future__ import annotations
 

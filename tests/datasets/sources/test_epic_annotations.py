@@ -144,7 +144,7 @@ def test_a_list_without_the_validation_videos_is_not_split(path, tmp_path):
 
 
 class Payload:
-    """Unpickled without care, it writes a file."""
+    """Writes a file if it is unpickled by an unsafe reader."""
 
     def __init__(self, mark):
         self.mark = mark

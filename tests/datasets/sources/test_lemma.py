@@ -1,4 +1,4 @@
-"""LEMMA: which segments, labels and narrations, and whose frames."""
+"""LEMMA: segments, labels, narrations and frames."""
 
 import os
 import pickle
@@ -95,7 +95,7 @@ def test_frame_ids_need_not_begin_at_zero(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("listed", [["v2"], ["v2|P1", "v2|P2"], ["v2|P2"]])
 def test_segments_of_one_person_over_shared_frames(tmp_path: Path, listed: list[str]) -> None:
-    """`v2|P2` follows the second person; the labels are everybody's in the picture."""
+    """`v2|P2` follows the second person; the labels are those of all persons in the frames."""
     write_annotations(
         tmp_path,
         indices=[("v2|P2", 0, 12), ("v2|P2", 12, 8)],
@@ -196,7 +196,7 @@ def test_metadata_that_is_not_json(tmp_path: Path) -> None:
 
 
 class _Mark:
-    """Unpickled by an unsafe reader it makes a folder."""
+    """Creates a folder if it is unpickled by an unsafe reader."""
 
     def __init__(self, path: Path) -> None:
         self._path = str(path)

@@ -1,4 +1,4 @@
-"""Lists in the forms that people have: other suffixes, several in one key, odd files."""
+"""Lists in other forms: suffixes, several lists in one key, damaged files."""
 
 from __future__ import annotations
 

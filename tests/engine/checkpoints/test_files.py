@@ -1,4 +1,4 @@
-"""A save is whole or leaves the earlier file; every damage is seen by content."""
+"""A save is complete or leaves the earlier file; any damage is detected from the content."""
 
 import errno
 import hashlib
@@ -102,7 +102,7 @@ def _in_child(action: Callable[[], None]) -> int:
 
 
 def _bytes_written(path: Path) -> int:
-    """How many bytes a save of NEW takes."""
+    """Number of bytes of a save of NEW."""
     probe = path.parent / "probe.pyth"
     write_checkpoint(probe, NEW)
     size = probe.stat().st_size

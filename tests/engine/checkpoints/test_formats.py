@@ -131,7 +131,7 @@ class TestFormats:
             assert "\n" not in str(raised.value)
 
     def test_a_flipped_bit_in_the_weights(self, tmp_path: Path) -> None:
-        """torch.load itself would take it."""
+        """torch.load itself would accept it."""
         path = _saved({"w": torch.arange(100.0)}, tmp_path / "a.pyth")
         data = bytearray(path.read_bytes())
         data[data.index(torch.arange(100.0).numpy().tobytes()) + 40] ^= 1
@@ -205,7 +205,7 @@ class TestHostileFiles:
         assert not mark.exists()
 
     def test_numpy_types_are_never_built_by_numpy(self, tmp_path: Path) -> None:
-        """Raw bytes that pose as objects would be pointers of the file's choice."""
+        """Raw bytes read as objects would be pointers chosen by the file."""
         honest = _saved({"w": torch.ones(1), "epoch": np.int64(3)}, tmp_path / "honest.pyth")
         path = tmp_path / "a.pyth"
         with zipfile.ZipFile(honest) as source, zipfile.ZipFile(path, "w") as target:

@@ -1,4 +1,4 @@
-"""Copies of a checkpoint's tensors: apart from the model, and in the same memory at each save."""
+"""Copies of a checkpoint's tensors: separate from the model, in the same memory at each save."""
 
 from collections import OrderedDict
 

@@ -127,7 +127,7 @@ def test_two_names_of_one_tensor_convert(tmp_path: Path) -> None:
 def test_weights_that_are_not_finite_numbers_are_named(
     change: Callable[[Tensor], Tensor], reason: str, tmp_path: Path
 ) -> None:
-    """Before any weight of the model changes."""
+    """The error comes before any weight of the model changes."""
     model = tiny_model(tiny_cfg())
     before = copied(published_state_dict(model))
     path = tmp_path / "bad.pyth"

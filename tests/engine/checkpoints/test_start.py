@@ -27,7 +27,7 @@ def _kinetics(seed: int = 1) -> State:
 
 
 class _Started:
-    """A model that was started from files, and what it was before."""
+    """A model initialised from files, and its weights before."""
 
     def __init__(
         self, folder: Path, name: str = "EgoExoSlowFast", **states_and_keys: object
@@ -50,7 +50,7 @@ class _Started:
         self.after = published_state_dict(self.model)
 
     def check(self, expected: State) -> None:
-        """These weights are in; all others are as they were."""
+        """Check that these weights were loaded and all others are unchanged."""
         for name, value in self.after.items():
             source = expected if name in expected else self.before
             assert torch.equal(value, source[name]), name
@@ -177,7 +177,7 @@ def _torchvision_resnet(width: int) -> State:
 
 
 class TestDual:
-    """The source of the exo half, and that the log names it."""
+    """The source of the exo half, which the log names."""
 
     def test_one_single_backbone_starts_both_halves(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -271,7 +271,7 @@ class TestDual:
 
 
 def test_a_model_is_dual_by_its_weights(tmp_path: Path) -> None:
-    """Whatever its class and its name in the config."""
+    """The class and the config name of the model do not matter."""
     model = nn.ModuleDict({"s1": nn.Linear(2, 2), "s1_t": nn.Linear(2, 2)})
     weight, bias = torch.rand(2, 2), torch.rand(2)
     torch.save({"s1.weight": weight, "s1.bias": bias}, tmp_path / "a.pyth")

@@ -20,7 +20,7 @@ def _state(seed: int = 1, **overrides: object) -> State:
 
 
 class TestTestWeights:
-    """`load_test_weights`: a test runs on the whole of the right weights or not at all."""
+    """`load_test_weights`: a test runs on all of the right weights, or not at all."""
 
     @staticmethod
     def load(content: Any, tmp_path: Path, section: str = "TEST", **overrides: object) -> State:

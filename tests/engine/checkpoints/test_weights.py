@@ -1,4 +1,4 @@
-"""Weights are sorted into parts once, and every question about a part gets its answer there."""
+"""Weights are sorted into parts once; all code asks `Weights` about a part."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Weights as training loops of others leave them: wrappers, other keys, safetensors by content."""
+"""Weights saved by other training loops: wrappers, other keys, safetensors by content."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_compiled_and_sharded_parts(tmp_path: Path, state: dict) -> None:
 
 
 def test_one_weight_under_two_names(tmp_path: Path) -> None:
-    """The same values once; other values are an error, except those of a moving average."""
+    """Equal values are read once; different values are an error, except for a moving average."""
     weight, other = torch.ones(2), torch.zeros(2)
     path = tmp_path / "w.pyth"
     torch.save({"model.s1.w": weight, "net.s1.w": weight.clone()}, path)

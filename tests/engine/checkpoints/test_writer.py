@@ -44,7 +44,7 @@ def test_which_files_stay(tmp_path, keep_last, keep_every, kept):
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_files_of_another_training_stay(tmp_path, monkeypatch, fails):
-    """Until a numbered file of this training run is written: after the best one, or a full disk."""
+    """They stay until this run has written a numbered file, even after the best one or an error."""
     places = [(1, 0), (2, 0), (2, 5), (3, 0), (4, 0), (4, 5), (5, 0)]
     write(CheckpointWriter(str(tmp_path / "made"), 0, 0), tmp_path, *places)
     before = list(numbered_checkpoints(tmp_path))
@@ -61,7 +61,7 @@ def test_files_of_another_training_stay(tmp_path, monkeypatch, fails):
 
 
 def test_a_later_start_in_the_folder_removes_its_own_files_alone(tmp_path):
-    """Between those of an earlier training run, whose numbers are lower and higher."""
+    """Its files are numbered between those of an earlier run."""
     write(CheckpointWriter(str(tmp_path), 0, 0), tmp_path, (1, 0), (3, 0), (9, 0))
     writer = CheckpointWriter(str(tmp_path), 1, 0)
     write(writer, tmp_path, (2, 0), (4, 0))
@@ -74,7 +74,7 @@ def test_a_later_start_in_the_folder_removes_its_own_files_alone(tmp_path):
 
 @pytest.mark.parametrize("record", [None, b"", b"[1]", b'{"a": 3}', "fifo"])
 def test_without_a_record_the_resumed_file_alone_is_known(tmp_path, record):
-    """As older versions left a folder, or a damaged disk."""
+    """As in a folder of an older version, or after disk damage."""
     write(CheckpointWriter(str(tmp_path), 0, 0), tmp_path, (1, 0), (2, 0))
     path = tmp_path / RECORD_NAME
     path.unlink()

@@ -128,7 +128,7 @@ def test_labels_of_another_kind_are_refused() -> None:
 
 
 def progress_state(numbers: range) -> dict[str, Any]:
-    """Of a checkpoint after these steps, each rank with its share of the clips of a step."""
+    """State of a checkpoint after these steps; each rank has its share of a step's clips."""
     share = CLIPS // distributed.world_size()
     rows = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
     progress = EpochProgress(0, HEADS)
@@ -138,7 +138,7 @@ def progress_state(numbers: range) -> dict[str, Any]:
 
 
 def resumed_values(state: dict[str, Any] | None, numbers: range) -> dict[str, float]:
-    """Of an epoch that continues with these steps."""
+    """Values of an epoch that continues with these steps."""
     share = CLIPS // distributed.world_size()
     rows = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
     progress = EpochProgress(0, HEADS)
@@ -179,7 +179,7 @@ def test_top1_of_the_latest_clips_alone() -> None:
 
 
 def confusions_of(numbers: range) -> dict[str, Any]:
-    """Of a rank with its share of the clips of these steps."""
+    """Confusions of a rank with its share of the clips of these steps."""
     share = CLIPS // distributed.world_size()
     rows = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
     return collected(numbers, rows).confusions()

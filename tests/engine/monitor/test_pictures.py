@@ -100,7 +100,7 @@ def clips(colour: tuple[int, int, int], indices: list[int], text: torch.Tensor) 
 
 
 def monitor(pictures: int, *, histogram: bool) -> PairMonitor:
-    """Of two views with other means and channel orders."""
+    """Monitor of two views with different means and channel orders."""
 
     def half(order: str, mean: float) -> SimpleNamespace:
         segments = [SimpleNamespace(narration=f"{order} {k}") for k in range(9)]

@@ -1,4 +1,4 @@
-"""TensorBoard's file on a disk that takes nothing more."""
+"""TensorBoard's file on a full disk."""
 
 import resource
 import signal

@@ -1,4 +1,4 @@
-"""The data doctor: a sound sample has no fault, and every injected fault is found by name."""
+"""tools/check_data.py: no fault in an intact sample, and every injected fault is named."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_injected_faults_are_found(home: Path, inject: Callable[[Path], None], s
 
 
 def test_deep_check_lists_bad_frames(home: Path) -> None:
-    """A frame that the sample of pictures does not look at."""
+    """The bad frame is not in the decoded sample."""
     bad = sorted(video(home, 0).iterdir())[1]
     bad.write_bytes(b"no picture")
     findings = check_data(config(), deep=True)

@@ -1,4 +1,4 @@
-"""--dry-run: what it counts, what it tells, and that it leaves nothing behind."""
+"""--dry-run: counts, report, and no files left behind."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_slowfast_r101_takes_251_8_gflops() -> None:
 
 @pytest.mark.parametrize("method", ["sgd", "adamw"])
 def test_a_step_costs_what_a_real_one_does(method: str) -> None:
-    """All but the activations, against a real model, its gradients and optimizer."""
+    """All memory except activations, against a real model, its gradients and optimizer."""
     name = "EgoExoSlowFast" if method == "sgd" else "ExoSlowFast"
     cfg = tiny_cfg(name, **SMALL, MODEL__FREEZE_STAGES=1, SOLVER__OPTIMIZING_METHOD=method)
     cost = step_cost(cfg, 2)
@@ -142,7 +142,7 @@ def test_missing_videos_are_all_named(tmp_path: Path) -> None:
 def test_no_task_of_a_test_writes(
     sample_home: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
-    """Not even the embeddings of its sentences."""
+    """Not even the embeddings of the sentences are written."""
     monkeypatch.chdir(sample_home)
     before = {path: path.stat().st_mtime_ns for path in sample_home.rglob("*")}
     keys = ["TRAIN.ENABLE", False, "TEST.TASK", task, "SUML.CACHE_DIR", "no/cache"]
@@ -206,7 +206,7 @@ def test_a_caffe2_exo_file(tmp_path: Path) -> None:
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
-    """By the command, in one line, after the report."""
+    """The command reports them in one line after the report."""
     args = ("NUM_GPUS", 0, "TRAIN.CHECKPOINT_FILE_PATH", "no.pyth", "TRAIN.BATCH_SIZE", 2)
     cfg = CONFIGS / "sample" / "Ego_tiny.yaml"
     ended = run_tool("run_net.py", "--cfg", cfg, *args, "--dry-run", cwd=tmp_path)

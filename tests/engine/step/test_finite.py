@@ -57,7 +57,7 @@ def batch(number):
 
 
 def state(update):
-    """All that training changes, except the number of batches seen, which is not a statistic."""
+    """Everything that training changes, except the number of batches seen."""
     weights = {k: v for k, v in update.model.state_dict().items() if "num_batches" not in k}
     slots = [copy.deepcopy(slot) for slot in update.optimizer.state_dict()["state"].values()]
     return copy.deepcopy(weights), slots

@@ -1,4 +1,4 @@
-"""Results do not depend on how they are computed: a few steps with each option and in plain fp32.
+"""Speed options do not change results: a few steps with each option and in plain fp32.
 
 Bounds are relative differences of the losses of four steps, and of the weights after them (to how
 far the plain training moved them).

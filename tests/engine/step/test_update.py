@@ -1,4 +1,4 @@
-"""One optimizer step in parts, clipped, scaled, averaged; and what it never does: wait."""
+"""One optimizer step: in parts, clipped, scaled, averaged, and without waiting for the device."""
 
 from collections.abc import Callable
 
@@ -144,7 +144,7 @@ def test_clipping_bounds_every_entry():
 
 
 def with_loss_scale(cfg) -> Update:
-    """On the CPU, where a config may not ask for it."""
+    """On the CPU, which a config does not allow."""
     plain = make_update(cfg)
     options = UpdateOptions(scale_loss=True)
     return Update(plain.model, plain.stepped, plain.task, plain.optimizer, options)
@@ -221,7 +221,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_no_step_waits_for_the_device(options):
-    """Includes all that the loop does with the step's output, except reading it."""
+    """Includes everything that the loop does with the step's output, except reading it."""
     cfg = update_cfg(BN__NORM_TYPE="batchnorm", SOLVER__FUSED="always", **options)
     cfg.MODEL.DROPOUT_RATE = 0.5
     update = make_update(cfg, double=False)

@@ -1,4 +1,4 @@
-"""Features of both views: what they hold, and what the tasks that read them make of them."""
+"""Features of both views: their content, and the tasks that read them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _with_features(cfg: CfgNode, both: Path) -> CfgNode:
 
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The backbone must not be run."""
+    """Fails if the backbone runs."""
 
     def fail(*args: object) -> None:
         raise AssertionError("the model was run")
@@ -142,7 +142,7 @@ def test_recognition_from_features_equals_the_direct_run(
 def test_stale_features_are_refused(
     home: Path, both: Path, changes: dict, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Refused if they are asked for by name; recognition, which can do without them, logs it."""
+    """Refused if the config names them; recognition, which does not need them, logs it."""
     cfg = _with_features(tiny_run_cfg(home, "stale", TEST__TASK="features", **changes), both)
     with pytest.raises(UserError, match=r"of another test .*TEST\.FEATURES\.DIR") as error:
         run_test(cfg)
@@ -224,7 +224,7 @@ def _result(cfg: CfgNode) -> dict:
 
 @pytest.fixture
 def word_vectors(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], np.ndarray]:
-    """In place of the sentence encoder: a vector of norm 1 per text."""
+    """Stand-in for the sentence encoder: a vector of norm 1 per text."""
 
     def vector(text: str) -> np.ndarray:
         seed = int.from_bytes(text.encode()[:12], "little") + len(text)
@@ -315,7 +315,7 @@ def test_cross_view_by_the_label_map(home: Path, both: Path, no_model: None) -> 
 def test_cross_view_of_a_factorised_alignment_is_warned_of(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Judged by the checkpoint, whatever the config of the test says."""
+    """The checkpoint decides, not the config of the test."""
     cfg = tiny_run_cfg(home, "by_factor", TEST__TASK="cross_view")
     plain = cfg.clone()
     for key, value in (("ALIGN.KIND", "factorised"), ("PAIRS.MINING", "factors")):

@@ -27,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(home: Path) -> Path:
-    """OUTPUT_DIR of a test in one process that nothing interrupted."""
+    """OUTPUT_DIR of an uninterrupted test in one process."""
     cfg = tiny_run_cfg(home, "whole")
     run_test(cfg)
     return Path(cfg.OUTPUT_DIR)
@@ -96,7 +96,7 @@ def test_a_killed_test_goes_on(home: Path, whole: Path, processes: int) -> None:
 def test_an_error_keeps_what_is_finished(
     home: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long the period: what is held is written on the way out."""
+    """Collected records are written on exit, however long the period."""
     cfg = tiny_run_cfg(home, "failed", TEST__PARTIAL_SEC=3600.0)
     before = tester.SegmentScorer.__call__
 
@@ -117,7 +117,7 @@ def test_an_error_keeps_what_is_finished(
 def test_what_belongs_to_another_test_is_not_used(
     home: Path, whole: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Other weights, other views, other segments; a file cut short; a leftover of a writer."""
+    """Other weights, other views, other segments; a truncated file; a leftover of a writer."""
     left = _killed(home, "stale", 2)
     kept = home / "kept"
     shutil.copytree(left, kept)
@@ -189,7 +189,7 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_counts_as_absent(tmp_path: Path) -> None:
-    """Whichever array is damaged, also where the zip's own checksum is right."""
+    """Whichever array is damaged, even if the checksum of the zip is correct."""
     writer = shards.ShardWriter(tmp_path, {"a": 1}, run=0, rank=0, period_sec=3600)
     writer.add(3, {"verb": np.ones(4), "noun": np.ones(2)})
     writer.flush()

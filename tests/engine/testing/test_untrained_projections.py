@@ -1,4 +1,4 @@
-"""A test of features says which projections no loss of its config trains."""
+"""A test of features names the projections that no loss of its config trains."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Views in chunks, each counted as often as it stands for, against all views one by one."""
+"""Weighted views in chunks, against all views one by one."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The expected end, and how far a run has come."""
+"""The expected end of an ablation, and the progress of a run."""
 
 import math
 

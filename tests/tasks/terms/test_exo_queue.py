@@ -1,4 +1,4 @@
-"""SUML.QUEUE: what is in it, what it adds to the alignment, and that a run resumes with it."""
+"""SUML.QUEUE: its content, its effect on the alignment, and resuming with it."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A new term: the file of docs/extending.md, its weight, and what happens without one of them."""
+"""A new term: the file of docs/extending.md, its weight, and errors without one of them."""
 
 import re
 import sys
