@@ -1,6 +1,5 @@
 """Paths of the stored reference data, and fixtures that every test needs."""
 
-import logging
 import os
 import shutil
 import signal
@@ -18,12 +17,27 @@ from tests.commands import (
     launch_tool,
     run_tool,
 )
+from tests.devices import VARIABLE
+from tests.logs import untouched_log
 from tests.shared import made_once
 
 # Signals that whoever started the tests ignores (nohup, a shell's `&`) would be ignored by the
 # commands that the tests start and signal.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="of the tests of several processes that can run on GPUs (CONTRIBUTING.md)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ[VARIABLE] = config.getoption("--device")
 
 
 def _stored(variable: str, folder: str) -> Path:
@@ -35,12 +49,9 @@ def _stored(variable: str, folder: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def _untouched_log() -> Iterator[None]:
-    """Undo the changes that a test makes to the package's logger."""
-    log = logging.getLogger("slowfast")
-    handlers, propagate, level = list(log.handlers), log.propagate, log.level
-    yield
-    log.handlers[:], log.propagate = handlers, propagate
-    log.setLevel(level)
+    """Changes that a test makes to the package's logger end with it."""
+    with untouched_log():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 """Measure the data engine and the model.
 
 `tools/benchmark.py WHAT [--cfg FILE] [KEY VALUE]`, WHAT one of loader, videos, views, pairs,
-narrations, features, step, eval, scale, batch, checkpoint, resume.
+narrations, features, step, eval, scale, batch, options, checkpoint, resume.
 
 Times the published steps, ours and the limit alternately, checks that the numbers agree in the same
 run, and writes JSON. Without --cfg the frames are synthetic, like EPIC's: 456x256 pixels, 18 KB.
@@ -32,6 +32,7 @@ from slowfast.lab.benchmark.features import features_benchmark, features_cfg
 from slowfast.lab.benchmark.frames import Video, configured_video, made_video
 from slowfast.lab.benchmark.loader import loader_benchmark
 from slowfast.lab.benchmark.narrations import configured_texts, made_texts, narrations_benchmark
+from slowfast.lab.benchmark.options import options_benchmark, speed_options
 from slowfast.lab.benchmark.pairs import (
     DISTINCT,
     TOP_K,
@@ -45,13 +46,13 @@ from slowfast.lab.benchmark.scale import scale_benchmark
 from slowfast.lab.benchmark.step import step_benchmark
 from slowfast.lab.benchmark.videos import videos_benchmark
 from slowfast.lab.benchmark.views import LENGTHS, views_benchmark
-from slowfast.lab.benchmark.workload import fitting_clips, made_cfg
+from slowfast.lab.benchmark.workload import compiled_variants, fitting_clips, made_cfg
 from slowfast.semantics.ivf_search import IvfSearch
 from slowfast.utils.cli import run_command
 from slowfast.utils.expand import path_option
 
 _DATA = ("loader", "videos", "views", "pairs", "narrations", "features")
-_MODEL = ("step", "eval", "scale", "batch", "checkpoint", "resume")
+_MODEL = ("step", "eval", "scale", "batch", "options", "checkpoint", "resume")
 
 
 def parse_args() -> argparse.Namespace:
@@ -96,6 +97,9 @@ def parse_args() -> argparse.Namespace:
         action="store_true",
         help="step: share of data wait over an epoch of --cfg",
     )
+    parser.add_argument(
+        "--compiled", action="store_true", help="step: MODEL.COMPILE, too, which takes minutes"
+    )
     parser.add_argument("--processes", type=int, default=2, help="scale: against one")
     parser.add_argument("opts", nargs="*", help="KEY VALUE pairs over the file")
     return parser.parse_intermixed_args()
@@ -115,6 +119,8 @@ def measure_model(args: argparse.Namespace) -> Report:
         return checkpoint_benchmark(cfg, device, args.rounds)
     if args.what == "resume":
         return resume_benchmark(device)
+    if args.what == "options":
+        return options_benchmark(cfg, device, speed_options(device, args.compiled))
     if args.what == "batch":
         return batch_benchmark(cfg, device, args.clips or (None if on_gpu else 2))
     if args.what == "eval":
@@ -126,7 +132,8 @@ def measure_model(args: argparse.Namespace) -> Report:
         clips = args.clips or max(clips // args.processes, 1)
         return scale_benchmark(cfg, clips, args.rounds, args.processes, on_gpu)
     if not args.real_batches:
-        return step_benchmark(cfg, clips, device, args.rounds)
+        chosen = compiled_variants(device) if args.compiled else None
+        return step_benchmark(cfg, clips, device, args.rounds, chosen=chosen)
     loader = build_loader(cfg, build_dataset(cfg.TRAIN.DATASET, cfg, "train"), "train")
     try:
         return step_benchmark(cfg, clips, device, args.rounds, loader)

@@ -331,7 +331,8 @@ _C.EXO.NUM_CLASSES_LIST = [25, 64]
 
 # Further exo sets, whose clips are mixed with those of EXO.DATASET (TRAIN.DATASET ego_exo). Each
 # is a mapping of NAME, the prefix of its segment ids and head names, the keys above that differ
-# from EXO's (PATH_PREFIX defaults to empty), and LABEL_MAP instead of SUML.PAIRS.LABEL_MAP.
+# from EXO's (PATH_PREFIX defaults to empty), and LABEL_MAP, which is SUML.PAIRS.LABEL_MAP of this
+# set.
 #   [{NAME: wall, DATASET: lemma, PATH_TO_DATA_DIR: data/wall, NUM_CLASSES_LIST: [12, 30]}]
 # Each set has separate heads. Pairs are mined over all sets together.
 _C.EXO.MORE = []
@@ -395,7 +396,9 @@ _C.SUML.TEMPERATURE = number(0.06, above=0)
 _C.SUML.GATHER = True
 # Which clips are negatives of a clip in the contrastive terms (not in triplet and soft). A label
 # is a verb and a noun; exo clips have the same label if they share one of each. In the alignment,
-# an exo clip has the label of the ego clip it is paired with.
+# an exo clip has the label of the ego clip it is paired with. With several exo sets (EXO.MORE), exo
+# clips are also compared by the ego classes of their labels, with clips of all sets and, in the
+# alignment, with ego clips.
 #   all: all other clips (published).
 #   drop_same_label: all except those with the same label.
 #   drop_same_text: all except those with the same narration (in the alignment, of either clip).
@@ -572,6 +575,12 @@ _C.MODEL.SPEED_OPTIONS = choice("as_set", "auto")
 # Run the backbones through torch.compile, for speed. Values differ by rounding. The first step
 # takes minutes; on a CPU it needs a C++ compiler.
 _C.MODEL.COMPILE = False
+# Mode of torch.compile, for MODEL.COMPILE True.
+#   default: kernels of the compiler.
+#   reduce-overhead: also CUDA graphs, which start all kernels of a backbone at once. Takes more
+#     memory, and gains where small batches leave the GPU waiting for the host. Not yet run on a
+#     GPU.
+_C.MODEL.COMPILE_MODE = choice("default", "reduce-overhead")
 # Stages whose activations are recomputed in the backward pass instead of stored (activation
 # checkpointing). Saves memory at the cost of about a third more computation.
 _C.MODEL.RECOMPUTE_STAGES = subset(
@@ -617,8 +626,8 @@ _C.SLOWFAST.FUSION_KERNEL_SZ = odd_number(5)
 _C.BN = Section()
 # Statistics used for normalisation in training.
 #   batchnorm: those of the clips of one process and step.
-#   sync_batchnorm: those of the clips of all processes; CUDA only. The host waits for the
-#     device in every layer.
+#   sync_batchnorm: those of the clips of all processes. On CUDA the host waits for the device in
+#     every layer.
 #   frozen: the running statistics, which stay as loaded. Scale and shift are trained.
 _C.BN.NORM_TYPE = choice("batchnorm", "sync_batchnorm", "frozen")
 # Recompute the statistics before each validation and each checkpoint of a finished epoch.
@@ -711,7 +720,7 @@ _C.TENSORBOARD = Section()
 # optimizer steps. The other keys of this section need it.
 _C.TENSORBOARD.ENABLE = False
 # Number of training pairs to draw in every epoch: the ego clip over its exo clip, as the model sees
-# them, with both narrations. 0 disables it. A pair takes about 0.2 s.
+# them, with both narrations. 0 disables it; TRAIN.ON_FEATURES needs 0. A pair takes about 0.2 s.
 _C.TENSORBOARD.PAIRS = number(0, at_least=0)
 _C.TENSORBOARD.CONFUSION_MATRIX = Section()
 # Draw a confusion matrix of every single-label head after each validation and test, with the 50

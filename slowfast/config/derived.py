@@ -4,6 +4,9 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config.clip_geometry import OWN
 
+# Values of SUML.NEGATIVES under which clips mean the same by their labels.
+BY_LABEL = ("drop_same_label", "multi_positive")
+
 
 def backbone_of(cfg: CfgNode, view: str) -> str:
     """Name of the backbone of a view: MODEL.BACKBONE, for `exo` EXO.BACKBONE if it is set."""
@@ -20,6 +23,11 @@ def alpha_of(cfg: CfgNode, view: str) -> int:
     if backbone_of(cfg, view) == OWN:
         return int(cfg.SLOWFAST.ALPHA)
     return int((cfg.EXO if view == "exo" else cfg.DATA).NUM_FRAMES)
+
+
+def data_workers(cfg: CfgNode) -> int:
+    """Processes that make batches. Features are in memory, so others would only copy them."""
+    return 0 if cfg.TRAIN.ON_FEATURES else int(cfg.DATA_LOADER.NUM_WORKERS)
 
 
 def aligns(cfg: CfgNode) -> bool:
@@ -40,6 +48,11 @@ def uses_exo(cfg: CfgNode) -> bool:
     weights = {key: weight for key, weight in cfg.SUML.WEIGHTS.items() if key != "ALIGN"}
     others = any(weight > 0 for key, weight in weights.items() if not key.startswith("EGO_"))
     return others or aligns(cfg)
+
+
+def compares_labels(cfg: CfgNode) -> bool:
+    """Whether clips of SUM-L mean the same by their labels."""
+    return cfg.SUML.NEGATIVES in BY_LABEL
 
 
 def has_second_exo(cfg: CfgNode) -> bool:

@@ -35,6 +35,7 @@ _RULES: tuple[Rule, ...] = (
     model.own_backbone_keys,
     model.probe,
     model.recomputed_stages,
+    model.cuda_graphs,
     solver.clipping,
     suml.grad_cache,
     suml.queue,

@@ -11,17 +11,24 @@ import torch
 from fvcore.common.config import CfgNode
 from torch.utils.data import Dataset
 
-from slowfast.config.derived import aligns_by_factor, uses_exo
+from slowfast.config.derived import aligns_by_factor, compares_labels, uses_exo
 from slowfast.config.exo_sources import exo_sources
 from slowfast.datasets.clips.device_transform import DeviceTransform
-from slowfast.datasets.from_cfg import segment_dataset
+from slowfast.datasets.from_cfg import checked_annotations, segment_dataset
+from slowfast.datasets.pairing.ego_labels import shared_classes
 from slowfast.datasets.pairing.exo_mix import ExoMix
 from slowfast.datasets.pairing.narrations import NarrationTable
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
 from slowfast.datasets.partial import LeftOut
 from slowfast.datasets.registry import JOINED_REGISTRY, build_source
 from slowfast.datasets.segment_dataset import SegmentDataset
-from slowfast.datasets.types import ClipSample, PairedSample, SampleKey, Segment
+from slowfast.datasets.types import (
+    ClipSample,
+    PairedSample,
+    SampleKey,
+    Segment,
+    UnionAnnotations,
+)
 from slowfast.utils.digests import array_digest, file_digest
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import input_path, local_path
@@ -43,7 +50,9 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
         if label_map := source.cfg.SUML.PAIRS.LABEL_MAP:
             digest = file_digest(local_path(label_map, "SUML.PAIRS.LABEL_MAP"))
             ego.digests[f"label map {source.name}".strip()] = digest
-    exo = segment_dataset(build_source(cfg.EXO.DATASET, cfg, split, "exo"))
+    exo_source = build_source(cfg.EXO.DATASET, cfg, split, "exo")
+    annotations = checked_annotations(exo_source)
+    exo = segment_dataset(exo_source, annotations=annotations)
     path = input_path(cfg.SUML.PAIRS.FILE)
     pairs = PairTable.load(path)
     pairs.check(path, _listed(ego), _listed(exo), mining_settings(cfg))
@@ -58,8 +67,9 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
     if cfg.SUML.PAIRS.SHUFFLE:
         logger.warning("SUML.PAIRS.SHUFFLE is True: pairs are random, for a control experiment")
         pairs = shuffled(pairs, generator(cfg.RNG_SEED, 0, 0, Stream.PAIR_SHUFFLE))
-    mix = ExoMix(exo_sources(cfg), exo.segments) if cfg.EXO.MORE else None
-    if mix is not None:
+    mix = None
+    if isinstance(annotations, UnionAnnotations):
+        mix = _exo_mix(cfg, exo, annotations)
         logger.info("%s", mix.counts(pairs.indices))
     texts = [segment.narration for segment in (*ego.segments, *exo.segments)]
     narrations = NarrationTable.load(
@@ -83,6 +93,14 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
         exo_frames=uses_exo(cfg),
         mix=mix,
     )
+
+
+def _exo_mix(cfg: CfgNode, exo: SegmentDataset, annotations: UnionAnnotations) -> ExoMix:
+    """Draws of several exo sets. annotations: of the whole list."""
+    classes = shared_classes(cfg, annotations) if compares_labels(cfg) else None
+    if classes is not None:
+        classes = [has[_kept(exo)] for has in classes]
+    return ExoMix(exo_sources(cfg), exo.segments, classes)
 
 
 def _listed(clips: SegmentDataset) -> Sequence[Segment]:
@@ -189,11 +207,13 @@ class EgoExoDataset(Dataset[PairedSample]):
     @property
     def digests(self) -> dict[str, str]:
         rows = (self._ego_rows, self._exo_rows, self._vectors.numpy())
+        classes = self._mix.ego_classes if self._mix is not None else None
         return {
             **self.ego.digests,
             **{f"exo {name}": digest for name, digest in self.exo.digests.items()},
             "pair table": self.pairs.digest,
             "narrations": array_digest(*rows),
+            **({} if classes is None else {"exo labels as ego classes": array_digest(*classes)}),
         }
 
     def __len__(self) -> int:
@@ -251,6 +271,7 @@ class EgoExoDataset(Dataset[PairedSample]):
         clip.text = self._vectors[self._exo_rows[segment]]
         if self._mix is not None:
             clip.labels = self._mix.labels(clip.labels, segment)
+            clip.ego_classes = self._mix.classes(segment)
         return clip
 
 

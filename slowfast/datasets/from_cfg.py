@@ -27,14 +27,20 @@ from slowfast.utils.seeding import Stream
 
 
 def segment_dataset(
-    source: DataSource, heads: tuple[HeadSpec, ...] | None = None
+    source: DataSource,
+    heads: tuple[HeadSpec, ...] | None = None,
+    annotations: Annotations | None = None,
 ) -> SegmentDataset:
-    """The clips of a source. heads: heads of their labels; None: those of the config.
+    """The clips of a source.
+
+    heads: heads of their labels; None: those of the config. annotations: checked ones of the
+    source, if they have been read before.
 
     Raises: UserError for bad annotations or frames.
     """
     heads = heads_of(source.cfg, source.view) if heads is None else heads
-    annotations = checked_annotations(source, heads)
+    if annotations is None:
+        annotations = checked_annotations(source, heads)
     frames = frames_of(source, annotations)
     segments, left_out = present_segments(
         annotations.segments,

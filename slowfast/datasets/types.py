@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slowfast.utils.host_tensors import sent_to
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -126,6 +128,8 @@ class ClipSample:
     lighting: PCA lighting (3,) float32, added to pixels in 0..1, in B, G, R order; or None.
     resize: RESIZE_FIELDS (9,) int64, how the device makes the crop from the windows; or None.
     crop_size: S if frames are whole; None otherwise.
+    ego_classes: verbs and nouns of an exo clip as ego classes, multi-hot float32 (K,) each; None
+        if no clips are compared by them.
     """
 
     frames: Tensor
@@ -136,6 +140,7 @@ class ClipSample:
     lighting: Tensor | None = None
     resize: Tensor | None = None
     crop_size: int | None = None
+    ego_classes: tuple[Tensor, ...] | None = None
 
 
 @dataclass
@@ -168,6 +173,7 @@ class ClipBatch:
     lighting: (N, 3) float32 as in ClipSample, or None.
     resize: (N, 9) int64 as in ClipSample, or None.
     crop_size: as in ClipSample.
+    ego_classes: float32 (N, K) each as in ClipSample, or None.
     """
 
     frames: Tensor
@@ -178,6 +184,7 @@ class ClipBatch:
     lighting: Tensor | None = None
     resize: Tensor | None = None
     crop_size: int | None = None
+    ego_classes: list[Tensor] | None = None
 
     def map(self, change: Callable[[Tensor], Any]) -> ClipBatch:
         """Apply a function to every tensor."""
@@ -194,6 +201,7 @@ class ClipBatch:
             shares_label=optional(self.shares_label),
             lighting=optional(self.lighting),
             resize=optional(self.resize),
+            ego_classes=None if self.ego_classes is None else [*map(change, self.ego_classes)],
         )
 
     def to(self, device: torch.device) -> ClipBatch:
@@ -275,9 +283,7 @@ class SegmentViews:
     def batch(self, start: int, stop: int) -> ClipBatch:
         """Views start..stop-1: crops, or whole frames that are still to be resized."""
         views, device = self.views[start:stop], self.frames.device
-        positions = torch.tensor([view.frame_positions for view in views])
-        # From pageable memory, which is staged: no copy waits for the device.
-        positions = positions.to(device, non_blocking=True)
+        positions = sent_to(device, torch.tensor([view.frame_positions for view in views]))
         indices = torch.full((len(views),), self.index)
         height, width = self.frames.shape[1:3]
         if self.resized in (None, (height, width)):
@@ -292,7 +298,7 @@ class SegmentViews:
             self.frames[positions],
             [],
             indices,
-            resize=torch.tensor(resize).to(device, non_blocking=True),
+            resize=sent_to(device, torch.tensor(resize)),
             crop_size=self.crop_size,
         )
 

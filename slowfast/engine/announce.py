@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from fvcore.common.config import CfgNode
 
+from slowfast.config.derived import data_workers
 from slowfast.datasets.build import VideoDataset
 from slowfast.datasets.ego_exo import EgoExoDataset
 from slowfast.engine.training import Training
@@ -61,12 +62,13 @@ def announce_test(
     """
     test = cfg.TEST
     heads = ", ".join(f"{head.name} {head.num_classes}" for head in model_spec(cfg).heads(cfg))
+    views = f"{test.NUM_ENSEMBLE_VIEWS} x {test.NUM_SPATIAL_CROPS} of each segment"
     outcomes = {"recognition": "results.json", "features": "features/"}
     outcome = outcomes.get(test.TASK, f"results_{test.TASK}.json")
     rows = {
         "task": test.TASK,
         "data": ", ".join(f"{len(part)} {view} segments" for view, part in datasets.items()),
-        "views": f"{test.NUM_ENSEMBLE_VIEWS} x {test.NUM_SPATIAL_CROPS} of each segment",
+        "views": "all stored ones" if cfg.TRAIN.ON_FEATURES else views,
         "model": f"{cfg.MODEL.MODEL_NAME} on {cfg.MODEL.BACKBONE}; classes: {heads}",
         "weights": str(checkpoint),
         "devices": _devices(cfg, device, test.PRECISION),
@@ -85,8 +87,9 @@ def announce_end(cfg: CfgNode) -> None:
         rows["test it"] = f"python tools/run_net.py --cfg {named} {test}"
     rows["look at it"] = f"python tools/report.py {run}"
     rows["compare runs"] = f"python tools/summarize.py {run} OTHER"
-    rows["label a video"] = f"python tools/predict.py VIDEO --cfg {named}"
-    rows["export it"] = f"python tools/export.py {run}/checkpoints/NAME.pyth"
+    if not cfg.TRAIN.ON_FEATURES:
+        rows["label a video"] = f"python tools/predict.py VIDEO --cfg {named}"
+        rows["export it"] = f"python tools/export.py {run}/checkpoints/NAME.pyth"
     logger.info("next\n%s", _table(rows))
 
 
@@ -138,7 +141,7 @@ def _start(run: Training) -> str:
 
 def _devices(cfg: CfgNode, device: torch.device, precision: str) -> str:
     processes = _count(distributed.world_size(), "process", "processes")
-    workers = cfg.DATA_LOADER.NUM_WORKERS
+    workers = data_workers(cfg)
     data = f"with {_count(workers, 'worker')} for data" if workers else "without workers for data"
     return f"{processes} {data} on {device.type}, {precision}"
 

@@ -140,10 +140,8 @@ def score_segments(
     join = view_join(cfg)
     scorer = SegmentScorer(model, dataset.transform, join, chunk_views=chunk_views, device=device)
     logger.info(
-        "testing %d segments, %d x %d views, %d views in a forward pass",
+        "testing %d segments, %d views in a forward pass",
         len(dataset),
-        cfg.TEST.NUM_ENSEMBLE_VIEWS,
-        cfg.TEST.NUM_SPATIAL_CROPS,
         chunk_views,
     )
     exact = {

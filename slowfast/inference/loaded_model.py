@@ -96,11 +96,17 @@ def load_model(
     cfg: YAML file of the model; None: the config in the checkpoint.
     overrides: `[KEY, VALUE, ...]` over it.
 
-    Raises: UserError for a file that cannot be read or does not have all weights, and where it
-        holds no config and `cfg` names none.
+    Raises: UserError for a file that cannot be read or does not have all weights, for a model of
+        stored features, and where the file holds no config and `cfg` names none.
     """
     checkpoint = read_checkpoint(path, key="path")
     settings = _config(checkpoint, path, cfg, [*overrides, *_OVERRIDES])
+    if settings.TRAIN.ON_FEATURES:
+        raise UserError(
+            f"{path} is of a model of stored features (MODEL.BACKBONE {settings.MODEL.BACKBONE}),"
+            " which takes no frames; test it with tools/run_net.py on FEATURES.EGO, or name a"
+            " checkpoint of a model of frames"
+        )
     model = build_test_model(settings)
     load_test_weights(model, path, settings)
     spec = model_spec(settings)

@@ -20,6 +20,9 @@ from slowfast.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+# Compiled variants of a backbone that may exist at once.
+_GRAPHS = 32
+
 
 def build_model(cfg: CfgNode) -> nn.Module:
     """The model on the CPU, with initial weights drawn from torch's generator.
@@ -77,7 +80,7 @@ def _build(spec: ModelSpec, cfg: CfgNode) -> nn.Module:
 
 def _set_up(model: nn.Module, cfg: CfgNode) -> None:
     """Apply the options of how the model computes. All except BN.NORM_TYPE only change rounding."""
-    convert_norms(model, cfg.BN.NORM_TYPE)
+    convert_norms(model, cfg.BN.NORM_TYPE, on_cpu=cfg.NUM_GPUS == 0)
     fast_on_cpu = cfg.MODEL.SPEED_OPTIONS == "auto" and _is_faster_as_2d(model, cfg)
     if cfg.MODEL.CONV_2D or fast_on_cpu:
         use_2d_convolutions(model)
@@ -88,9 +91,18 @@ def _set_up(model: nn.Module, cfg: CfgNode) -> None:
     for backbone in backbones:
         backbone.recompute_stages(cfg.MODEL.RECOMPUTE_STAGES)
         if cfg.MODEL.COMPILE:
-            # In place, so that the names of weights do not change; it is compiled at the first
-            # pass.
-            backbone.compile()
+            _compile(backbone, cfg.MODEL.COMPILE_MODE)
+
+
+def _compile(backbone: Backbone, mode: str) -> None:
+    """In place, so that the names of weights do not change; it is compiled at the first pass."""
+    import torch._dynamo
+
+    # Each half, mode, precision and crop size, and one clip or several, need a separate graph.
+    # Beyond torch's limit of 8, further ones would run without compilation.
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, _GRAPHS)
+    backbone.compile(mode=mode)
 
 
 def _is_faster_as_2d(model: nn.Module, cfg: CfgNode) -> bool:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from slowfast.utils import distributed
+
 
 class FrozenBatchNorm3d(nn.BatchNorm3d):
     """Normalises by the running statistics, in training too, and never changes them.
@@ -23,23 +25,61 @@ class FrozenBatchNorm3d(nn.BatchNorm3d):
         return self
 
 
-def convert_norms(model: nn.Module, kind: str) -> None:
+class CpuSyncBatchNorm3d(nn.BatchNorm3d):
+    """Normalises in training by the statistics of the clips of all processes, on the CPU.
+
+    nn.SyncBatchNorm does so on CUDA alone. Every process has equally many clips.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W), normalised per channel."""
+        if not self.training:
+            normalised: Tensor = super().forward(x)
+            return normalised
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
+        var, mean = torch.var_mean(values, (0, 2, 3, 4), correction=0)
+        means, variances = distributed.all_gather(torch.stack([mean, var])[None]).unbind(1)
+        mean, var = means.mean(0), variances.mean(0) + means.var(0, correction=0)
+        count = len(means) * values.numel() // self.num_features
+        self._follow(mean.detach(), var.detach() * count / max(count - 1, 1))
+        scale = self.weight * (var + self.eps).rsqrt()
+        y = (values - _per_channel(mean)) * _per_channel(scale) + _per_channel(self.bias)
+        return y.to(x.dtype)
+
+    def _follow(self, mean: Tensor, var: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(var, self.momentum)
+
+
+def _per_channel(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
+
+
+def convert_norms(model: nn.Module, kind: str, *, on_cpu: bool = False) -> None:
     """Convert every batch norm of the model to `kind`, with the same weights and statistics.
 
     kind: batchnorm (left as they are), sync_batchnorm (statistics of the clips of all processes),
-        frozen.
+        frozen. on_cpu: the model will be trained there.
     """
     if kind == "batchnorm":
         return
+    if kind == "sync_batchnorm":
+        new: type[_BatchNorm] = CpuSyncBatchNorm3d if on_cpu else nn.SyncBatchNorm
+    else:
+        new = FrozenBatchNorm3d
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.BatchNorm3d:
-                setattr(parent, name, _converted(child, kind))
+                setattr(parent, name, _converted(child, new))
 
 
-def _converted(norm: nn.BatchNorm3d, kind: str) -> nn.Module:
-    kinds = {"sync_batchnorm": nn.SyncBatchNorm, "frozen": FrozenBatchNorm3d}
-    new = kinds[kind](norm.num_features, norm.eps, norm.momentum)
+def _converted(norm: nn.BatchNorm3d, kind: type[_BatchNorm]) -> nn.Module:
+    new = kind(norm.num_features, norm.eps, norm.momentum)
     # Reuse the tensors, so that references to them stay valid.
     new._parameters, new._buffers = norm._parameters, norm._buffers
     new.train(norm.training)

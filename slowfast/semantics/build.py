@@ -16,13 +16,14 @@ from slowfast.datasets.ego_exo import mining_settings
 from slowfast.datasets.from_cfg import checked_annotations
 from slowfast.datasets.names import class_names
 from slowfast.datasets.pairing.exo_mix import ExoMix
+from slowfast.datasets.pairing.label_map import TIER_HEADS
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
 from slowfast.datasets.registry import build_source
 from slowfast.datasets.types import Annotations, ImageListAnnotations, Segment
 from slowfast.semantics.encoder import encode_cached
 from slowfast.semantics.exo_labels import map_exo_labels
 from slowfast.semantics.ivf_search import IvfSearch, sampled_recall
-from slowfast.semantics.label_tiers import TIER_HEADS, ExoLabels
+from slowfast.semantics.label_tiers import ExoLabels
 from slowfast.semantics.mining import make_table, mine_pairs
 from slowfast.semantics.mining_report import MiningReport, report
 from slowfast.semantics.pair_details import pair_details

@@ -18,18 +18,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from slowfast.datasets.pairing.ego_labels import multi_hot
+from slowfast.datasets.pairing.label_map import ExoClasses
 from slowfast.datasets.pairing.pairs import Tier
 
-# The heads that define tiers; both views must have them as their first heads.
-TIER_HEADS = ("verb", "noun")
 # Candidates come from the first of these tiers that is not empty.
 TIER_ORDER = (Tier.SAME, Tier.SUBSET, Tier.VERB, Tier.NOUN)
 
 # Exo segments searched at a time; most rows find their k in the first block.
 _BLOCK_SEGMENTS = 1024
-
-# Ego classes of one task, per exo segment; None if a label has no ego class.
-ExoClasses = Sequence[Sequence[int | None]]
 
 
 class ExoLabels:
@@ -136,13 +133,9 @@ def tier_pairs(verbs: np.ndarray, nouns: np.ndarray, exo: ExoLabels, k: int) -> 
 
 def _membership(classes: ExoClasses, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Class membership (count, m) bool, and segments with exactly one class (m,) bool."""
-    has = np.zeros((count, len(classes)), bool)
-    single = np.zeros(len(classes), bool)
-    for segment, labels in enumerate(classes):
-        distinct = set(labels)
-        single[segment] = len(distinct) == 1 and None not in distinct
-        has[[label for label in distinct if label is not None], segment] = True
-    return has, single
+    distinct = [set(labels) for labels in classes]
+    single = np.array([len(labels) == 1 and None not in labels for labels in distinct], bool)
+    return np.ascontiguousarray(multi_hot(classes, count).T), single
 
 
 def _first(

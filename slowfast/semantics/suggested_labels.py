@@ -11,10 +11,9 @@ from typing import NamedTuple
 from fvcore.common.config import CfgNode
 
 from slowfast.config.exo_sources import exo_sources
-from slowfast.datasets.pairing.label_map import ClassMap, ClassTable, readable, synonyms
+from slowfast.datasets.pairing.ego_labels import vocabularies
+from slowfast.datasets.pairing.label_map import TIER_HEADS, ClassMap, ClassTable, readable, synonyms
 from slowfast.semantics.build import encode_narrations, exo_train_annotations
-from slowfast.semantics.exo_labels import vocabularies
-from slowfast.semantics.label_tiers import TIER_HEADS
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import require_free_name, write_text, writing
 

@@ -1,4 +1,4 @@
-"""Readers of CSV, JSON and YAML files, with one error line that names the file."""
+"""Readers of text, CSV, JSON and YAML files, with one error line that names the file."""
 
 from __future__ import annotations
 
@@ -65,6 +65,15 @@ def csv_columns(path: Path, what: str, fix: str) -> list[str]:
     check_csv(path, what, fix)
     with reading(path, what, fix), path.open(encoding=_ENCODING, newline="") as file:
         return list(csv.DictReader(file).fieldnames or [])
+
+
+def text_lines(path: Path, what: str, fix: str) -> list[str]:
+    """The lines of a text file in UTF-8. Raises: UserError for a file that cannot be read."""
+    require_file(path, what, fix)
+    if found := found_in_place(path, fix):
+        raise UserError(f"{path}, {what}, {found}")
+    with reading(path, what, fix):
+        return path.read_text(encoding=_ENCODING).splitlines()
 
 
 def read_json(path: Path, what: str, fix: str) -> Any:

@@ -50,3 +50,19 @@ def test_published_file_builds_its_network(golden: Path, tmp_path: Path, name: s
 @pytest.mark.parametrize("path", ["sample/Ego_tiny.yaml", "sample/SUML_tiny.yaml"])
 def test_sample_config_builds_something_small(root: Path, path: str) -> None:
     assert parameters(build_model(load_config(root / "configs" / path))) < 2_000_000
+
+
+def test_recipes_take_the_fast_options_unless_a_published_number_depends_on_them(
+    root: Path,
+) -> None:
+    """The sample and its ablation have published numbers, too, bit for bit."""
+    configs = root / "configs"
+    paths = [p for p in configs.rglob("*.yaml") if p.parent.name not in ("_base_", "ablation")]
+    exact = {
+        str(path.relative_to(configs))
+        for path in paths
+        if load_config(path).MODEL.SPEED_OPTIONS == "as_set"
+    }
+    published = {p for p in exact if "/Ego_Exo_" in p or p.endswith("/published_release.yaml")}
+    assert {path.split("/")[0] for path in exact - published} == {"sample"}
+    assert len(published) == 7

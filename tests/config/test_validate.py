@@ -182,6 +182,14 @@ def test_value_that_must_be_a_fraction(empty: Path, key: str, wrong: str) -> Non
             " s3_fuse, s4, s4_fuse, s5",
         ),
         (
+            [
+                *("MODEL.COMPILE", "True", "MODEL.COMPILE_MODE", "reduce-overhead"),
+                *("SOLVER.ACCUMULATE", "2"),
+            ],
+            "MODEL.COMPILE_MODE reduce-overhead does not support SOLVER.ACCUMULATE 2; set"
+            " SOLVER.ACCUMULATE 1 or MODEL.COMPILE_MODE default",
+        ),
+        (
             [*STEPS, "SOLVER.STEPS", "[0, 20]", "SOLVER.LRS", "[1]"],
             "SOLVER.STEPS [0, 20] has 2 entries and SOLVER.LRS [1] has 1; give one factor per step",
         ),

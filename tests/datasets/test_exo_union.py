@@ -3,6 +3,7 @@
 import logging
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from slowfast.config.heads import exo_heads
 from slowfast.config.validate import validate
 from slowfast.datasets import build_dataset
 from slowfast.datasets.ego_exo import EgoExoDataset
-from slowfast.datasets.types import PairedSample, SampleKey
+from slowfast.datasets.pairing.ego_labels import shared_classes
+from slowfast.datasets.registry import build_source
+from slowfast.datasets.types import PairedSample, SampleKey, UnionAnnotations
 from slowfast.engine.checkpoints.weights import Weights
 from slowfast.losses.classification import multilabel, multilabel_of_own_set
 from slowfast.losses.negatives import same_classes
@@ -23,7 +26,7 @@ from slowfast.models.published_names import published_state_dict
 from slowfast.semantics.build import mine_from_config
 from slowfast.tasks.terms.recognition import exo_recognition
 from slowfast.utils.errors import UserError
-from tests.datasets.sources.tiny_lemma import write_annotations, write_frames
+from tests.datasets.sources.tiny_lemma import NOUNS, VERBS, write_annotations, write_frames
 from tests.semantics.test_build import add_frames, cfg  # noqa: F401 (a fixture)
 
 
@@ -109,7 +112,7 @@ def test_a_missing_video_of_a_further_set(two_sets: CfgNode, tmp_path: Path) -> 
     with_frames(two_sets, tmp_path)
     for image in (tmp_path / "wall" / "frames" / "v2").iterdir():
         image.unlink()
-    with pytest.raises(UserError, match=r"v2 .* has no frame .*wall"):
+    with pytest.raises(UserError, match=r"exo set wall: video v2 .* has no frame .*wall"):
         joined(two_sets)
     two_sets.DATA.ON_MISSING_VIDEO = "skip"
     dataset = joined(two_sets)
@@ -156,6 +159,55 @@ def test_clips_of_different_sets_do_not_have_the_same_label() -> None:
     second[2] = torch.tensor([1.0, 0])
     same = same_classes([first, second], [first, second])
     assert same.tolist() == [[True, True, False], [True, True, False], [False, False, True]]
+
+
+def test_each_set_has_a_label_map_of_its_own(two_sets: CfgNode, tmp_path: Path) -> None:
+    """The copied set calls wash what the first one calls put, and has no cup."""
+    two_sets.SUML.PAIRS.MINING = "text"
+    two_sets.SUML.NEGATIVES = "drop_same_label"
+    with_frames(two_sets, tmp_path)
+    before = joined(two_sets)
+    (tmp_path / "map.csv").write_text("kind,exo,ego_class\nverb,put,wash\nnoun,cup,\n")
+    two_sets.EXO.MORE = [wall(tmp_path, LABEL_MAP=str(tmp_path / "map.csv"))]
+    dataset = joined(two_sets)
+    own = {"get": 0, "put": 1, "wash": 2, "cup": 0, "plate": 1, "knife": 2}
+    of_wall = own | {"put": 2, "cup": None}
+    for index, segment in enumerate(dataset.exo.segments):
+        classes = of_wall if segment.segment_id.startswith("wall/") else own
+        labels = segment.labels[2:] if classes is of_wall else segment.labels[:2]
+        wanted = [
+            {classes[words[k]] for k in ids if classes.get(words[k]) is not None}
+            for words, ids in zip((VERBS, NOUNS), labels, strict=True)
+        ]
+        found = dataset._mix.classes(index)  # type: ignore[union-attr]
+        assert found is not None
+        assert [set(y.nonzero()[:, 0].tolist()) for y in found] == wanted
+    sample = dataset[SampleKey(0, 0)]
+    assert isinstance(sample, PairedSample)
+    assert sample.ego.ego_classes is None
+    assert [y.shape for y in sample.exo.ego_classes or ()] == [(4,), (3,)]
+    name = "exo labels as ego classes"
+    assert before.digests[name] != dataset.digests[name]
+    two_sets.SUML.NEGATIVES = "all"
+    assert name not in joined(two_sets).digests
+
+
+def test_a_set_without_class_names_is_not_compared(
+    two_sets: CfgNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = build_source(two_sets.EXO.DATASET, two_sets, "train", "exo")
+    annotations = source.annotations()
+    assert isinstance(annotations, UnionAnnotations)
+    first, second = annotations.parts
+    nameless = replace(annotations, parts=[first, replace(second, class_names=())])
+    classes = shared_classes(two_sets, nameless)
+    assert classes is not None
+    assert [has.shape for has in classes] == [(8, 4), (8, 3)]
+    assert classes[0][:4].any(axis=1).all()
+    assert not classes[0][4:].any()
+    assert "does not compare exo set wall with others: " in caplog.text
+    nothing = replace(annotations, parts=[replace(p, class_names=()) for p in annotations.parts])
+    assert shared_classes(two_sets, nothing) is None
 
 
 def test_one_set_has_the_loss_as_before(cfg: CfgNode) -> None:  # noqa: F811

@@ -6,13 +6,13 @@ from unittest import mock
 import pytest
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from slowfast.config.derived import has_second_exo
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.models.slowfast import NUM_BLOCKS
 from slowfast.tasks.build import build_training
 from slowfast.utils import distributed
+from tests.devices import device_of
 from tests.distributed.processes import run_in_processes
 from tests.tasks.test_ego_exo_alignment import paired_batch, tiny_cfg
 
@@ -26,7 +26,8 @@ TERMS = ("ego_verb", "ego_noun", "exo_verb", "exo_noun", "align", "ego_text", "e
 def _joined_batch(lonely_rank: bool, second_exo: bool) -> PairedBatch:
     """Two ranks' pairs; with `lonely_rank`, those of the second are all below the threshold.
 
-    second_exo: with further exo clips, some of which share the ego clip's noun.
+    second_exo: with further exo clips, some of which share the ego clip's noun, and labels of
+    exo clips as ego classes.
 
     Pairs that share a label, or a narration, are of one rank and of both.
     """
@@ -45,6 +46,8 @@ def _joined_batch(lonely_rank: bool, second_exo: bool) -> PairedBatch:
         batch.other_exo = paired_batch(1, pairs=2 * PAIRS).exo
         batch.exo.shares_label = torch.tensor([1, 1, 0, 1, 1, 1], dtype=torch.bool)
         batch.other_exo.shares_label = torch.tensor([1, 0, 1, 0, 1, 0], dtype=torch.bool)
+        for clips in (batch.exo, batch.other_exo):
+            clips.ego_classes = [nn.functional.pad(y, (1, 0)) for y in clips.labels]
     return batch
 
 
@@ -57,6 +60,7 @@ def _part(batch: PairedBatch, rows: slice) -> PairedBatch:
             clips.indices[rows],
             clips.text[rows].double(),
             None if clips.shares_label is None else clips.shares_label[rows],
+            ego_classes=clips.ego_classes and [has[rows] for has in clips.ego_classes],
         )
 
     return PairedBatch(*map(part, batch.clips()))
@@ -74,20 +78,21 @@ def _step(
     torch.manual_seed(0)
     with mock.patch.dict(NUM_BLOCKS, {50: (1, 1, 1, 1)}):
         model, task = build_training(cfg)
-    model.double().train()
+    device = device_of(distributed.rank())
+    model.double().to(device).train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.eval()
     world = distributed.world_size()
-    stepped = DistributedDataParallel(model) if world > 1 else model
+    stepped = distributed.data_parallel(model, device)
     first = distributed.rank() * PAIRS
     rows = slice(first, first + PAIRS) if world > 1 else slice(None)
     task._ego_transform = task._exo_transform = _Double(task._ego_transform)
-    batch = _joined_batch(lonely_rank, has_second_exo(cfg))
-    output = task.step(stepped, _part(batch, rows), 0, 0)
+    part = _part(_joined_batch(lonely_rank, has_second_exo(cfg)), rows)
+    output = task.step(stepped, part.to(device), 0, 0)
     output.total.backward()
     losses = {n: float(distributed.all_reduce_sum(x) / world) for n, x in output.losses.items()}
-    return losses, {name: p.grad for name, p in model.named_parameters()}
+    return losses, {name: p.grad.cpu() for name, p in model.named_parameters()}
 
 
 class _Double:

@@ -16,9 +16,11 @@ from slowfast.engine.processes.launch import ProcessInfo
 from slowfast.engine.run import run
 from slowfast.semantics import encoder
 from slowfast.semantics.build import mine_from_config
+from slowfast.utils.errors import UserError
 from tests.commands import CONFIGS
+from tests.datasets.frames.test_video_forms import write_video
 from tests.datasets.frames.tiny_videos import make_video
-from tests.datasets.sources import test_charades_ego, test_egoexolearn
+from tests.datasets.sources import test_charades_ego, test_egoexolearn, test_egtea
 from tests.semantics.fake_encoder import WIDTH, make_fake
 
 CSV_LIST = """id,video,start_sec,stop_sec,narration,verb,noun
@@ -109,6 +111,26 @@ def test_charades_ego_paired_and_unpaired(tmp_path: Path, monkeypatch: pytest.Mo
     # Of the videos of the test list, one has no action.
     assert results["num_segments"] == 1
     assert {"action_mAP", "chance_action_mAP"} <= results.keys()
+
+
+def test_official_clips_of_egtea(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of two videos as trimmed clips, one of which is missing, the other as a whole."""
+    clips = ["P1-R1-X-0-1000-F000000-F000023", "P1-R1-X-1000-2000-F000024-F000047"]
+    clips.append("P2-R1-X-0-1000-F000001-F000024")
+    test_egtea.write_official(tmp_path, "".join(f"{clip} 1 1 1 2\n" for clip in clips))
+    write_video(tmp_path / "P1-R1-X" / f"{clips[1]}.mp4", 24, 47)
+    write_video(tmp_path / "P2-R1-X.mp4", 1, 30)
+    overrides = short(tmp_path, monkeypatch) | {
+        "MODEL.NUM_CLASSES_LIST": [3, 4, 3],
+        "EXO.NUM_CLASSES_LIST": [25, 64],
+    }
+    name = "egtea/Ego_official_SLOWFAST_8x8_R50.yaml"
+    with pytest.raises(UserError, match=f"segment {clips[0]} has no clip .*P1-R1-X/{clips[0]}.mp4"):
+        trained(load(name, overrides))
+    step, results = trained(load(name, overrides | {"DATA.ON_MISSING_VIDEO": "skip"}))
+    assert {"verb", "noun", "action"} <= step.keys()
+    assert results["num_segments"] == 2
+    assert "action_class_mean_recall_at_1" in results["ours"]
 
 
 def partners(cfg: CfgNode) -> list[set[int]]:

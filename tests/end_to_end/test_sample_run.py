@@ -1,13 +1,16 @@
 """The main job on the rendered sample, through the commands, in two real processes."""
 
+import contextlib
 import json
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from slowfast.config import load_config
 from slowfast.evaluation.predictions import read_predictions
 from slowfast.utils.logging import JSON_PREFIX
 from tests.browser import find_browser, visit
@@ -16,9 +19,9 @@ from tests.commands import (
     SHORT_RUN,
     SUML_TINY,
     assert_one_line_error,
-    launch_tool,
     run_tool,
 )
+from tests.faults.trainings import run_here
 
 LOSSES = {"ego_verb", "ego_noun", "exo_verb", "exo_noun", "align", "ego_text", "exo_text"}
 
@@ -87,81 +90,71 @@ def test_the_checkpoint_has_published_names(suml_run):
     assert "global_con_head.tpv_global_proj.weight" in state["model_state"]
 
 
+def run_in(home: Path, cfg_file: Path, *overrides: object) -> Path:
+    """A run in this process from the folder `home`; its OUTPUT_DIR."""
+    with contextlib.chdir(home):
+        cfg = load_config(cfg_file, [*SHORT_RUN, *map(str, overrides)])
+        assert run_here(cfg) == 0
+    return home / cfg.OUTPUT_DIR
+
+
 def test_scores_do_not_depend_on_the_number_of_processes(suml_run):
     """The checkpoint of the dual model, tested by the plain recogniser in one process."""
     checkpoint = suml_run.output / "checkpoints" / "checkpoint_epoch_00001.pyth"
-    ended = run_tool(
-        "run_net.py",
-        *("--cfg", EGO_TINY, *SHORT_RUN, "TRAIN.ENABLE", "False", "OUTPUT_DIR", "runs/again"),
+    output = run_in(
+        *(suml_run.home, EGO_TINY, "TRAIN.ENABLE", "False", "OUTPUT_DIR", "runs/again"),
         *("TEST.CHECKPOINT_FILE_PATH", checkpoint),
-        cwd=suml_run.home,
     )
-    assert ended.returncode == 0, ended.stderr[-4000:]
-    again = read_predictions(suml_run.home / "runs" / "again" / "predictions.pkl")
+    again = read_predictions(output / "predictions.pkl")
     before = read_predictions(suml_run.output / "predictions.pkl")
     assert (again.narration_id == before.narration_id).all()
     assert (again.scores["verb"] == before.scores["verb"]).all()
     assert (again.scores["noun"] == before.scores["noun"]).all()
 
 
-def test_a_longer_run_goes_on_from_the_checkpoint(suml_run):
+def test_a_longer_run_goes_on_from_the_checkpoint(sample_home):
     """Two epochs in one run give the same weights as one more epoch after the first run."""
-    common = ("--cfg", SUML_TINY, *SHORT_RUN, "SOLVER.MAX_EPOCH", 2, "TEST.ENABLE", "False")
     # A policy that does not look at MAX_EPOCH, which the two runs disagree on.
     steps = (
         *("SOLVER.LR_POLICY", "steps_with_relative_lrs"),
-        *("SOLVER.STEPS", "[0]", "SOLVER.LRS", "[1.0]"),
+        *("SOLVER.STEPS", "[0]", "SOLVER.LRS", "[1.0]", "TEST.ENABLE", "False"),
     )
+    states = []
     for name, epochs in (("whole", (2,)), ("parts", (1, 2))):
         for last in epochs:
-            args = (*common, *steps, "SOLVER.MAX_EPOCH", last, "OUTPUT_DIR", f"runs/{name}")
-            ended = launch_tool("run_net.py", *args, processes=2, cwd=suml_run.home)
-            assert ended.returncode == 0, ended.stderr[-4000:]
-    assert "resumed from" in ended.stderr
-    whole, parts = (
-        torch.load(
-            suml_run.home / "runs" / name / "checkpoints" / "checkpoint_epoch_00002.pyth",
-            weights_only=True,
-        )["model_state"]
-        for name in ("whole", "parts")
-    )
+            args = (*steps, "SOLVER.MAX_EPOCH", last, "OUTPUT_DIR", f"runs/{name}")
+            output = run_in(sample_home, SUML_TINY, *args)
+        path = output / "checkpoints" / "checkpoint_epoch_00002.pyth"
+        states.append(torch.load(path, weights_only=True)["model_state"])
+    assert "resumed from" in (output / "log.txt").read_text()
+    whole, parts = states
     assert whole.keys() == parts.keys()
     assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
 
 
 def test_the_exo_model_trains_and_tests_alone(sample_home):
     """Multi-label recognition on the LEMMA layout: mean average precision."""
-    ended = run_tool(
-        "run_net.py",
-        *("--cfg", SUML_TINY, *SHORT_RUN, "SOLVER.MAX_EPOCH", 1, "OUTPUT_DIR", "runs/exo"),
+    output = run_in(
+        *(sample_home, SUML_TINY, "SOLVER.MAX_EPOCH", 1, "OUTPUT_DIR", "runs/exo"),
         *("MODEL.MODEL_NAME", "ExoSlowFast", "MODEL.LOSS_FUNC", "bce_logit"),
         *("TRAIN.DATASET", "lemma", "TEST.DATASET", "lemma", "SUML.ENABLE", "False"),
-        cwd=sample_home,
     )
-    assert ended.returncode == 0, ended.stderr[-4000:]
-    results = json.loads((sample_home / "runs" / "exo" / "results.json").read_text())
+    results = json.loads((output / "results.json").read_text())
     for name in ("verb_mAP", "noun_mAP", "mAP"):
         assert 0 <= results[name] <= 100
-    predictions = read_predictions(sample_home / "runs" / "exo" / "predictions.pkl")
+    predictions = read_predictions(output / "predictions.pkl")
     assert predictions.multi_label == {"verb", "noun"}
-    state = torch.load(
-        sample_home / "runs" / "exo" / "checkpoints" / "checkpoint_epoch_00001.pyth",
-        weights_only=True,
-    )
+    state = torch.load(output / "checkpoints" / "checkpoint_epoch_00001.pyth", weights_only=True)
     assert "readout.projections.0.weight" in state["model_state"]
 
 
 def run_task(suml_run, task):
     """A task on features, of the checkpoint of the dual model; OUTPUT_DIR."""
     checkpoint = suml_run.output / "checkpoints" / "checkpoint_epoch_00001.pyth"
-    ended = run_tool(
-        "run_net.py",
-        *("--cfg", SUML_TINY, *SHORT_RUN, "TRAIN.ENABLE", "False", "OUTPUT_DIR", "runs/tasks"),
+    return run_in(
+        *(suml_run.home, SUML_TINY, "TRAIN.ENABLE", "False", "OUTPUT_DIR", "runs/tasks"),
         *("TEST.CHECKPOINT_FILE_PATH", checkpoint, "TEST.TASK", task),
-        cwd=suml_run.home,
     )
-    assert ended.returncode == 0, ended.stderr[-4000:]
-    return suml_run.home / "runs" / "tasks"
 
 
 def test_retrieval_with_the_encoder_and_the_features_it_leaves(suml_run):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 from fvcore.common.config import CfgNode
-from torch import nn
 
 from slowfast.datasets.types import ClipBatch, PairedBatch
 from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.update import Update, update_options
 from slowfast.models.slowfast import NUM_BLOCKS
 from slowfast.tasks.build import build_training
+from slowfast.utils import distributed
 from tests.tasks.test_ego_exo_alignment import paired_batch, tiny_cfg
 
 
@@ -35,7 +35,10 @@ def update_cfg(**overrides: object) -> CfgNode:
     return cfg
 
 
-def make_update(cfg: CfgNode, double: bool = True) -> Update:
+CPU = torch.device("cpu")
+
+
+def make_update(cfg: CfgNode, double: bool = True, device: torch.device = CPU) -> Update:
     blocks = NUM_BLOCKS[50]
     NUM_BLOCKS[50] = (1, 1, 1, 1)
     try:
@@ -43,19 +46,14 @@ def make_update(cfg: CfgNode, double: bool = True) -> Update:
         model, task = build_training(cfg)
     finally:
         NUM_BLOCKS[50] = blocks
-    model.train()
+    model.to(device).train()
     if double:
         model.double()
         for name in ("_ego_transform", "_exo_transform", "_transform"):
             if hasattr(task, name):
                 setattr(task, name, InFloat64(getattr(task, name)))
-    return Update(model, wrapped(model), task, build_optimizer(model, cfg), update_options(cfg))
-
-
-def wrapped(model: nn.Module) -> nn.Module:
-    if torch.distributed.is_initialized():
-        return nn.parallel.DistributedDataParallel(model)
-    return model
+    stepped = distributed.data_parallel(model, device)
+    return Update(model, stepped, task, build_optimizer(model, cfg), update_options(cfg))
 
 
 def batch_of(pairs: int, seed: int = 0, double: bool = True) -> PairedBatch:

@@ -3,7 +3,8 @@
 FAULT: `none`; `kill:RANK:EPOCH:STEP` (SIGKILL in that step, in the first life of the job);
 `nan:RANK:EPOCH:STEP` (the loss of that rank is not a number); `command:RANK:EPOCH:STEP:SIGNAL` and
 `group:RANK:EPOCH:STEP:SIGNAL` (that rank sends a signal, in that step, to the command that started
-it, or to the whole process group). NUM_GPUS counts processes on the CPU.
+it, or to the whole process group). NUM_GPUS counts processes on the CPU, unless tests run with
+`--device cuda`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from slowfast.engine.processes import launch  # noqa: E402
 from slowfast.engine.step.update import Update  # noqa: E402
 from slowfast.tasks.ego_exo_alignment import EgoExoAlignmentTask  # noqa: E402
 from slowfast.utils import distributed  # noqa: E402
+from tests.devices import on_cuda  # noqa: E402
 
-launch._check_devices = lambda cfg, processes_here: None
-launch._device = lambda cfg, local_rank: torch.device("cpu")
+if not on_cuda():
+    launch._check_devices = lambda cfg, processes_here: None
+    launch._device = lambda cfg, local_rank: torch.device("cpu")
 
 _kind, *_numbers = FAULT.split(":")
 _place, _signal = tuple(map(int, _numbers[:3])), int(*_numbers[3:])

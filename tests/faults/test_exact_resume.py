@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from slowfast.datasets.build import build_dataset
 from slowfast.engine.preflight.dry_run import dry_run
 from slowfast.engine.processes.output_lock import OutputLock, output_lock
 from slowfast.engine.step.update import Update
+from slowfast.semantics.build import mine_from_config
 from slowfast.tasks.ego_exo_alignment import EgoExoAlignmentTask
 from slowfast.utils.errors import UserError
+from tests.datasets.features.random_features import write_features
 from tests.faults.trainings import (
     STEPS,
     assert_same_training,
@@ -66,13 +67,6 @@ def test_stopped_by_signals(sample_home, whole_run, monkeypatch, workers):
     assert_same_training(Path(output), whole_run)
 
 
-def test_the_same_training_again(sample_home, whole_run, monkeypatch):
-    """With data workers, which the first run did not have."""
-    monkeypatch.chdir(sample_home)
-    assert run_here(training_cfg("runs/same_again", "DATA_LOADER.NUM_WORKERS", 2)) == 0
-    assert_same_training(Path("runs/same_again"), whole_run)
-
-
 # Every option of a step that has its own state, and what a step is made of.
 OPTIONS = (
     *("SOLVER.EMA_DECAY", 0.9, "BN.USE_PRECISE_STATS", False, "SOLVER.FUSED", "always"),
@@ -90,6 +84,31 @@ def test_stopped_with_options_that_have_a_state(sample_home, monkeypatch):
         assert run_here(cfg) == 143
     assert run_here(cfg) == 0
     assert_same_training(Path("runs/options_stopped"), Path("runs/options"))
+
+
+def test_stopped_with_two_exo_sets(sample_home, tmp_path, monkeypatch):
+    """Each with a weight, heads and labels of its own; the queue holds clips of both."""
+    monkeypatch.chdir(sample_home)
+    (tmp_path / "wall").symlink_to((sample_home / "data/sample/lemma").resolve())
+    wall = {"NAME": "wall", "PATH_TO_DATA_DIR": str(tmp_path / "wall")}
+    sets = (
+        *("EXO.MORE", [wall], "EXO.WEIGHTS", [1, 2], "SUML.NEGATIVES", "drop_same_label"),
+        *("SUML.PAIRS.FILE", tmp_path / "pairs.npz", "SUML.QUEUE.SIZE", 8),
+        *("BN.USE_PRECISE_STATS", False, "DATA.TRAIN_JITTER_SCALES", [32, 40]),
+        *("DATA.TRAIN_CROP_SIZE", 32, "DATA.TEST_CROP_SIZE", 32),
+    )
+    cfg = training_cfg("runs/two_sets", *sets)
+    mine_from_config(cfg)
+    assert run_here(cfg) == 0
+    stopped = training_cfg("runs/two_sets_stopped", *sets)
+    for epoch, iteration in ((0, STEPS - 1), (1, 1)):
+        with monkeypatch.context() as patched:
+            signal_in_step(patched, epoch, iteration, signal.SIGTERM)
+            assert run_here(stopped) == 143
+    assert run_here(stopped) == 0
+    assert_same_training(Path("runs/two_sets_stopped"), Path("runs/two_sets"))
+    seen = set().union(*logged_numbers(Path("runs/two_sets")).values())
+    assert {"exo_verb", "exo_wall_verb"} <= seen
 
 
 def test_stopped_in_a_validation(sample_home, whole_run, monkeypatch):
@@ -194,25 +213,10 @@ def test_nothing_is_written_where_another_training_has_taken_over(sample_home, m
     assert not Path("runs/taken/checkpoints").exists()
 
 
-def _on_features(folder: Path) -> list[object]:
-    """Overrides for a training run on random features of the sample, three views a segment."""
-    draw = np.random.default_rng(0)
-    for view, name in (("ego", "epickitchen"), ("exo", "lemma")):
-        for split in ("train", "val") if view == "ego" else ("train",):
-            data = build_dataset(name, training_cfg("unused"), split, view)
-            ids = np.array([segment.segment_id for segment in data.segments])
-            views = draw.standard_normal((len(ids), 3, 24)).astype(np.float16)
-            (folder / view).mkdir(parents=True, exist_ok=True)
-            np.savez(folder / view / f"{split}.npz", segment_id=ids, views=views)
-    places = [f"FEATURES.{view.upper()}=['{folder / view}']" for view in ("ego", "exo")]
-    keys = ("TRAIN.ON_FEATURES", True, "MODEL.BACKBONE", "features:24", "MODEL.PROBE", "attentive")
-    return [*keys, *(part for place in places for part in place.split("=", 1))]
-
-
 def test_stopped_on_features(sample_home, monkeypatch, tmp_path):
     """Also refuses to resume with other features."""
     monkeypatch.chdir(sample_home)
-    overrides = _on_features(tmp_path)
+    overrides = [*write_features(training_cfg("unused"), tmp_path), "MODEL.PROBE", "attentive"]
     assert run_here(training_cfg("runs/features", *overrides)) == 0
     cfg = training_cfg("runs/features_stopped", *overrides)
     with monkeypatch.context() as patched:

@@ -18,6 +18,7 @@ from slowfast.engine.run import run
 from slowfast.engine.step.update import Update
 from slowfast.utils.logging import JSON_PREFIX
 from tests.commands import SHORT_RUN, SUML_TINY
+from tests.devices import on_cuda
 
 EPOCHS, STEPS = 2, 4
 TRAINING = (
@@ -27,6 +28,8 @@ TRAINING = (
     *("LOG_PERIOD", "3", "DATA_LOADER.NUM_WORKERS", "0"),
 )
 LAST = Path("checkpoints") / f"checkpoint_epoch_{EPOCHS:05d}.pyth"
+# Relative; a few steps of rounding, which the optimizer's normalisation of gradients amplifies.
+CLOSE = 0.05
 _OF_THE_CLOCK = {"sec_per_step", "data_wait", "eta_sec", "memory_gib", "sec"}
 
 
@@ -60,6 +63,7 @@ def signal_in_step(monkeypatch: Any, epoch: int, iteration: int, signum: signal.
 def assert_same_training(output: Path, whole: Path, *, logged: bool = True) -> None:
     """Weights, optimizer state and everything else in the last checkpoint, and the log values.
 
+    Bit for bit on a CPU; on CUDA, where some kernels add in any order, within `CLOSE`.
     logged: False if the two have different log periods.
     """
     one, other = (torch.load(folder / LAST, weights_only=True) for folder in (output, whole))
@@ -67,7 +71,8 @@ def assert_same_training(output: Path, whole: Path, *, logged: bool = True) -> N
     found = differences(_without_cfg(one), _without_cfg(other))
     assert not found, found[:10]
     if logged:
-        assert logged_numbers(output) == logged_numbers(whole)
+        found = differences(logged_numbers(output), logged_numbers(whole))
+        assert not found, found[:10]
 
 
 def logged_numbers(output: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
@@ -84,7 +89,10 @@ def logged_numbers(output: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
 
 
 def differences(one: Any, other: Any, name: str = "") -> list[str]:
-    """Names of the entries of nested containers that are not bit-identical."""
+    """Names of the entries of nested containers that are not the same."""
+    if isinstance(one, (Tensor, float)) and on_cuda():
+        one, other = (torch.as_tensor(x, dtype=torch.float64) for x in (one, other))
+        return [] if (one - other).norm() <= CLOSE * other.norm() else [name]
     if isinstance(one, Tensor):
         return [] if torch.equal(one, other) else [name]
     if isinstance(one, dict):

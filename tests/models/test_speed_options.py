@@ -10,8 +10,10 @@ from slowfast.models.backbone import Backbone
 from slowfast.models.convolution import Conv3d
 from slowfast.models.dropout import SeededDropout
 from slowfast.models.norms import (
+    CpuSyncBatchNorm3d,
     FrozenBatchNorm3d,
     RunningStatistics,
+    convert_norms,
     fold_batch_norms,
     kept_statistics,
 )
@@ -130,7 +132,7 @@ def test_as_set_nothing_is_chosen(make_model, caplog):
 def test_compiled_backbones_compute_the_same(make_model, make_clip, monkeypatch):
     """Traced and run by torch's own operators: a machine may lack a C++ compiler."""
     compile_module = nn.Module.compile
-    monkeypatch.setattr(nn.Module, "compile", lambda m: compile_module(m, backend="eager"))
+    monkeypatch.setattr(nn.Module, "compile", lambda m, mode: compile_module(m, backend="eager"))
     clip = make_clip()
     expected = gradients_and_statistics(make_model(EGO), clip)
     torch._dynamo.reset()
@@ -226,13 +228,36 @@ def test_frozen_norms_use_and_keep_their_statistics(make_model, make_clip, rando
             assert torch.equal(ours, theirs)
 
 
-def test_synchronised_norms_replace_all_and_share_their_weights(make_model):
-    model, plain = make_model(BN__NORM_TYPE="sync_batchnorm"), make_model()
+@pytest.mark.parametrize(("gpus", "kind"), [(0, CpuSyncBatchNorm3d), (1, nn.SyncBatchNorm)])
+def test_synchronised_norms_replace_all_and_share_their_weights(make_model, gpus, kind):
+    model, plain = make_model(BN__NORM_TYPE="sync_batchnorm", NUM_GPUS=gpus), make_model()
     assert not any(type(m) is nn.BatchNorm3d for m in model.modules())
-    assert any(isinstance(m, nn.SyncBatchNorm) for m in model.modules())
+    assert any(isinstance(m, kind) for m in model.modules())
     state = plain.state_dict()
     assert all(torch.equal(x, state[name]) for name, x in model.state_dict().items())
     assert list(model.state_dict()) == list(state)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("momentum", [0.1, 0.0])
+def test_a_synchronised_norm_of_one_process_is_a_batch_norm(training, momentum):
+    norm = nn.BatchNorm3d(3, momentum=momentum).double().train(training)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([1.0, -2, 0.5]))
+        norm.bias.copy_(torch.tensor([0.0, 1, 2]))
+    found = nn.ModuleList([copy.deepcopy(norm)])
+    convert_norms(found, "sync_batchnorm", on_cpu=True)
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 4, 5, 5, generator=draw, dtype=torch.float64).mul_(3).add_(1)
+    gradients = []
+    for layer in (norm, found[0]):
+        leaf = x.clone().requires_grad_()
+        layer(leaf).square().mul(leaf.detach()).sum().backward()
+        gradients.append([leaf.grad, layer.weight.grad, layer.bias.grad, *layer.buffers()])
+    for ours, expected in zip(*gradients[::-1], strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
+    half = found[0].float()(x.to(torch.bfloat16))
+    assert half.dtype == torch.bfloat16
 
 
 def test_frozen_stages_stay_frozen_with_other_norms(make_model):

@@ -21,6 +21,7 @@ from slowfast.datasets.pairing.narrations import NarrationTable, cache_path
 from slowfast.semantics import encode_narrations, encoder
 from slowfast.semantics.encoder import Encode, encode_cached, load_encoder
 from slowfast.utils.errors import UserError
+from tests.distributed.processes import forkserver
 from tests.semantics.fake_encoder import WIDTH, make_fake
 
 
@@ -147,7 +148,7 @@ def _fill_in_process(folder: Path, first: int, barrier: object) -> None:
 
 def test_several_processes_at_once(tmp_path: Path) -> None:
     """Three processes with overlapping texts start on one barrier, none of them sees a fault."""
-    context = multiprocessing.get_context("spawn")
+    context = forkserver()
     barrier = context.Barrier(3)
     workers = [
         context.Process(target=_fill_in_process, args=(tmp_path, first, barrier))

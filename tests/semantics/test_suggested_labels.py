@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from fvcore.common.config import CfgNode
 
+from slowfast.datasets.pairing.ego_labels import vocabularies
 from slowfast.datasets.pairing.label_map import ClassTable, readable
 from slowfast.semantics import suggested_labels
 from slowfast.semantics.build import exo_train_annotations
-from slowfast.semantics.exo_labels import vocabularies
 from slowfast.semantics.suggested_labels import suggest, write_label_map
 from slowfast.utils.errors import UserError
 from tests.semantics.test_build import cfg  # noqa: F401 (a fixture)

@@ -43,6 +43,11 @@ def stored_features(cfg: CfgNode) -> str | None:
             )
         if stored and not cfg.TRAIN.ON_FEATURES:
             return f"{key} is {name}, which needs TRAIN.ON_FEATURES True; set it"
+    if cfg.TRAIN.ON_FEATURES and cfg.TENSORBOARD.PAIRS:
+        return (
+            f"TENSORBOARD.PAIRS is {cfg.TENSORBOARD.PAIRS}, but TRAIN.ON_FEATURES True reads no"
+            " frames to draw; set TENSORBOARD.PAIRS to 0"
+        )
     return None
 
 
@@ -96,5 +101,17 @@ def recomputed_stages(cfg: CfgNode) -> str | None:
         return (
             f"MODEL.COMPILE True does not support MODEL.RECOMPUTE_STAGES"
             f" {cfg.MODEL.RECOMPUTE_STAGES}; set MODEL.COMPILE False or MODEL.RECOMPUTE_STAGES []"
+        )
+    return None
+
+
+def cuda_graphs(cfg: CfgNode) -> str | None:
+    """CUDA graphs take a batch in one part."""
+    mode, parts = cfg.MODEL.COMPILE_MODE, cfg.SOLVER.ACCUMULATE
+    if cfg.MODEL.COMPILE and mode != "default" and parts > 1:
+        # The gradients of a part are in memory that the graphs of the next part use again.
+        return (
+            f"MODEL.COMPILE_MODE {mode} does not support SOLVER.ACCUMULATE {parts}; set"
+            " SOLVER.ACCUMULATE 1 or MODEL.COMPILE_MODE default"
         )
     return None

@@ -32,6 +32,7 @@ def collate(samples: Sequence[Any], with_frames: bool = True) -> Batch:
 def collate_clips(samples: Sequence[ClipSample], with_frames: bool = True) -> ClipBatch:
     """N clips as one batch."""
     frames = [sample.frames for sample in samples]
+    ego_classes = [sample.ego_classes for sample in samples if sample.ego_classes is not None]
     return ClipBatch(
         frames=torch.stack(frames) if with_frames else torch.empty(0),
         labels=[torch.stack(task) for task in zip(*(s.labels for s in samples), strict=True)],
@@ -41,6 +42,7 @@ def collate_clips(samples: Sequence[ClipSample], with_frames: bool = True) -> Cl
         lighting=_stack_optional([sample.lighting for sample in samples]),
         resize=_stack_optional([sample.resize for sample in samples]),
         crop_size=samples[0].crop_size,
+        ego_classes=[torch.stack(head) for head in zip(*ego_classes, strict=True)] or None,
     )
 
 

@@ -1,6 +1,6 @@
-"""Labels of a segment or of a clip in it, as tensors.
+"""Labels of segments or of a clip in one, as tensors.
 
-Legend: T frames of the clip, K classes.
+Legend: n segments, T frames of the clip, K classes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,17 @@ def encode_labels(
         else torch.tensor(classes[0] if classes else -1)
         for head, classes in zip(heads, labels, strict=True)
     )
+
+
+def label_table(labels: Sequence[tuple[int, ...]], head: HeadSpec) -> Tensor:
+    """Labels of n segments for one head: (n,) int64 or (n, K); row k as from `encode_labels`."""
+    if not head.multi_label:
+        return torch.tensor([ids[0] if ids else -1 for ids in labels], dtype=torch.int64)
+    table = torch.zeros(len(labels), head.num_classes)
+    places = [(row, class_id) for row, ids in enumerate(labels) for class_id in ids]
+    rows, classes = torch.tensor(places, dtype=torch.int64).reshape(-1, 2).unbind(1)
+    table[rows, classes] = 1.0
+    return table
 
 
 def labels_in(segment: Segment, numbers: np.ndarray) -> list[tuple[int, ...]]:

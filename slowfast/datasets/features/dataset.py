@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from slowfast.datasets.clips.device_transform import DeviceTransform
+from slowfast.datasets.clips.labels import label_table
 from slowfast.datasets.clips.settings import ClipSettings
 from slowfast.datasets.features.store import FeatureStore, SegmentFeatures
 from slowfast.datasets.partial import LeftOut
@@ -54,21 +55,28 @@ class FeatureDataset(SegmentDataset):
         digests = {**(digests or {}), "features": features.digest}
         super().__init__(segments, split, features, settings, digests, left_out)
         self.features = features
+        self._labels = [
+            label_table([segment.labels[task] for segment in segments], head)
+            for task, head in enumerate(settings.heads)
+        ]
+
+    def labels(self, index: int) -> tuple[Tensor, ...]:
+        """As SegmentDataset, from tables: new tensors would take longer than the features."""
+        return tuple(task[index] for task in self._labels)
 
     def train_clip(self, key: SampleKey) -> ClipSample:
         views = self._features(key.index).views
-        view = int(self._generator(key).integers(len(views)))
-        return self._view(key.index, views[view])
+        return self._view(key.index, views, int(self._generator(key).integers(len(views))))
 
     def validation_clip(self, key: SampleKey) -> ClipSample:
         views = self._features(key.index).views
-        return self._view(key.index, views[len(views) // 2])
+        return self._view(key.index, views, len(views) // 2)
 
     def test_clip(self, index: int, view: int) -> ClipSample:
         views = self._features(index).views
         if not 0 <= view < len(views):
             raise IndexError(f"view {view} of {len(views)}")
-        return self._view(index, views[view])
+        return self._view(index, views, view)
 
     def segment_views(self, index: int) -> SegmentViews:
         views, weights = self._features(index)
@@ -89,5 +97,5 @@ class FeatureDataset(SegmentDataset):
     def _features(self, index: int) -> SegmentFeatures:
         return self.features.views_of(self.segments[index])
 
-    def _view(self, index: int, view: Tensor) -> ClipSample:
-        return ClipSample(view[None], self.labels(index), index)
+    def _view(self, index: int, views: Tensor, view: int) -> ClipSample:
+        return ClipSample(views[view : view + 1], self.labels(index), index)

@@ -28,9 +28,13 @@ class TrimmedClips:
     folder: Path
     suffix: str
 
+    def wanted(self, segment: Segment) -> Path:
+        """Path of a segment's file, which may be missing."""
+        return self.folder / f"{segment.segment_id}{self.suffix}"
+
     def path(self, segment: Segment) -> Path:
         """The file of a segment. Raises: UserError if it is missing."""
-        path = self.folder / f"{segment.segment_id}{self.suffix}"
+        path = self.wanted(segment)
         if not path.is_file():
             raise UserError(
                 f"segment {segment.segment_id} has no clip {path}, unlike others of its video; "
@@ -41,6 +45,30 @@ class TrimmedClips:
     def open(self, segment: Segment, open_file: OpenFile) -> FrameSource:
         """The frames of a segment; its numbers are those of the whole video."""
         return open_file(self.path(segment), segment, segment.start_frame)
+
+
+class ClipFolders:
+    """Folders of files of one segment each; every folder is listed once."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, set[str]] = {}
+
+    def find(
+        self, folder: Path, segments: Sequence[Segment], suffixes: Sequence[str]
+    ) -> TrimmedClips | None:
+        """The clips of these segments in a folder; None if it has none."""
+        for suffix in suffixes:
+            clips = TrimmedClips(folder, suffix)
+            paths = (clips.wanted(segment) for segment in segments)
+            if any(path.name in self._listed(path.parent) and path.is_file() for path in paths):
+                return clips
+        return None
+
+    def _listed(self, folder: Path) -> set[str]:
+        if folder not in self._names:
+            found = folder.iterdir() if folder.is_dir() else ()
+            self._names[folder] = {path.name for path in found}
+        return self._names[folder]
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def _in_folder(folder: Path) -> str:
             f"{folder} contains the folder {folders[0]}: files such as frame_0000000001.jpg "
             f"must be in {folder} itself"
         )
-    return f"{folder} contains {files[0]}, but no frames; {_NAMES}"
+    return f"{folder} contains {files[0]}, but no frames; {_NAMES}, clips as their segments"
 
 
 def _file_named_like(folder: Path) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from slowfast.datasets.frames.bad_frames import BadFrames
-from slowfast.datasets.frames.clip_files import ChunkedVideo, TrimmedClips
+from slowfast.datasets.frames.clip_files import ChunkedVideo, ClipFolders, TrimmedClips
 from slowfast.datasets.frames.found_instead import found_instead
 from slowfast.datasets.frames.image_files import Decoder
 from slowfast.datasets.frames.missing import report_missing
@@ -32,7 +32,7 @@ VIDEO_SUFFIXES = tuple(
     for name in ("mp4", "mkv", "webm", "avi", "mov", "m4v", "gif")
     for suffix in (f".{name}", f".{name.upper()}")
 )
-_CLIPS = ("{participant}", "")
+_CLIPS = ("{participant}/{video}", "{participant}", "{video}", "")
 # Share of a frame by which a stated duration may exceed its frames.
 _ROUNDING = 0.05
 # Rate of frame numbers of a chunked video without an annotated one.
@@ -75,6 +75,7 @@ class VideoStore:
         self._retries = retries or Retries()
         self.bad_frames = bad_frames or BadFrames()
         self._places: dict[str, tuple[str, Place]] = {}
+        self._clip_folders = ClipFolders()
         self._indices: dict[Path, VideoIndex] = {}
         self._unreadable: set[str] = set()
 
@@ -124,14 +125,16 @@ class VideoStore:
 
         Raises: UserError naming the videos without frames, and the roots or what is wrong.
         """
-        by_video = {segment.video_id: segment for segment in segments}
+        by_video = _by_video(segments)
         layouts: Counter[str] = Counter()
         missing: dict[str, UserError] = {}
-        for video, segment in by_video.items():
+        for video, own in by_video.items():
             try:
-                layouts[self._place(segment)[0]] += 1
+                layouts[self._place(*own)[0]] += 1
             except UserError as error:
                 missing[video] = error
+        # Large, and of no use to workers.
+        self._clip_folders = ClipFolders()
         for segment in segments:
             _, place = self._places.get(segment.video_id, ("", None))
             if isinstance(place, TrimmedClips):
@@ -194,12 +197,9 @@ class VideoStore:
         One line per video: gaps in its files, segments that end after its last frame, a file that
         is not a readable video. For checks before a long run; nothing is decoded.
         """
-        by_video: dict[str, list[Segment]] = {}
-        for segment in segments:
-            by_video.setdefault(segment.video_id, []).append(segment)
-        for video, own in by_video.items():
+        for video, own in _by_video(segments).items():
             try:
-                _, place = self._place(own[0])
+                _, place = self._place(*own)
             except UserError:
                 continue  # `check` reports it
             if video in self._unreadable:
@@ -214,15 +214,16 @@ class VideoStore:
             except UserError as error:
                 yield str(error)
 
-    def _place(self, segment: Segment) -> tuple[str, Place]:
-        """Layout and path of the segment's video."""
-        video = segment.video_id
+    def _place(self, *segments: Segment) -> tuple[str, Place]:
+        """Layout and path of the segments' video; clips are found by any of the segments."""
+        video = segments[0].video_id
         if video not in self._places:
             with reading(self._roots[0], "frames", "check its links and permissions"):
-                self._places[video] = self._find(segment)
+                self._places[video] = self._find(segments)
         return self._places[video]
 
-    def _find(self, segment: Segment) -> tuple[str, Place]:
+    def _find(self, segments: Sequence[Segment]) -> tuple[str, Place]:
+        segment = segments[0]
         names = {"participant": segment.participant_id, "video": segment.video_id}
         # Without a participant, "/VIDEO" would be a path from the root of the file system.
         folders, files, clips = (
@@ -258,10 +259,10 @@ class VideoStore:
                         return f"{root}/{_shown(template)}{suffix}/SECOND.mp4", chunked
         for root in self._roots:
             for template in clips:
-                for suffix in VIDEO_SUFFIXES:
-                    trimmed = TrimmedClips(root / template.format(**names), suffix)
-                    if (trimmed.folder / f"{segment.segment_id}{suffix}").is_file():
-                        return f"{trimmed.folder.parent}/.../SEGMENT{suffix}", trimmed
+                folder_of_clips = root / template.format(**names)
+                trimmed = self._clip_folders.find(folder_of_clips, segments, VIDEO_SUFFIXES)
+                if trimmed is not None:
+                    return f"{root}/{_shown(template)}/SEGMENT{trimmed.suffix}", trimmed
         places = [root / template.format(**names) for root in self._roots for template in folders]
         if instead := found_instead(places):
             raise UserError(
@@ -274,6 +275,13 @@ class VideoStore:
             f"below {roots} (searched for {searched}); link or extract it there, or set "
             f"{self._root_keys}"
         )
+
+
+def _by_video(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
+    videos: dict[str, list[Segment]] = {}
+    for segment in segments:
+        videos.setdefault(segment.video_id, []).append(segment)
+    return videos
 
 
 def _shown(template: str) -> str:

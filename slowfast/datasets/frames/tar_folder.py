@@ -22,11 +22,12 @@ from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.reading import require_file
 
-_MEMBER = re.compile(r"(?:.*/)?(frame_|img_|)(\d{4,10})\.jpg")
+_MEMBER = re.compile(r"(?:.*/)?([^/]*?)([0-9]{4,10})\.jpg")
 # The number changes with the stored content.
 _CACHED = "tar1"
 _FIX = "copy the tar again, or unpack it into a folder of the same name"
-# File number minus frame number if neither file 0 nor file 1 is in the tar.
+# Prefixes of the members' names, and file number minus frame number if neither file 0 nor file 1 is
+# in the tar.
 _NUMBERING = {"frame_": 0, "img_": -1, "": 0}
 
 
@@ -60,7 +61,7 @@ class TarFolder:
             store_index(_CACHED, path, arrays)
         else:
             numbers, places, prefix = stored["numbers"], stored["places"], str(stored["prefix"])
-        numbering = int(numbers[0]) - 1 if numbers[0] in (0, 1) else _NUMBERING[prefix]
+        numbering = int(numbers[0]) - 1 if numbers[0] in (0, 1) else _NUMBERING.get(prefix, 0)
         return TarFolder(path, numbers, places, numbering)
 
     def read(self, number: int) -> bytes:
@@ -155,23 +156,26 @@ class TarFrames:
 
 def _indexed(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
     """Prefix, numbers and places of the frames, by the headers of the members."""
-    places: dict[str, dict[int, tuple[int, int]]] = {}
+    # Files of Charades are called after their video: `005BU-000001.jpg`.
+    prefixes = (*_NUMBERING, f"{path.stem}-")
+    places: dict[str, dict[int, tuple[int, int]]] = {prefix: {} for prefix in prefixes}
     last = "its first member"
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 last = member.name
-                if member.isreg() and (matched := _MEMBER.fullmatch(member.name)):
-                    place = (member.offset_data, member.size)
-                    places.setdefault(matched[1], {})[int(matched[2])] = place
+                matched = _MEMBER.fullmatch(member.name)
+                if member.isreg() and matched and matched[1] in places:
+                    places[matched[1]][int(matched[2])] = (member.offset_data, member.size)
     except Exception as error:  # A damaged header can raise any error.
         kind = "" if not path.name.endswith("gz") else "compressed, which cannot be read in part: "
         raise UserError(f"{path} is {kind}not a valid tar after {last} ({error}); {_FIX}") from None
-    if not places:
-        raise UserError(
-            f"{path} holds no frames (frame_0000000001.jpg, img_00001.jpg or 00001.jpg); {_FIX}"
-        )
     prefix = max(places, key=lambda name: len(places[name]))
+    if not places[prefix]:
+        raise UserError(
+            f"{path} holds no frames (frame_0000000001.jpg, img_00001.jpg, 00001.jpg or "
+            f"{path.stem}-000001.jpg); {_FIX}"
+        )
     ordered = sorted(places[prefix].items())
     end = max(offset + size for offset, size in places[prefix].values())
     if end > path.stat().st_size:

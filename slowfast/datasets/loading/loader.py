@@ -11,6 +11,7 @@ import torch
 from fvcore.common.config import CfgNode
 from torch.utils.data import DataLoader
 
+from slowfast.config.derived import data_workers
 from slowfast.datasets.clips.collate import collate
 from slowfast.datasets.frames.bad_frames import BadFrames
 from slowfast.datasets.loading.sampler import GlobalBatchSampler
@@ -161,8 +162,7 @@ def build_loader(
     return BatchLoader(
         dataset,
         sampler,
-        # Features are in memory: other processes would only copy them.
-        num_workers=0 if cfg.TRAIN.ON_FEATURES else cfg.DATA_LOADER.NUM_WORKERS,
+        num_workers=data_workers(cfg),
         timeout_sec=cfg.DATA_LOADER.TIMEOUT,
         pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0 and torch.cuda.is_available(),
         # All views of a segment take much memory, so only one segment is prefetched.

@@ -20,10 +20,18 @@ class ExoMix:
     """Set of each exo segment, and the frequency with which each set is drawn.
 
     source: (m,) int64, position of the set of each segment.
+    ego_classes: per head, multi-hot (m, K) bool, by which clips of different sets are compared;
+        None: they are not compared.
     """
 
-    def __init__(self, sources: Sequence[ExoSource], segments: Sequence[Segment]) -> None:
+    def __init__(
+        self,
+        sources: Sequence[ExoSource],
+        segments: Sequence[Segment],
+        ego_classes: Sequence[np.ndarray] | None = None,
+    ) -> None:
         """Raises: UserError for a set without segments."""
+        self.ego_classes = ego_classes
         self._names = [source.name for source in sources]
         self.source = np.array([source_index(s.segment_id, self._names) for s in segments])
         for number, name in enumerate(self._names):
@@ -52,6 +60,12 @@ class ExoMix:
             y if of == own else torch.full_like(y, -1)
             for y, of in zip(labels, self._of_head, strict=True)
         )
+
+    def classes(self, segment: int) -> tuple[Tensor, ...] | None:
+        """`ego_classes` of a segment, float32 (K,) per head."""
+        if self.ego_classes is None:
+            return None
+        return tuple(torch.from_numpy(has[segment]).float() for has in self.ego_classes)
 
     def counts(self, indices: np.ndarray) -> str:
         """Number of pairs with each set, as text. indices: positions, -1 without a pair."""

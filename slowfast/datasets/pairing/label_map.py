@@ -17,6 +17,11 @@ from slowfast.utils.limits import CLASSES
 from slowfast.utils.paths import InputPath, local_path
 from slowfast.utils.text_files import csv_rows
 
+# The heads whose labels are compared between the views; both have them as their first heads.
+TIER_HEADS = ("verb", "noun")
+# Ego classes of one head, per exo segment; None if a label has no ego class.
+ExoClasses = Sequence[Sequence[int | None]]
+
 _FIX = "link EPIC's class tables into DATA.PATH_TO_DATA_DIR"
 _OVERRIDE_COLUMNS = ("kind", "exo", "ego_class")
 
@@ -45,7 +50,7 @@ def build_label_map(
     class_names: Sequence[Sequence[str]],
     tables: Sequence[ClassTable | InputPath],
     override: InputPath | None = None,
-    heads: Sequence[str] = ("verb", "noun"),
+    heads: Sequence[str] = TIER_HEADS,
     exo_tables: Sequence[ClassTable] = (),
 ) -> tuple[ClassMap, ...]:
     """Per head the ego class of every exo class.

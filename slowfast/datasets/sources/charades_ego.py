@@ -30,8 +30,7 @@ from slowfast.datasets.types import Annotations, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.limits import ID_CHARACTERS
 from slowfast.utils.paths import InputPath, join, local_path
-from slowfast.utils.reading import reading, require_file
-from slowfast.utils.text_files import csv_columns, csv_rows
+from slowfast.utils.text_files import csv_columns, csv_rows, text_lines
 
 logger = logging.getLogger(__name__)
 
@@ -120,20 +119,14 @@ def read_segments(path: InputPath, table: ClassTable) -> list[Segment]:
 def read_classes(path: InputPath) -> ClassTable:
     """The classes; the number after `c` is the class id. Raises: UserError for a malformed file."""
     path = local_path(path, "DATA.PATH_TO_DATA_DIR or EXO.PATH_TO_DATA_DIR")
-    what = "the class names of Charades"
-    require_file(path, what, _FIX)
-    with reading(path, what, _FIX):
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
     names = []
-    for line, text in enumerate(lines, 1):
+    for line, text in enumerate(text_lines(path, "the class names of Charades", _FIX), 1):
         code, _, name = text.strip().partition(" ")
         if code != f"c{line - 1:03d}" or not name.strip():
             raise UserError(
                 f"{path}: line {line} is {text[:40]!r}, not `c{line - 1:03d} NAME`; {_FIX}"
             )
         names.append(name.strip().lower())
-    if not names:
-        raise UserError(f"{path} has no lines; {_FIX}")
     words = {name.replace(" ", "-"): number for number, name in enumerate(names)}
     return ClassTable(words, len(names), tuple(names))
 

@@ -72,11 +72,11 @@ class ListedVideos(VideoStore):
             f" {length}; correct {column}, or copy the whole video"
         )
 
-    def _find(self, segment: Segment) -> tuple[str, Place]:
+    def _find(self, segments: Sequence[Segment]) -> tuple[str, Place]:
         try:
-            return super()._find(segment)
+            return super()._find(segments)
         except UserError as error:
-            raise UserError(f"{self._lines[segment.segment_id]}: {error}") from None
+            raise UserError(f"{self._lines[segments[0].segment_id]}: {error}") from None
 
     def _index_whole_files(self, segments: Sequence[Segment]) -> dict[str, UserError]:
         lines = {s.video_id: self._lines[s.segment_id] for s in reversed(segments)}

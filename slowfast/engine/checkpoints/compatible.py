@@ -54,6 +54,7 @@ FREE = (
     "MODEL.CONV_2D",
     "MODEL.SPEED_OPTIONS",
     "MODEL.COMPILE",
+    "MODEL.COMPILE_MODE",
     "MODEL.RECOMPUTE_STAGES",
     # Differs by more than rounding, which is logged.
     "TRAIN.PRECISION",

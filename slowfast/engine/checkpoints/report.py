@@ -126,6 +126,11 @@ def _other_architecture(report: LoadReport, file: Weights, model: Weights) -> st
     other = [name for name in report.mismatched if model.parts[name] in stages]
     if not (missing or extra or other):
         return ""
+    if not any(part.kind == "stage" for part in file.parts.values()):
+        return (
+            "it has no backbone, as after training on features (TRAIN.ON_FEATURES); use a"
+            " checkpoint of a model of frames"
+        )
     return (
         f"in its backbone, {counted(missing)} are missing, {counted(extra)} are unexpected and "
         f"{counted(other)} have another shape; set the RESNET and SLOWFAST keys to the file's "

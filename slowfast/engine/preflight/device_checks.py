@@ -16,11 +16,6 @@ def check_device(cfg: CfgNode, device: torch.device, processes: int) -> None:
     if not cfg.TRAIN.ENABLE:
         return
     check_precision("TRAIN.PRECISION", cfg.TRAIN.PRECISION, device)
-    if cfg.BN.NORM_TYPE == "sync_batchnorm" and device.type != "cuda":
-        raise UserError(
-            "BN.NORM_TYPE sync_batchnorm needs CUDA, and this run is on the CPU; set batchnorm or "
-            "frozen"
-        )
     clips = cfg.TRAIN.BATCH_SIZE // processes
     parts = cfg.SOLVER.ACCUMULATE
     if clips % parts:

@@ -97,7 +97,7 @@ def _split(report: DryRun, cfg: CfgNode, split: str, processes: int) -> None:
         report.wrong(split, f"no frames for {videos}: {videos.reason}")
     report.datasets[split] = dataset
     for clips in clip_datasets(dataset):
-        check_clips(report, split, clips.segments, clips.frames)
+        check_clips(report, split, clips.segments, clips.frames, missing)
     loader = build_loader(cfg, dataset, split, 0, processes)
     steps = loader.sampler.batches_per_epoch
     loader.close()
@@ -109,17 +109,18 @@ def _test(report: DryRun, cfg: CfgNode) -> None:
     cost = view_cost(cfg)
     report.say(
         "test",
-        f"{_gflops(cost.flops)} per clip of {_size(cost.frames, cost.side)}, forward (a "
+        f"{_gflops(cost.flops)} per clip of {_size(cfg, cost.frames, cost.side)}, forward (a "
         f"multiply-add is 2); {cost.weights / 1e6:.2f} M parameters",
     )
     with missing_collected() as missing:
         plan = plan_test(cfg, _not_encoded)
     for videos in missing:
         report.wrong("test", f"no frames for {videos}: {videos.reason}")
-    views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
+    count = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
+    views = "all stored" if cfg.TRAIN.ON_FEATURES else count
     for view, dataset in plan.datasets.items():
         for clips in clip_datasets(dataset):
-            check_clips(report, "test", clips.segments, clips.frames)
+            check_clips(report, "test", clips.segments, clips.frames, missing)
         report.say("test", f"{len(dataset)} {view} segments of {views} views")
 
 
@@ -152,7 +153,7 @@ def _step(report: DryRun, cfg: CfgNode, device: torch.device | None, processes: 
         f"{cost.trained / 1e6:.2f} M trained",
     )
     what = "pair" if model_spec(cfg).is_dual else "clip"
-    size = _size(cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_CROP_SIZE)
+    size = _size(cfg, cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_CROP_SIZE)
     report.say(
         "training",
         f"{_gflops(cost.forward_flops)} per {what} of {size} forward, "
@@ -184,7 +185,8 @@ def _obstacle(device: torch.device | None, cost: StepCost) -> str:
 
 
 def _made_step(cfg: CfgNode, device: torch.device, clips: int) -> str:
-    """Run one step on random frames; returns its result."""
+    """Run one step on random frames or features; returns its result."""
+    inputs = "features" if cfg.TRAIN.ON_FEATURES else "frames"
     eager = cfg.clone()
     eager.defrost()
     eager.MODEL.COMPILE = False
@@ -200,8 +202,8 @@ def _made_step(cfg: CfgNode, device: torch.device, clips: int) -> str:
     if device.type == "cuda":
         peak = f"; {_gib(torch.cuda.max_memory_allocated(device))} at its peak"
     if not updated.finite:
-        raise UserError(f"a step on random frames gives values that are not finite: {losses}")
-    return f"one step on random frames: {losses}{peak}"
+        raise UserError(f"a step on random {inputs} gives values that are not finite: {losses}")
+    return f"one step on random {inputs}: {losses}{peak}"
 
 
 def _start(report: DryRun, cfg: CfgNode) -> None:
@@ -258,8 +260,8 @@ def _free(device: torch.device) -> int:
     return int(available.split()[1]) * 1024
 
 
-def _size(frames: int, side: int) -> str:
-    return f"{frames}x{side}x{side}"
+def _size(cfg: CfgNode, frames: int, side: int) -> str:
+    return "stored features" if cfg.TRAIN.ON_FEATURES else f"{frames}x{side}x{side}"
 
 
 def _gflops(count: float) -> str:

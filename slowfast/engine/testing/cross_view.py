@@ -14,12 +14,12 @@ from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
 from slowfast.config.heads import ego_heads
+from slowfast.datasets.pairing.label_map import TIER_HEADS
 from slowfast.datasets.pairing.pairs import PairTable
 from slowfast.datasets.registry import build_source
 from slowfast.datasets.types import Segment
 from slowfast.evaluation.cross_view import agreeing_pairs, cross_view_recall, pair_similarity
 from slowfast.semantics.exo_labels import map_exo_labels
-from slowfast.semantics.label_tiers import TIER_HEADS
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import local_path
 

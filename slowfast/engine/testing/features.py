@@ -38,6 +38,8 @@ from slowfast.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+# Folder of the features of a test, below OUTPUT_DIR.
+FEATURES = "features"
 _RAGGED = ("views", "weights")
 
 
@@ -145,7 +147,7 @@ class FeatureSet:
 
 def features_folder(cfg: CfgNode, view: str) -> Path:
     """TEST.FEATURES.DIR, by default `features` below OUTPUT_DIR, and the view in it."""
-    return Path(cfg.TEST.FEATURES.DIR or Path(cfg.OUTPUT_DIR) / "features") / view
+    return Path(cfg.TEST.FEATURES.DIR or Path(cfg.OUTPUT_DIR) / FEATURES) / view
 
 
 def extract_features(

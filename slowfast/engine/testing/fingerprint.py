@@ -23,8 +23,8 @@ Key = Mapping[str, Any]
 _SECTIONS = {"ego": ("MODEL", "RESNET", "SLOWFAST", "DATA"), "exo": ("EXO",)}
 # Keys that change values by rounding alone.
 _ROUNDING = (
-    *("MODEL.COMPILE", "MODEL.CHANNELS_LAST", "MODEL.CONV_2D", "MODEL.SPEED_OPTIONS"),
-    "TEST.FOLD_BN",
+    *("MODEL.COMPILE", "MODEL.COMPILE_MODE", "MODEL.CHANNELS_LAST", "MODEL.CONV_2D"),
+    *("MODEL.SPEED_OPTIONS", "TEST.FOLD_BN"),
 )
 # Keys of these sections that have no effect in a test, or are covered by weights or segments.
 _IGNORED = frozenset(

@@ -16,7 +16,7 @@ import slowfast
 from slowfast.config.exo_sources import exo_sources
 from slowfast.datasets.features.files import feature_files
 from slowfast.datasets.sources.frame_lists import list_paths, present_form
-from slowfast.lab.ablation.plan import CHECKPOINT_OF
+from slowfast.lab.ablation.references import is_reference
 from slowfast.models.registry import model_spec
 from slowfast.utils.digests import file_digest, text_digest
 from slowfast.utils.paths import local_path
@@ -83,14 +83,15 @@ def data_files(cfg: CfgNode) -> list[Path]:
             files |= {*_annotations(root), *_markers(root)}
     if cfg.TRAIN.ON_FEATURES:
         for view in map(str.upper, views):
-            files |= {*feature_files(cfg.FEATURES[view], f"FEATURES.{view}")}
+            places = [place for place in cfg.FEATURES[view] if not is_reference(place)]
+            files |= {*feature_files(places, f"FEATURES.{view}")} if places else set()
     if cfg.SUML.ENABLE:
         files |= {local_path(cfg.SUML.PAIRS.FILE, "SUML.PAIRS.FILE")}
-    weights = (cfg.TRAIN.CHECKPOINT_FILE_PATH, cfg.EXO.CHECKPOINT_FILE_PATH)
+    weights = [cfg[name].CHECKPOINT_FILE_PATH for name in ("TRAIN", "EXO", "TEST")]
     files |= {
         local_path(name, "*.CHECKPOINT_FILE_PATH")
         for name in weights
-        if name and not CHECKPOINT_OF.search(name)
+        if name and not is_reference(name)
     }
     return sorted(files)
 

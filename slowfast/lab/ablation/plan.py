@@ -13,6 +13,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config import load_config
 from slowfast.engine.preflight.run_rules import validate_run
+from slowfast.lab.ablation.references import Reference, extracts_features, missing, references
 from slowfast.models.registry import model_spec
 from slowfast.utils.errors import UserError
 from slowfast.utils.expand import expanded
@@ -23,8 +24,6 @@ _KEYS = ("about", "base", "lists", "seeds", "compare_to", "also_compare", "commo
 _ARM_KEYS = ("about", "seed", "set")
 _LIST_KEYS = ("of", "every", "take")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-# Stands for the last checkpoint that another arm's run of the same seed wrote.
-CHECKPOINT_OF = re.compile(r"\{checkpoint:([^{}]*)\}")
 
 
 @dataclass(frozen=True)
@@ -32,22 +31,27 @@ class Arm:
     """One setting of the ablation.
 
     overrides: `KEY, VALUE, ...` over the base config, those of all arms first.
-    after: the arms whose checkpoints the overrides name.
-    cfg: the merged config, without seed and folder; it keeps the place-holders of checkpoints.
+    references: what the overrides take from other arms.
+    cfg: the merged config, without seed and folder; it keeps the references.
     seed: the one seed it is trained with, for arms of every seed to start from; None: every seed.
     """
 
     name: str
     about: str
     overrides: tuple[str, ...]
-    after: tuple[str, ...]
+    references: tuple[Reference, ...]
     cfg: CfgNode
     seed: int | None = None
 
     @property
+    def after(self) -> tuple[str, ...]:
+        """The arms whose runs have to end first."""
+        return tuple(dict.fromkeys(reference.arm for reference in self.references))
+
+    @property
     def scored(self) -> bool:
-        """False for an arm that only trains, so that another one can start from it."""
-        return bool(self.cfg.TEST.ENABLE)
+        """False for an arm that only trains or extracts features, for other arms to use."""
+        return bool(self.cfg.TEST.ENABLE) and not extracts_features(self.cfg)
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,6 @@ def _arm(name: str, content: Any, base: InputPath, common: tuple[str, ...]) -> A
             raise UserError(
                 f"{where}: {key} is set for every run; remove it (seeds: sets the seed)"
             )
-    after = {found for value in overrides[1::2] for found in CHECKPOINT_OF.findall(value)}
     seed = _seeds([item["seed"]], f"{where}.seed")[0] if "seed" in item else None
     try:
         cfg = load_config(base, overrides)
@@ -154,25 +157,13 @@ def _arm(name: str, content: Any, base: InputPath, common: tuple[str, ...]) -> A
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     about = _text(f"{where}.about", item["about"])
-    return Arm(name, about, overrides, tuple(sorted(after)), cfg, seed)
+    return Arm(name, about, overrides, references(overrides[1::2]), cfg, seed)
 
 
 def _check_arms(plan: Plan) -> None:
     names = [arm.name for arm in plan.arms]
     for index, arm in enumerate(plan.arms):
-        for start in arm.after:
-            if start not in names[:index]:
-                raise UserError(
-                    f"arms.{arm.name} starts from {start!r}, which is not one of the arms above "
-                    f"it ({', '.join(names[:index]) or 'none'})"
-                )
-            if not plan.arm(start).cfg.TRAIN.ENABLE:
-                raise UserError(f"arms.{arm.name} starts from {start}, which does not train")
-            if arm.seed is not None and plan.arm(start).seed is None:
-                raise UserError(
-                    f"arms.{arm.name} has one seed, but starts from {start}, which has several; "
-                    f"give {start} a seed too"
-                )
+        _check_references(plan, arm, names[:index])
         if arm.seed is not None and arm.scored:
             raise UserError(
                 f"arms.{arm.name} has one seed, so it cannot be compared over seeds; set "
@@ -184,7 +175,8 @@ def _check_arms(plan: Plan) -> None:
     ]:
         if name not in scored:
             raise UserError(
-                f"{key}: {name!r} has no test to compare; choose one of {', '.join(scored)}"
+                f"{key}: {name!r} has no test to compare; choose one of"
+                f" {', '.join(scored) or 'the arms with TEST.TASK recognition'}"
             )
     _check_one_test(plan.scored)
     for arm in plan.scored:
@@ -192,6 +184,23 @@ def _check_arms(plan: Plan) -> None:
             raise UserError(
                 f"arms.{arm.name} leaves no predictions to compare: {reason}, or set "
                 "TEST.ENABLE False"
+            )
+
+
+def _check_references(plan: Plan, arm: Arm, above: Sequence[str]) -> None:
+    """Check that the arms that an arm starts from give what it takes, for its seeds."""
+    for kind, start in arm.references:
+        if start not in above:
+            raise UserError(
+                f"arms.{arm.name} starts from {start!r}, which is not one of the arms above it "
+                f"({', '.join(above) or 'none'})"
+            )
+        if reason := missing(kind, plan.arm(start).cfg):
+            raise UserError(f"arms.{arm.name} starts from {start}, which {reason}")
+        if arm.seed is not None and plan.arm(start).seed is None:
+            raise UserError(
+                f"arms.{arm.name} has one seed, but starts from {start}, which has several; "
+                f"give {start} a seed too"
             )
 
 

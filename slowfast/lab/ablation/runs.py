@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slowfast.engine.checkpoints.files import checkpoint_path
 from slowfast.lab.ablation.fingerprint import Fingerprint, difference, fingerprint
-from slowfast.lab.ablation.plan import CHECKPOINT_OF, Arm, Plan
+from slowfast.lab.ablation.plan import Arm, Plan
+from slowfast.lab.ablation.references import Reference, given_path, resolved
 from slowfast.utils.errors import UserError
 from slowfast.utils.files import write_json
 from slowfast.utils.reading import reading
@@ -25,7 +25,7 @@ class Run:
     """One arm with one seed.
 
     overrides: complete words `KEY, VALUE, ...` over the base config.
-    starts: the runs whose checkpoints it starts from.
+    starts: the runs whose checkpoints or features it starts from.
     """
 
     arm: Arm
@@ -69,11 +69,13 @@ def _key(arm: Arm, seed: int) -> tuple[str, int]:
 
 
 def _run(arm: Arm, seed: int, out: Path, code: str, starts: tuple[Run, ...]) -> Run:
-    newest = {
-        start.arm.name: str(checkpoint_path(start.folder, start.arm.cfg.SOLVER.MAX_EPOCH))
-        for start in starts
-    }
-    words = [CHECKPOINT_OF.sub(lambda found: newest[found[1]], word) for word in arm.overrides]
+    by_arm = {start.arm.name: start for start in starts}
+
+    def given(reference: Reference) -> Path:
+        start = by_arm[reference.arm]
+        return given_path(reference.kind, start.arm.cfg, start.folder)
+
+    words = [resolved(word, given) for word in arm.overrides]
     folder = out / arm.name / f"seed_{seed}"
     overrides = (*words, "RNG_SEED", str(seed), "OUTPUT_DIR", str(folder))
     made_with = fingerprint(arm.cfg, seed, code, [start.made_with for start in starts])

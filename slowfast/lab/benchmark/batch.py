@@ -8,12 +8,9 @@ import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.engine.preflight.cost import step_cost, synthetic_batch
-from slowfast.engine.solver import build_optimizer
-from slowfast.engine.step.precision import set_precision
-from slowfast.engine.step.update import Update, update_options
+from slowfast.engine.step.update import Update
 from slowfast.lab.benchmark.report import Report
-from slowfast.lab.benchmark.workload import Variant, fastest_eager
-from slowfast.tasks.build import build_training
+from slowfast.lab.benchmark.workload import built_update, fastest_eager
 
 
 def batch_benchmark(cfg: CfgNode, device: torch.device, most: int | None = None) -> Report:
@@ -23,7 +20,7 @@ def batch_benchmark(cfg: CfgNode, device: torch.device, most: int | None = None)
     """
     variant = fastest_eager(device)
     report, clips = Report("batch", remarks=[variant.name]), 1
-    update = _update(variant, variant.cfg(cfg), device)
+    update = built_update(variant, variant.cfg(cfg), device)
     while most is None or clips <= most:
         try:
             figures = _measure(update, variant.cfg(cfg), clips, device)
@@ -33,13 +30,6 @@ def batch_benchmark(cfg: CfgNode, device: torch.device, most: int | None = None)
         report.figures[f"{clips} clips"] = figures
         clips *= 2
     return report
-
-
-def _update(variant: Variant, cfg: CfgNode, device: torch.device) -> Update:
-    model, task = build_training(cfg)
-    model.to(device).train()
-    set_precision(model, variant.precision, device)
-    return Update(model, model, task, build_optimizer(model, cfg), update_options(cfg))
 
 
 def _measure(update: Update, cfg: CfgNode, clips: int, device: torch.device) -> dict[str, float]:

@@ -25,7 +25,7 @@ from slowfast.lab.benchmark.workload import (
 from slowfast.models.build import build_test_model
 
 # Largest difference of a probability to the plain pass.
-_SCORE_LIMIT = {"fp32": 1e-5, "tf32": 5e-3, "bf16": 2e-2, "fp16": 5e-3}
+SCORE_LIMIT = {"fp32": 1e-5, "tf32": 5e-3, "bf16": 2e-2, "fp16": 5e-3}
 
 
 class _Scorer:
@@ -61,7 +61,7 @@ def evaluation_benchmark(
         scores = {name: score() for name, score in scorers.items()}
         for v in chosen:
             distance = _distance(scores[v.name], scores[PLAIN])
-            limit = _SCORE_LIMIT[v.precision]
+            limit = SCORE_LIMIT[v.precision]
             report.checks.append(Check(f"probabilities, {v.name}", distance, limit, ""))
         load = Load("views", views, view_cost(Variant(PLAIN).cfg(cfg)).flops / 1e9 * views)
         report.remarks.append(

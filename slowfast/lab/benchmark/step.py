@@ -13,13 +13,13 @@ from slowfast.engine.preflight.cost import KeptForBackward, step_cost, synthetic
 from slowfast.engine.solver import build_optimizer
 from slowfast.engine.step.batches import DeviceCopies
 from slowfast.engine.step.precision import set_precision
-from slowfast.engine.step.update import Update, update_options
 from slowfast.lab.benchmark.report import Check, Report, Table
 from slowfast.lab.benchmark.timing import count_waits, interleaved, one_thread
 from slowfast.lab.benchmark.workload import (
     PLAIN,
     Load,
     Variant,
+    built_update,
     clock_of,
     fastest_eager,
     has_bf16,
@@ -27,7 +27,6 @@ from slowfast.lab.benchmark.workload import (
     time_variants,
     variants,
 )
-from slowfast.tasks.build import build_training
 
 # Relative difference of the first loss to the plain step's. fp32: sums in another order. Half
 # formats: 3 digits per layer, which batch norm takes out again.
@@ -39,14 +38,10 @@ class _Trainer:
 
     def __init__(self, variant: Variant, cfg: CfgNode, batch: Any, device: torch.device) -> None:
         self.cfg = variant.cfg(cfg)
-        torch.manual_seed(0)
-        model, task = build_training(self.cfg)
-        model.to(device).train()
-        optimizer = build_optimizer(model, self.cfg)
         self._variant = variant
         self._device = device
         self._batch = batch.to(device)
-        self.update = Update(model, model, task, optimizer, update_options(self.cfg))
+        self.update = built_update(variant, self.cfg, device)
         self._iteration = 0
         self.first_loss: torch.Tensor | None = None
 

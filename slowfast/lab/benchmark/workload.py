@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,9 +12,13 @@ from fvcore.common.config import CfgNode
 
 from slowfast.config import get_cfg
 from slowfast.engine.preflight.cost import step_cost
+from slowfast.engine.solver import build_optimizer
+from slowfast.engine.step.precision import set_precision
+from slowfast.engine.step.update import Update, update_options
 from slowfast.lab.benchmark.report import Report, Table
 from slowfast.lab.benchmark.timing import Clock, interleaved
 from slowfast.models.registry import model_spec
+from slowfast.tasks.build import build_training
 
 Work = Callable[[], object]
 PLAIN = "plain fp32"
@@ -44,31 +48,61 @@ class Variant:
         return cfg
 
 
-_LAST = {"MODEL.CHANNELS_LAST": True, "TEST.FOLD_BN": True, "SOLVER.FUSED": "always"}
+# Each step of these lists adds one option to the ones before it. Folded norms are for tests.
+_LAST = {"MODEL.CHANNELS_LAST": True}
 _LAST_2D = {**_LAST, "MODEL.CONV_2D": True}
+_FUSED = {"SOLVER.FUSED": "always", "TEST.FOLD_BN": True}
 
 
 def variants(device: torch.device, has_bf16: bool) -> list[Variant]:
-    """The plain variant and ours. has_bf16: the device has bf16 arithmetic."""
-    found = [Variant(PLAIN)]
+    """The plain variant and ours, without a compiler. has_bf16: the device has bf16 arithmetic."""
     if device.type == "cuda":
-        found.append(Variant("tf32, channels last", "tf32", _LAST))
-    else:
-        found.append(Variant("fp32, channels last", "fp32", _LAST))
-        found.append(Variant("fp32, channels last, 2-D", "fp32", _LAST_2D))
+        found = [Variant(PLAIN), Variant("tf32", "tf32")]
+        if has_bf16:
+            found += [
+                Variant("bf16", "bf16"),
+                Variant("bf16, channels last", "bf16", _LAST),
+                Variant("bf16, channels last, 2-D", "bf16", _LAST_2D),
+                Variant("bf16, channels last, 2-D, fused", "bf16", {**_LAST_2D, **_FUSED}),
+            ]
+        return found
+    found = [
+        Variant(PLAIN),
+        Variant("fp32, channels last", "fp32", {**_LAST, **_FUSED}),
+        Variant("fp32, channels last, 2-D", "fp32", {**_LAST_2D, **_FUSED}),
+    ]
     if has_bf16:
-        found.append(Variant("bf16, channels last", "bf16", _LAST))
-        found.append(Variant("bf16, channels last, 2-D", "bf16", _LAST_2D))
-    if has_bf16 and device.type == "cuda":
-        compiled = {**_LAST_2D, "MODEL.COMPILE": True}
-        found.append(Variant("bf16, channels last, 2-D, compiled", "bf16", compiled))
+        found += [
+            Variant("bf16, channels last", "bf16", {**_LAST, **_FUSED}),
+            Variant("bf16, channels last, 2-D", "bf16", {**_LAST_2D, **_FUSED}),
+        ]
     return found
 
 
 def fastest_eager(device: torch.device) -> Variant:
-    """The last of `variants` that needs no compiler, which takes minutes."""
-    found = variants(device, has_bf16(device))
-    return [v for v in found if not v.settings.get("MODEL.COMPILE")][-1]
+    return variants(device, has_bf16(device))[-1]
+
+
+def compiled_variants(device: torch.device) -> list[Variant]:
+    """Plain fp32, the fastest without a compiler, and that one compiled (minutes each)."""
+    fastest = fastest_eager(device)
+    compiled = {**fastest.settings, "MODEL.COMPILE": True}
+    graphs = {**compiled, "MODEL.COMPILE_MODE": "reduce-overhead"}
+    return [
+        Variant(PLAIN),
+        fastest,
+        replace(fastest, name=f"{fastest.name}, compiled", settings=compiled),
+        replace(fastest, name=f"{fastest.name}, compiled, CUDA graphs", settings=graphs),
+    ]
+
+
+def built_update(variant: Variant, cfg: CfgNode, device: torch.device) -> Update:
+    """The training step of `variant.cfg(...)`, with weights of seed 0."""
+    torch.manual_seed(0)
+    model, task = build_training(cfg)
+    model.to(device).train()
+    set_precision(model, variant.precision, device)
+    return Update(model, model, task, build_optimizer(model, cfg), update_options(cfg))
 
 
 @dataclass(frozen=True)

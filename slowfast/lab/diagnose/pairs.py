@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slowfast.datasets.ego_exo import EgoExoDataset
+from slowfast.datasets.pairing.label_map import TIER_HEADS
 from slowfast.evaluation.metrics import rate
-from slowfast.semantics.label_tiers import TIER_HEADS, ExoLabels
+from slowfast.semantics.label_tiers import ExoLabels
 
 
 class Agreement(NamedTuple):

@@ -63,8 +63,12 @@ def one_gpu(device: str, output: Path) -> list[Part]:
 
     options = _ALL_OPTIONS if on_gpu else _ALL_OPTIONS[4:]  # Few CPUs have bf16 arithmetic.
     tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow")
-    real = ("--real-batches", "--cfg", _SUML_TINY)
+    real = ("--cfg", _SUML_TINY)
     tiny_real = () if on_gpu else _TINY_RUN
+    one_by_one = (*measured("options", *real), *tiny_real)
+    # Compilation takes minutes and a compiler; the rehearsal leaves it out.
+    compiled_step = [Part("step, compiled", 180, measured("step", "--compiled"))]
+    compiled_sample = [Part("sample, compiled", 90, measured("options", "--compiled", *real))]
     return [
         Part("environment", 30, ("tools/run_net.py", "--env")),
         Part("CPU/CUDA parity", 60, (*tests, "tests/gpu/test_step.py", "-k", "equal_the_cpu")),
@@ -73,27 +77,39 @@ def one_gpu(device: str, output: Path) -> list[Part]:
         Part("evaluation", 60, measured("eval")),
         Part("largest batch", 60, measured("batch")),
         Part("tests/gpu", 120, (*tests, "tests/gpu")),
+        Part("sample, each speed option", 60, one_by_one),
+        *(compiled_step if on_gpu else []),
         Part("sample, fp32", 60, sample("fp32")),
-        Part("sample, speed options", 60, sample("options", *options)),
+        Part("sample, all speed options", 60, sample("options", *options)),
         Part("checkpoint", 40, measured("checkpoint")),
-        Part("real batches", 60, (*measured("step", *real), *tiny_real)),
+        Part("real batches", 60, (*measured("step", "--real-batches", *real), *tiny_real)),
+        *(compiled_sample if on_gpu else []),
     ]
 
 
 def many_gpus(device: str, processes: int, output: Path) -> list[Part]:
-    """What several GPUs add: nccl, and gloo in the rehearsal."""
+    """Parts for several GPUs, over nccl; in the rehearsal as many processes over gloo.
+
+    The tests take two of them.
+    """
     on_gpu = device == "cuda"
-    tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--device", device)
+    equal = (
+        "tests/distributed/test_gathered_step.py",
+        "tests/distributed/test_synchronised_norms.py",
+    )
+    stops = ("tests/faults/test_processes.py", "-k", "killed_rank or command_alone")
     launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
     sizes = ("--rounds", "3") if on_gpu else ("--rounds", "1", "--clips", "1", *_TINY_MODEL)
     gpus = processes if on_gpu else 0
     run = ("NUM_GPUS", str(gpus), "SOLVER.MAX_EPOCH", "1", "OUTPUT_DIR", str(output / "synced"))
     small = () if on_gpu else (*_TINY_MODEL, *_TINY_RUN)
-    norm = ("BN.NORM_TYPE", "sync_batchnorm") if on_gpu else ()
+    norm = ("BN.NORM_TYPE", "sync_batchnorm", "TRAIN.AUTO_RESUME", "False")
     train = ("tools/run_net.py", "--cfg", _SUML_TINY, *run, *small, *norm)
     scale = (*_BENCHMARK, "scale", "--device", device, "--processes", str(processes), *_REPORT)
     return [
-        Part("two processes over nccl", 90, (*tests, "tests/gpu/test_step.py", "-k", "nccl")),
+        Part("gathered losses, synchronised norms", 120, (*tests, *equal)),
         Part("training with synchronised norms", 90, (*launcher, *train)),
         Part("weak scaling", 90, (*scale, *sizes)),
+        Part("killed rank, stop by signal", 180, (*tests, *stops)),
     ]

@@ -11,6 +11,7 @@ from slowfast.evaluation.scores import log_softmax
 from slowfast.report.explained import explainer
 from slowfast.report.run import ReportRun, TestedSegments
 from slowfast.report.strips import Filmstrips
+from slowfast.utils.errors import UserError
 
 _TOP = 5
 
@@ -21,6 +22,7 @@ def examples(run: ReportRun, count: int, *, explain: bool) -> dict[str, Any] | N
     rows: [{group, id, text, strip, heads: [{head, label, answers: [[name, probability, right]]}],
     maps: [{title, strip}]}]. The probability of several heads is the product. Multi-label heads
     are not ranked. maps: Grad-CAM of each head's answer, by the run's newest checkpoint.
+    None without a tested list, and where its frames cannot be opened: `run.missing` then says why.
     """
     tested = run.tested
     if tested is None or not tested.segments:
@@ -29,7 +31,11 @@ def examples(run: ReportRun, count: int, *, explain: bool) -> dict[str, Any] | N
     order = np.argsort(-total, kind="stable")
     order = order[np.isfinite(total[order])]
     groups = {"best": order[:count], "worst": order[count:][-count:][::-1]}
-    frames = tested.source.frames(tested.source.annotations())
+    try:
+        frames = tested.source.frames(tested.source.annotations())
+    except UserError as error:
+        run.missing.append(f"best and worst predictions: {error}")
+        return None
     strips = Filmstrips(frames)
     maps = explainer(run, frames) if explain else None
     rows = []

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from slowfast.datasets.types import PairedBatch
 from slowfast.models.dropout import SeededDropout
 from slowfast.models.ego_exo import EgoExoModel
-from slowfast.tasks.terms.clips import text_of
+from slowfast.tasks.terms.clips import as_classes, text_of
+from slowfast.tasks.terms.peers import Meaning
 from slowfast.utils import distributed
 
 # Similarity of a row without a clip: below every cosine.
@@ -69,6 +70,8 @@ class ExoQueue:
             "d_ego": text_of(batch.ego),
             "d_exo": text_of(batch.exo),
         }
+        if batch.exo.ego_classes is not None:
+            rows["ego_classes"] = torch.cat(batch.exo.ego_classes, dim=1)
         self._parts.append({name: tensor.detach() for name, tensor in rows.items()})
 
     @property
@@ -76,14 +79,24 @@ class ExoQueue:
         """Tensors of Q rows by name; empty before the first step.
 
         z (Q, D): embeddings. similarity (Q,): of the narrations of each pair, -2 for a row without
-        a clip. labels (Q, ...): of the ego clips. d_ego, d_exo (Q, D): narrations of each pair.
+        a clip. labels (Q, ...): of the ego clips. ego_classes (Q, ...): of exo clips, if they have
+        any. d_ego, d_exo (Q, D): narrations of each pair.
         """
         return self._rows
 
-    def labels(self, like: Sequence[Tensor]) -> list[Tensor]:
-        """The labels of the ego clips per task, as `like`: (Q,) int64 or multi-hot (Q, K)."""
+    def meaning(self, batch: PairedBatch) -> Meaning:
+        """Labels and narrations of the queue's pairs, in the order of `meanings_of_pairs`."""
+        texts = [self._rows["d_ego"], self._rows["d_exo"]]
+        ego, exo = self._split("labels", batch.ego.labels), batch.exo.ego_classes
+        if exo is None:
+            return Meaning([ego], texts)
+        classes = self._split("ego_classes", exo)
+        return Meaning([ego, classes, as_classes(ego, classes)], texts)
+
+    def _split(self, name: str, like: Sequence[Tensor]) -> list[Tensor]:
+        """Rows per task, as `like`: (Q,) int64 or multi-hot (Q, K)."""
         widths = [_as_columns(y).shape[1] for y in like]
-        columns = self._rows["labels"].split(widths, dim=1)
+        columns = self._rows[name].split(widths, dim=1)
         return [x[:, 0] if y.ndim == 1 else x for x, y in zip(columns, like, strict=True)]
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ from slowfast.losses.alignment import AlignmentSettings, Pairs, alignment_kind
 from slowfast.models.ego_exo import EgoExoOutput
 from slowfast.models.parts import Part
 from slowfast.tasks.terms.base import Input, Step, Term, TermOutput
-from slowfast.tasks.terms.clips import text_of
+from slowfast.tasks.terms.clips import meanings_of_pairs, text_of
 from slowfast.tasks.terms.peers import Peers, build_peers
 
 # Between the similarities of a pair by label: 1 where the partner has the label, else 0.
@@ -26,12 +26,16 @@ LABEL_MATCH_THRESHOLD = 0.5
 
 
 class _Factor(NamedTuple):
-    """Pairs by one label: embeddings (N, D), the partners, and the label of the ego clips."""
+    """Pairs by one label: embeddings (N, D), the partners, and the label of the ego clips.
+
+    classes: of the partners, as in `meanings_of_pairs`.
+    """
 
     z_ego: Tensor
     z_exo: Tensor
     partner: ClipBatch
     labels: Tensor
+    classes: Sequence[Tensor] | None
 
 
 class FactorisedAlignment(Term):
@@ -62,8 +66,9 @@ class FactorisedAlignment(Term):
         assert output.factors is not None
         verb, noun = (batch.ego.labels[self._heads.index(name)] for name in ("verb", "noun"))
         ego_verb, ego_noun, exo_verb, exo_noun = output.factors
-        yield _Factor(ego_verb, exo_verb, batch.exo, verb)
-        yield _Factor(ego_noun, exo_noun, batch.other_exo, noun)
+        verbs, nouns = batch.exo.ego_classes, batch.other_exo.ego_classes
+        yield _Factor(ego_verb, exo_verb, batch.exo, verb, verbs and verbs[:1])
+        yield _Factor(ego_noun, exo_noun, batch.other_exo, noun, nouns and nouns[1:])
 
     def _of(self, factor: _Factor, batch: PairedBatch) -> TermOutput:
         assert factor.partner.shares_label is not None
@@ -72,7 +77,7 @@ class FactorisedAlignment(Term):
         pairs = Pairs(
             self._peers.anchors(factor.z_ego, factor.z_exo),
             self._peers.gathered(shared),
-            self._peers.negatives([factor.labels], texts),
+            self._peers.negatives(*meanings_of_pairs([factor.labels], factor.classes, texts)),
         )
         loss = alignment_kind("dcl").loss(pairs, self._settings)
         assert loss.empty is not None

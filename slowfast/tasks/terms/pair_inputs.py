@@ -18,9 +18,10 @@ from slowfast.losses.dcl import ExtraNegatives, Negatives, own_rows
 from slowfast.losses.negatives import class_overlap
 from slowfast.models.ego_exo import EgoExoOutput
 from slowfast.tasks.terms.base import Step
-from slowfast.tasks.terms.clips import text_of
+from slowfast.tasks.terms.clips import as_classes, meanings_of_pairs, text_of
 from slowfast.tasks.terms.exo_queue import ExoQueue
-from slowfast.tasks.terms.peers import Peers
+from slowfast.tasks.terms.peers import Meaning, Peers
+from slowfast.utils.host_tensors import sent_to
 from slowfast.utils.seeding import Stream, integer_seed
 
 
@@ -60,35 +61,40 @@ class PairInputs:
 
     def _negatives(self, output: EgoExoOutput, batch: PairedBatch) -> Negatives:
         texts = [text_of(batch.ego), text_of(batch.exo)]
-        negatives = self.peers.negatives(batch.ego.labels, texts)
-        extra = [*self._of_queue(batch, texts), *self._of_other_exo(output, batch, texts)]
+        mine, theirs = meanings_of_pairs(batch.ego.labels, batch.exo.ego_classes, texts)
+        negatives = self.peers.negatives(mine, theirs)
+        extra = [*self._of_queue(batch, mine), *self._of_other_exo(output, batch)]
         if not extra:
             return negatives
         rows, excluded = zip(*extra, strict=True)
         joined = ExtraNegatives(torch.cat(rows), torch.cat(excluded, dim=1))
         return replace(negatives, extra=joined)
 
-    def _of_queue(self, batch: PairedBatch, texts: list[Tensor]) -> Iterable[ExtraNegatives]:
+    def _of_queue(self, batch: PairedBatch, mine: Meaning) -> Iterable[ExtraNegatives]:
         """The queue (Q, D); clips whose pair is not aligned are not negatives."""
         if self._queue is None or not self._queue.rows:
             return
         rows = self._queue.rows
-        excluded = (rows["similarity"] <= self._threshold).expand(len(texts[0]), -1)
-        labels = self._queue.labels(batch.ego.labels)
-        same = self.peers.same(batch.ego.labels, labels, texts, [rows["d_ego"], rows["d_exo"]])
+        excluded = (rows["similarity"] <= self._threshold).expand(len(batch.ego.indices), -1)
+        same = self.peers.same(mine, self._queue.meaning(batch), gather=False)
         yield ExtraNegatives(rows["z"], excluded if same is None else excluded | same)
 
-    def _of_other_exo(
-        self, output: EgoExoOutput, batch: PairedBatch, texts: list[Tensor]
-    ) -> Iterable[ExtraNegatives]:
+    def _of_other_exo(self, output: EgoExoOutput, batch: PairedBatch) -> Iterable[ExtraNegatives]:
         """The further exo clips of all processes (E, D)."""
-        if batch.other_exo is None or output.z_other is None:
+        exo, other = batch.exo, batch.other_exo
+        if other is None or output.z_other is None:
             return
-        gathered = self.peers.gathered
-        z_all, d_all = gathered(output.z_other), gathered(text_of(batch.other_exo))
-        # They have labels of the exo set, and no ego clip.
-        labels_all = map(gathered, batch.other_exo.labels)
-        same = self.peers.same(batch.exo.labels, labels_all, texts, [d_all, d_all])
+        z_all = self.peers.gathered(output.z_other)
+        # They have no ego clip: their labels are compared with those of the pair's exo clip and,
+        # as ego classes, with those of both clips.
+        mine, theirs = [exo.labels], [other.labels]
+        if exo.ego_classes is not None and other.ego_classes is not None:
+            mine += [exo.ego_classes, as_classes(batch.ego.labels, exo.ego_classes)]
+            theirs += [other.ego_classes] * 2
+        texts = [text_of(batch.ego), text_of(exo)]
+        same = self.peers.same(
+            Meaning(mine, texts), Meaning(theirs, [text_of(other)] * 2), gather=True
+        )
         if same is None:
             same = torch.zeros(len(texts[0]), len(z_all), dtype=torch.bool, device=z_all.device)
         yield ExtraNegatives(z_all, same)
@@ -110,7 +116,4 @@ class PairInputs:
         """(N,) int64, a new order of `rows` in each step, on their device."""
         seed = integer_seed(self._seed, *step, Stream.TRIPLET)
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-        if rows.is_cuda:
-            # From pageable memory the copy would wait for the device.
-            order = order.pin_memory()
-        return order.to(rows.device, non_blocking=True)
+        return sent_to(rows.device, order)

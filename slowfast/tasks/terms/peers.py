@@ -5,15 +5,27 @@ Legend: n rows of this process, M rows of all processes, D embedding width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
+from slowfast.config.derived import BY_LABEL
 from slowfast.losses.dcl import Anchors, Negatives
 from slowfast.losses.negatives import same_classes, same_text
 from slowfast.utils import distributed
+
+
+class Meaning(NamedTuple):
+    """Labels and texts by which rows are compared; agreement in one of them is enough.
+
+    labels: lists of labels, per task (n,) or (n, K). texts: (n, D) each.
+    """
+
+    labels: Sequence[Sequence[Tensor]]
+    texts: Sequence[Tensor]
 
 
 class Peers:
@@ -31,7 +43,7 @@ class Peers:
     @property
     def compares_labels(self) -> bool:
         """Whether labels decide if clips have the same meaning."""
-        return self._negatives in ("drop_same_label", "multi_positive")
+        return self._negatives in BY_LABEL
 
     def gathered(self, rows: Tensor) -> Tensor:
         """(n, ...) -> (M, ...), with gradients."""
@@ -46,30 +58,34 @@ class Peers:
         """Rows (n, D) and their positives (n, D) among those of all processes."""
         return Anchors(u, v, self.gathered(u), self.gathered(v), self.positions(u))
 
-    def negatives(self, labels: Sequence[Tensor], texts: Sequence[Tensor]) -> Negatives:
+    def negatives(self, mine: Meaning, theirs: Meaning | None = None) -> Negatives:
         """All rows except those with the same meaning, which may be positives instead.
 
-        labels: per task, (n,) or (n, K). texts: (n, D) each; clips have the same meaning if any of
-        their texts agree.
+        mine, theirs: of this process's rows, as they are compared with those of all processes.
         """
-        # Gathered only where they are used.
-        related = self.same(labels, map(self.gathered, labels), texts, map(self.gathered, texts))
+        related = self.same(mine, mine if theirs is None else theirs, gather=True)
         return Negatives(related=related, join_related=self._negatives == "multi_positive")
 
-    def same(
-        self,
-        labels: Iterable[Tensor],
-        labels_all: Iterable[Tensor],
-        texts: Iterable[Tensor],
-        texts_all: Iterable[Tensor],
-    ) -> Tensor | None:
-        """(n, M) bool, whether two rows have the same meaning; None: no rows do."""
+    def same(self, mine: Meaning, theirs: Meaning, *, gather: bool) -> Tensor | None:
+        """(n, M) bool, whether two rows have the same meaning; None: no rows do.
+
+        gather: `theirs` are rows of this process, which are compared as those of all.
+        """
+        # Gathered only where they are used.
+        rows = self.gathered if gather else _unchanged
         if self._negatives == "all":
             return None
         if self._negatives == "drop_same_text":
-            found = [same_text(d, d_all) for d, d_all in zip(texts, texts_all, strict=True)]
-            return torch.stack(found).any(0)
-        return same_classes(labels, labels_all)
+            pairs = zip(mine.texts, theirs.texts, strict=True)
+            found = [same_text(d, rows(d_all)) for d, d_all in pairs]
+        else:
+            lists = zip(mine.labels, theirs.labels, strict=True)
+            found = [same_classes(labels, map(rows, labels_all)) for labels, labels_all in lists]
+        return torch.stack(found).any(0)
+
+
+def _unchanged(rows: Tensor) -> Tensor:
+    return rows
 
 
 def build_peers(cfg: CfgNode, gather: bool = True) -> Peers:

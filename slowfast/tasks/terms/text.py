@@ -16,7 +16,7 @@ from slowfast.losses.dcl import dcl_rows, without_negatives
 from slowfast.models.ego_exo import EgoExoOutput
 from slowfast.models.parts import Part
 from slowfast.tasks.terms.base import Input, Step, Term, TermOutput
-from slowfast.tasks.terms.clips import all_exo, text_of
+from slowfast.tasks.terms.clips import all_exo, meaning_of, text_of
 from slowfast.tasks.terms.peers import Peers, build_peers
 from slowfast.tasks.terms.registry import register_term
 
@@ -38,7 +38,7 @@ class TextContrast:
         Counts text_empty, the share of the anchors without negatives.
         """
         d = text_of(clips)
-        anchors, negatives = self.peers.anchors(z, d), self.peers.negatives(clips.labels, [d])
+        anchors, negatives = self.peers.anchors(z, d), self.peers.negatives(meaning_of(clips))
         of_text = replace(negatives, within=self._among_text)
         from_video = dcl_rows(anchors, self._temperature, negatives=negatives)
         from_text = dcl_rows(anchors.swapped(), self._temperature, negatives=of_text)

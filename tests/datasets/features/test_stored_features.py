@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,14 @@ from slowfast.datasets.features.files import feature_files
 from slowfast.datasets.features.store import FeatureStore
 from slowfast.datasets.from_cfg import clip_settings
 from slowfast.datasets.partial import present_segments
+from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import SampleKey, Segment
 from slowfast.utils.errors import UserError
 from tests.engine.tiny_models import tiny_cfg
 
 HEADS = (HeadSpec("verb", 5, False), HeadSpec("noun", 7, False))
 IDS = ("a", "bb", "c")
+ON_FEATURES = ("TRAIN.ON_FEATURES", "True", "MODEL.BACKBONE", "features:8")
 WIDTH = 4
 
 
@@ -89,6 +92,23 @@ def test_samples_are_stored_views(tmp_path: Path) -> None:
     (batch,) = data.transform.clips(tested.batch(1, 3))
     expected = torch.from_numpy(views[0, 1:3]).float().transpose(1, 2)
     assert torch.equal(batch[..., 0, 0], expected)
+
+
+def test_labels_are_those_of_clips(tmp_path: Path) -> None:
+    heads = (HeadSpec("verb", 5, False), HeadSpec("noun", 7, True), HeadSpec("tool", 3, True))
+    labels = [((1,), (0, 6), ()), ((), (2,), ()), ((4,), (), ())]
+    listed = [Segment(n, "v", "p", 1, 9, "", y) for n, y in zip(IDS, labels, strict=True)]
+    store = FeatureStore([write(tmp_path / "f.npz", pooled=made(3, WIDTH))], listed, WIDTH)
+    settings = replace(dataset(store).settings, heads=heads)
+    data = FeatureDataset(listed, "train", store, settings)
+    clips = SegmentDataset(listed, "train", store, settings)
+    for index in range(3):
+        for found, expected in zip(data.labels(index), clips.labels(index), strict=True):
+            assert found.dtype == expected.dtype
+            assert torch.equal(found, expected)
+    batch = collate_clips([data.train_clip(SampleKey(0, index)) for index in range(3)])
+    assert batch.labels[1].tolist() == [[1, 0, 0, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0, 0], [0.0] * 7]
+    assert len(FeatureDataset([], "val", store, settings)) == 0
 
 
 def test_segments_without_features(tmp_path: Path) -> None:
@@ -178,6 +198,10 @@ def test_places_that_hold_no_features(tmp_path: Path) -> None:
         (["MODEL.BACKBONE", "features:8"], "features:8, which needs TRAIN.ON_FEATURES True"),
         (["MODEL.BACKBONE", "features:0"], "is features:0, not features:WIDTH"),
         (["MODEL.BACKBONE", "features:x", "TRAIN.ON_FEATURES", "True"], "for example features:"),
+        (
+            [*ON_FEATURES, "TENSORBOARD.PAIRS", "3"],
+            "TENSORBOARD.PAIRS is 3, .* reads no frames to draw; set TENSORBOARD.PAIRS to 0",
+        ),
     ],
 )
 def test_keys_that_do_not_go_together(overrides: list[str], message: str, tmp_path: Path) -> None:

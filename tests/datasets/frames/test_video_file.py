@@ -254,7 +254,7 @@ def test_the_nearest_readable_frame_stands_in(tmp_path, caplog):
     together, replaced = read([3, 5, 14, 16, 20, 30, 33])
     assert replaced > 0
     assert "P01_01.mp4 (segment P01_01_1) cannot be decoded at frame 14" in caplog.text
-    assert "takes " + str(path) + " frame 25" in caplog.text
+    assert "uses " + str(path) + " frame 25" in caplog.text
     for number in (3, 5, 30, 33):
         assert np.array_equal(together[number], whole[number - 1])
     for number, frame in together.items():

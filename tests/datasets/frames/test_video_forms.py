@@ -13,6 +13,7 @@ import pytest
 
 from slowfast.datasets.frames.bad_frames import BadFrames
 from slowfast.datasets.frames.image_files import make_decoder
+from slowfast.datasets.frames.missing import missing_collected
 from slowfast.datasets.frames.store import VideoStore
 from slowfast.datasets.frames.tar_folder import TarFolder
 from slowfast.datasets.types import Segment
@@ -50,6 +51,13 @@ def archive(root: Path) -> None:
         tar.add(made, arcname=".")
 
 
+def archive_of_own_names(root: Path) -> None:
+    """As Charades calls its files."""
+    made = make_video(root / "unpacked", FRAMES, name="P01_01-{:06d}.jpg")
+    with tarfile.open(root / "P01_01.tar", "w") as tar:
+        tar.add(made, arcname="P01_01")
+
+
 def whole(root: Path) -> None:
     write_video(root / "P01" / "videos" / "P01_01.MP4", 1, FRAMES)
 
@@ -60,13 +68,20 @@ def chunks(root: Path) -> None:
         write_video(path, 1 + FPS * second, FPS * (second + 1))
 
 
-def trimmed(root: Path) -> None:
+def trimmed(root: Path, folder: str = "P01") -> None:
     for segment in SEGMENTS:
-        path = root / "P01" / f"{segment.segment_id}.mp4"
+        path = root / folder / f"{segment.segment_id}.mp4"
         write_video(path, segment.start_frame, segment.stop_frame)
 
 
-FORMS = {f.__name__: f for f in (folder, archive, whole, chunks, trimmed)}
+def trimmed_by_video(root: Path) -> None:
+    trimmed(root, "P01_01")
+
+
+FORMS = {
+    form.__name__: form
+    for form in (folder, archive, archive_of_own_names, whole, chunks, trimmed, trimmed_by_video)
+}
 
 
 @pytest.fixture(autouse=True)
@@ -118,11 +133,16 @@ def test_forms_are_mixed_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert numbers_read(frames, segments[-1], [3]) == [3]
 
 
-def test_a_missing_clip_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_missing_clip_is_named(tmp_path: Path, lost: int) -> None:
+    """Wherever it is in the list: the others of its video are found."""
     trimmed(tmp_path / "root")
-    (tmp_path / "root/P01" / f"{SEGMENTS[1].segment_id}.mp4").unlink()
-    with pytest.raises(UserError, match=f"segment {SEGMENTS[1].segment_id} has no clip"):
+    (tmp_path / "root/P01" / f"{SEGMENTS[lost].segment_id}.mp4").unlink()
+    with pytest.raises(UserError, match=f"segment {SEGMENTS[lost].segment_id} has no clip"):
         store(tmp_path / "root").check(SEGMENTS)
+    with missing_collected() as missing:
+        store(tmp_path / "root").check(SEGMENTS)
+    assert [videos.names for videos in missing] == [[SEGMENTS[lost].segment_id]]
 
 
 def test_pixels_of_a_tar_are_those_of_its_files(tmp_path: Path) -> None:
@@ -171,6 +191,7 @@ def test_other_tars_are_refused(tmp_path: Path) -> None:
     note.write_text("no frames")
     with tarfile.open(path, "w") as tar:
         tar.add(note, arcname="note.txt")
+        tar.add(note, arcname="P01_02/P01_02-000001.jpg")
     with pytest.raises(UserError, match="holds no frames"):
         store(tmp_path).check(SEGMENTS)
     with tarfile.open(path, "w:gz") as compressed:

@@ -21,11 +21,13 @@ def clip(value, side=3):
         shares_label=torch.tensor(value % 2 == 0),
         resize=torch.full((9,), value),
         crop_size=2,
+        ego_classes=(torch.tensor([1.0, 0.0, value]), torch.tensor([value, 1.0])),
     )
 
 
 def small_tensors(batch):
     tensors = [*batch.labels, batch.text, batch.shares_label, batch.lighting, batch.resize]
+    tensors += batch.ego_classes
     return [batch.indices] + [tensor for tensor in tensors if tensor is not None]
 
 

@@ -110,7 +110,7 @@ def test_bad_rows(tmp_path: Path, rows: str, message: str) -> None:
     [
         ("c000 Holding\nc002 Opening\n", "line 2 is 'c002 Opening', not `c001 NAME`"),
         ("c000\n", "line 1 is 'c000', not `c000 NAME`"),
-        ("", "has no lines"),
+        ("", "is empty"),
         ("c000 Holding\n", r"MODEL.NUM_CLASSES_LIST is \[2\], but Charades-Ego has 1 actions"),
     ],
 )

@@ -1,4 +1,4 @@
-"""EGTEA Gaze+: splits and action names, of tiny files and of the published ones."""
+"""EGTEA Gaze+: splits and action names in both published forms."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,7 @@ from fvcore.common.config import CfgNode
 from slowfast.config import get_cfg
 from slowfast.datasets import build_dataset
 from slowfast.datasets.registry import build_source
+from slowfast.datasets.types import Segment
 from slowfast.utils.errors import UserError
 from tests.datasets.frames.tiny_videos import make_video
 
@@ -64,6 +65,72 @@ def test_unknown_head(tmp_path: Path) -> None:
     source = build_source("egtea", config(tmp_path, {"tool": 2}), "train", "ego")
     with pytest.raises(UserError, match=r"MODEL\.HEAD_NAMES has tool"):
         source.annotations()
+
+
+CLIP = "OP01-R01-Pizza-1000-2000-F000024-F000048"
+NAMES = {
+    "action": "Take bread,eating_utensil 3\nInspect/Read recipe 1\nMove Around pan 2\n",
+    "verb": "Inspect/Read 1\nMove Around 2\nTake 3\n",
+    "noun": "recipe 1\npan 2\nbread 3\neating_utensil 4\n",
+}
+
+
+def write_official(root: Path, rows: str, **names: str) -> None:
+    for kind, lines in {**NAMES, **names}.items():
+        (root / f"{kind}_idx.txt").write_text(lines)
+    for name in ("train", "test"):
+        (root / f"{name}_split1.txt").write_text(rows)
+
+
+def official(folder: Path, heads: dict[str, int]) -> CfgNode:
+    cfg = config(folder, heads)
+    cfg.TRAIN.TRAIN_DATA_LIST, cfg.TRAIN.VAL_DATA_LIST = "train_split1.txt", "test_split1.txt"
+    return cfg
+
+
+def test_official_splits(tmp_path: Path) -> None:
+    write_official(tmp_path, f"{CLIP} 3 3 3 4\nP2-R1-X-0-9-F000000-F000000 1 1 1 \n\n")
+    source = build_source("egtea", official(tmp_path, {"noun": 4, "action": 3}), "train", "ego")
+    first, second = source.annotations().segments
+    assert first == Segment(
+        *(CLIP, "OP01-R01-Pizza", "OP01", 24, 48),
+        *("take bread, eating utensil", ((2, 3), (2,))),
+    )
+    assert (second.start_frame, second.stop_frame, second.participant_id) == (1, 1, "P2")
+    assert source.frame_rate == 24
+    assert [table.num_classes for table in source.class_tables()] == [4, 3]
+    assert source.class_tables()[1].keys[:2] == ("inspect/read recipe", "move around pan")
+
+
+@pytest.mark.parametrize(
+    ("rows", "names", "message"),
+    [
+        (f"{CLIP} 4 1 1", {}, "line 1 has the action '4', which action_idx.txt does not name"),
+        (f"{CLIP} 0 1 1", {}, "line 1 has the action '0'"),
+        (f"{CLIP} 1 x 1", {}, "line 1 has the verb 'x', which verb_idx.txt does not name"),
+        (f"{CLIP} 1 1 1 ²", {}, "line 1 has the noun '²'"),
+        (f"{CLIP} 1 1 2", {"noun": "a 1\nb 3\n"}, "line 1 has the noun '2'"),
+        (f"{CLIP} 1 1", {}, "line 1 has 3 of CLIP ACTION VERB NOUN"),
+        (f"{CLIP} 1 1 1\n{CLIP} 1 1 1", {}, f"line 2 has the clip {CLIP} again"),
+        ("OP01-R01-Pizza.mp4 1 1 1", {}, "line 1 has the clip 'OP01-R01-Pizza.mp4', not VIDEO-"),
+        ("P1/R1-0-9-F000001-F000002 1 1 1", {}, "line 1 has the clip 'P1/R1-0"),
+        ("P1-R1-0-9-F000009-F000008 1 1 1", {}, "which stops before it starts"),
+        (CLIP, {"verb": "Take\n"}, "line 1 is 'Take', not NAME ID"),
+        (CLIP, {"verb": "1\n"}, "line 1 is '1', not NAME ID"),
+        (CLIP, {"verb": "Take 0\n"}, "line 1 is 'Take 0', not NAME ID"),
+        (CLIP, {"verb": "Take 1\nPut 1\n"}, "line 2 has the verb 1 again"),
+        (CLIP, {"verb": "Take 99999999\n"}, "line 1 is 'Take 99999999', not NAME ID"),
+        ("<!DOCTYPE html>", {}, "is a web page, not the file itself"),
+    ],
+)
+def test_bad_official_splits(
+    tmp_path: Path, rows: str, names: dict[str, str], message: str
+) -> None:
+    write_official(tmp_path, rows, **names)
+    source = build_source("egtea", official(tmp_path, {"verb": 3}), "train", "ego")
+    with pytest.raises(UserError) as error:
+        source.annotations()
+    assert message in str(error.value)
 
 
 @pytest.mark.skipif("SUML_REAL" not in os.environ, reason="SUML_REAL is not set")

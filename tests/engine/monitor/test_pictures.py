@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,8 +55,12 @@ def dark_cells(picture: np.ndarray) -> set[tuple[bool, bool]]:
     # The colour bar is at the right; cell borders are near the middle of what is left.
     y, x = np.nonzero(darkest[:, : int(0.75 * picture.shape[1])])
     middle = (y.min() + y.max()) / 2, (x.min() + x.max()) / 2
-    cells = list(zip((y > middle[0]).tolist(), (x > middle[1]).tolist(), strict=True))
-    return {cell for cell in cells if cells.count(cell) > len(cells) / 4}
+    lower, right = y > middle[0], x > middle[1]
+    shares = {
+        (row, column): np.mean((lower == row) & (right == column))
+        for row, column in itertools.product((False, True), repeat=2)
+    }
+    return {cell for cell, share in shares.items() if share > 1 / 4}
 
 
 def test_an_error_is_in_the_row_of_its_true_class() -> None:

@@ -124,7 +124,6 @@ def test_the_scale_follows_overflows():
     [
         ({"TRAIN__PRECISION": "fp16"}, "TRAIN.PRECISION fp16 needs CUDA"),
         ({"TEST__PRECISION": "tf32"}, "TEST.PRECISION tf32 needs CUDA"),
-        ({"BN__NORM_TYPE": "sync_batchnorm"}, "BN.NORM_TYPE sync_batchnorm needs CUDA"),
         (
             {"SOLVER__ACCUMULATE": 5},
             "TRAIN.BATCH_SIZE 64 is 64 clips per process, not a multiple of SOLVER.ACC",
@@ -143,8 +142,7 @@ def test_what_this_machine_cannot_do_is_one_line(changes, message):
 def test_on_cuda_all_of_it_is_allowed(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     for name in ("fp32", "tf32", "bf16", "fp16"):
-        cfg = tiny_cfg(TRAIN__PRECISION=name, BN__NORM_TYPE="sync_batchnorm")
-        check_device(cfg, CUDA, 1)
+        check_device(tiny_cfg(TRAIN__PRECISION=name), CUDA, 1)
 
 
 def test_clips_of_a_process_depend_on_how_many_there_are():

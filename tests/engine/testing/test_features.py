@@ -398,32 +398,70 @@ def test_a_task_extracts_the_features_that_it_lacks(
     assert not features_folder(cfg, "exo").exists()
 
 
-@pytest.mark.parametrize("task", ["recognition", "retrieval"])
-def test_a_test_on_stored_features_equals_the_one_on_frames(
-    home: Path, both: Path, task: str
-) -> None:
-    """TRAIN.ON_FEATURES with the shards of the test: the same heads without any backbone."""
-    direct = tiny_run_cfg(home, f"frames_{task}", TEST__TASK=task)
-    run_test(direct)
+def _stored(home: Path, both: Path, output: str, **changes: object) -> CfgNode:
+    """The test on the features of `both` instead of frames: the same heads without a backbone."""
     width = len(_records(both / "features" / "ego")[0]["pooled"])
-    stored = tiny_run_cfg(
+    return tiny_run_cfg(
         home,
-        f"stored_{task}",
-        TEST__TASK=task,
+        output,
         TRAIN__ON_FEATURES=True,
         MODEL__BACKBONE=f"features:{width}",
         FEATURES__EGO=[str(both / "features" / "ego")],
+        FEATURES__EXO=[str(both / "features" / "exo")],
+        # Nothing looks for frames.
+        DATA__PATH_PREFIX=str(home / "nowhere"),
+        EXO__PATH_PREFIX=str(home / "nowhere"),
+        **changes,
     )
-    run_test(stored)
-    if task == "retrieval":
-        found, expected = (
-            json.loads((Path(cfg.OUTPUT_DIR) / "results_retrieval.json").read_text())
-            for cfg in (stored, direct)
-        )
-        assert found == pytest.approx(expected)
-        return
+
+
+def test_recognition_on_stored_features_equals_that_on_frames(home: Path, both: Path) -> None:
+    direct, stored = tiny_run_cfg(home, "frames"), _stored(home, both, "stored")
+    for cfg in (direct, stored):
+        run_test(cfg)
     found, expected = (
         read_predictions(Path(cfg.OUTPUT_DIR) / "predictions.pkl") for cfg in (stored, direct)
     )
     for name in found.scores:
         np.testing.assert_allclose(found.scores[name], expected.scores[name], atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["retrieval", "zero_shot", "cross_view"])
+def test_a_task_on_stored_features_equals_the_one_on_frames(
+    home: Path, both: Path, task: str, word_vectors: Callable[[str], np.ndarray]
+) -> None:
+    direct = _with_features(tiny_run_cfg(home, f"frames_{task}", TEST__TASK=task), both)
+    stored = _stored(home, both, f"stored_{task}", TEST__TASK=task)
+    values = []
+    for cfg in (direct, stored):
+        run_test(cfg)
+        values.append({k: v for k, v in _result(cfg).items() if isinstance(v, float)})
+    assert len(values[0]) > 5
+    # The views are projected in batches of other sizes.
+    assert values[1] == pytest.approx(values[0], abs=1e-4)
+
+
+def test_cross_view_on_stored_features_needs_those_of_both_views(home: Path, both: Path) -> None:
+    stored = _stored(home, both, "ego_alone", TEST__TASK="cross_view")
+    stored.FEATURES.EXO = []
+    with pytest.raises(UserError, match=r"FEATURES.EXO is empty, but TRAIN.ON_FEATURES True"):
+        run_test(stored)
+    stored.FEATURES.EXO = [str(both / "features" / "ego")]
+    with pytest.raises(UserError, match=r"segment .* has no features in .*; extract those of this"):
+        run_test(stored)
+
+
+def test_a_test_on_other_features_projects_them_again(home: Path, both: Path) -> None:
+    """What is kept below OUTPUT_DIR belongs to the features that were read."""
+    stored = _stored(home, both, "changed", TEST__TASK="features")
+    run_test(stored)
+    first = _records(features_folder(stored, "ego"))[0]["projected"]
+    records = _records(both / "features" / "ego").values()
+    ids, views = (
+        np.stack([record[name] for record in records]) for name in ("segment_id", "pooled")
+    )
+    changed = home / "changed.npz"
+    np.savez(changed, segment_id=ids, pooled=-views)
+    stored.FEATURES.EGO = [str(changed)]
+    run_test(stored)
+    assert np.abs(_records(features_folder(stored, "ego"))[0]["projected"] - first).max() > 0.1

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch.multiprocessing as mp
 
 from slowfast.engine import tester
 from slowfast.engine.tester import partial_folder
 from slowfast.engine.testing import shards
 from slowfast.evaluation.predictions import read_predictions
-from tests.distributed.processes import run_in_processes
+from tests.distributed.processes import forkserver, run_in_processes
 from tests.engine.tiny_run import SEGMENTS, make_home, run_test, tiny_run_cfg
 
 
@@ -50,9 +49,7 @@ def _scored_then_killed(home: Path, output: str, count: int) -> None:
 
 
 def _killed(home: Path, output: str, count: int) -> Path:
-    process = mp.get_context("spawn").Process(
-        target=_scored_then_killed, args=(home, output, count)
-    )
+    process = forkserver().Process(target=_scored_then_killed, args=(home, output, count))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL

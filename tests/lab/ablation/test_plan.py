@@ -13,6 +13,13 @@ EXO_ONLY = {
     "TEST.DATASET": "lemma",
 }
 
+DUAL = {
+    "MODEL.MODEL_NAME": "EgoExoSlowFast",
+    "TRAIN.DATASET": "ego_exo",
+    "SUML.ENABLE": True,
+}
+ON_FEATURES = {"TRAIN.ON_FEATURES": True, "MODEL.BACKBONE": "features:8"}
+
 
 def refusal(path) -> str:
     with pytest.raises(UserError) as caught:
@@ -50,7 +57,7 @@ def test_a_plan_as_it_is_read(plan_file):
         ({"common": {"SOLVER.BASE_LT": 1}}, ["arms.start", "SOLVER.BASE_LR"]),
         ({"common": {"RNG_SEED": 1}}, ["RNG_SEED is set for every run"]),
         ({"common": {"TEST.SAVE_PREDICT_PATH": ""}}, ["leaves no predictions"]),
-        ({"common": {"TEST.TASK": "features"}}, ["leaves no predictions", "TEST.TASK is features"]),
+        ({"common": {"TEST.TASK": "features"}}, ["compare_to: 'plain'", "TEST.TASK recognition"]),
         ({"common": EXO_ONLY}, ["leaves no predictions", "multi-label heads"]),
         ({"common": {"TRAIN.DATASET": "lemma"}}, ["arms.start", "TRAIN.DATASET"]),
         ({"base": "none.yaml"}, ["none.yaml", "does not exist"]),
@@ -79,11 +86,34 @@ def test_mistakes(plan_file, content, change, parts):
             {"about": "x", "set": {"TRAIN.CHECKPOINT_FILE_PATH": "{checkpoint:y}"}},
             "not one of the arms above it",
         ),
+        (
+            "x",
+            {"about": "x", "set": {**DUAL, "TEST.TASK": "retrieval"}},
+            "arms.x leaves no predictions to compare: TEST.TASK is retrieval",
+        ),
+        (
+            "x",
+            {"about": "x", "set": {**ON_FEATURES, "FEATURES.EGO": ["{features:plain}/ego"]}},
+            "arms.x starts from plain, which extracts no features; set its TEST.TASK to features",
+        ),
     ],
 )
 def test_mistakes_in_an_arm(plan_file, content, arm, item, part):
     content["arms"][arm] = item
     assert part in refusal(plan_file())
+
+
+def test_features_have_a_folder_for_each_seed(plan_file, content):
+    extracting = {"TEST.TASK": "features", "TEST.FEATURES.DIR": "features"}
+    content["arms"]["start"]["set"] = extracting
+    content["arms"]["better"]["set"] = {**ON_FEATURES, "FEATURES.EGO": ["{features:start}/ego"]}
+    assert "starts from start, which has one TEST.FEATURES.DIR for all seeds" in refusal(
+        plan_file()
+    )
+    del extracting["TEST.FEATURES.DIR"]
+    plan = read_plan(plan_file())
+    assert plan.arm("better").after == ("start",)
+    assert [arm.name for arm in plan.scored] == ["plain", "better"]
 
 
 def test_files_that_are_no_plan(tmp_path):
@@ -144,7 +174,9 @@ def test_arms_of_one_name_are_one_run(first, second, shared):
     assert set(other.seeds) <= set(plan.seeds)
 
 
-@pytest.mark.parametrize("name", ["finetune", "finetune_more", "finetune_options", "scratch"])
+@pytest.mark.parametrize(
+    "name", ["finetune", "finetune_more", "finetune_options", "scratch", "features"]
+)
 def test_compared_arms_differ_by_what_they_say(name):
     """The same ego steps and the same weights; a shuffled control differs by its pairs alone."""
     plan = read_plan(CONFIGS / "ablation" / f"{name}.yaml")
@@ -153,7 +185,7 @@ def test_compared_arms_differ_by_what_they_say(name):
         (c.TRAIN.TRAIN_DATA_LIST, c.TRAIN.BATCH_SIZE, c.SOLVER.MAX_EPOCH) for c in cfgs.values()
     }
     assert len(steps) == 1
-    if name != "scratch":
+    if name.startswith("finetune"):
         starts = {cfg.TRAIN.CHECKPOINT_FILE_PATH for cfg in cfgs.values()}
         assert starts == {"{checkpoint:ego}"}
     aligned = [

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from slowfast.config import load_config
 from slowfast.lab.ablation.ablate import ablate
 from slowfast.lab.ablation.plan import read_plan
 from slowfast.lab.ablation.runner import Machine, locked
@@ -107,6 +108,29 @@ def test_an_arm_starts_from_two_arms_of_which_one_has_one_seed(run, out, content
     given = dict(zip(words[::2], words[1::2], strict=True))
     assert "shared/seed_7/" in given["EXO.CHECKPOINT_FILE_PATH"]
     assert "start/seed_2/" in given["TRAIN.CHECKPOINT_FILE_PATH"]
+
+
+def test_an_arm_reads_the_features_of_its_seed(plan_file, content, tmp_path):
+    """Also below a folder whose name has to be quoted, and next to a file of features."""
+    given = tmp_path / "given.npz"
+    given.write_text("x")
+    content["arms"]["start"]["set"] = {"TEST.TASK": "features"}
+    content["arms"]["better"]["set"] = {
+        "TRAIN.ON_FEATURES": True,
+        "MODEL.BACKBONE": "features:8",
+        "FEATURES.EGO": ["{features:start}/ego", str(given)],
+    }
+    plan, out = read_plan(plan_file()), tmp_path / "it's here"
+    made = {run.name: run for run in plan_runs(plan, out, "c")}
+    better = made["better seed 2"]
+    cfg = load_config(plan.base, better.overrides)
+    features = out / "start" / "seed_2" / "features" / "ego"
+    assert list(cfg.FEATURES.EGO) == [str(features), str(given)]
+    assert better.starts == (made["start seed 2"],)
+    given.write_text("y")
+    again = {run.name: run for run in plan_runs(plan, out, "c")}
+    assert again["better seed 2"].made_with["data"] != better.made_with["data"]
+    assert again["plain seed 2"].made_with == made["plain seed 2"].made_with
 
 
 def test_a_failed_run_is_reported_and_others_continue(run, out, content):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast.engine.preflight.cost import KeptForBackward, step_cost, synthetic_batch, view_cost
-from slowfast.lab.benchmark import batch, evaluation, scale, step, workload
+from slowfast.lab.benchmark import batch, evaluation, options, scale, step, workload
 from slowfast.lab.benchmark.timing import count_waits
 from slowfast.lab.benchmark.workload import (
     PLAIN,
@@ -59,6 +59,34 @@ def test_a_step_that_computes_something_else_is_noticed(cfg):
     other = Variant("other", "fp32", {"BN.NORM_TYPE": "frozen"})
     report = step.step_benchmark(dual(cfg), 2, CPU, 1, chosen=[Variant(PLAIN), other])
     assert [check.holds for check in report.checks] == [True, False]
+
+
+def test_options(cfg, monkeypatch):
+    """A few steps and a test with each; one that computes something else is noticed."""
+    batches = [synthetic_batch(dual(cfg), 4, seed) for seed in range(2)]
+    monkeypatch.setattr(options, "_batches", lambda _: batches)
+    chosen = options.speed_options(CPU)
+    names = [variant.name for variant in chosen]
+    assert len(set(names)) == len(names)
+    other = Variant("other", settings={"BN.NORM_TYPE": "frozen"})
+    folded = next(v for v in chosen if "TEST.FOLD_BN" in v.settings)
+    report = options.options_benchmark(cfg, CPU, [Variant(PLAIN), OURS, folded, other])
+    assert [check.holds for check in report.checks] == [True] * 4 + [False, True]
+    assert [v.name for v in options.speed_options(CPU, compiled=True)][1:] == [
+        "compiled",
+        "compiled, CUDA graphs",
+    ]
+
+
+def test_compiled_steps(cfg, monkeypatch):
+    """The backbones are not really compiled: that takes minutes and a C++ compiler."""
+    modes = []
+    monkeypatch.setattr(nn.Module, "compile", lambda module, mode: modes.append(mode))
+    chosen = workload.compiled_variants(CPU)
+    report = step.step_benchmark(cfg, 2, CPU, 1, chosen=chosen)
+    assert report.holds, report.lines()
+    assert modes == ["default", "reduce-overhead"]
+    assert set(report.figures) == {variant.name for variant in chosen}
 
 
 def test_batch(cfg, monkeypatch):
@@ -121,16 +149,19 @@ def test_variants_of_a_device(monkeypatch):
     names = [variant.name for variant in variants(CPU, has_bf16=False)]
     assert names[0] == PLAIN
     assert not any("bf16" in name for name in names)
-    on_gpu = variants(torch.device("cuda"), has_bf16=True)
-    assert on_gpu[-1].cfg(made_cfg(CPU)).MODEL.COMPILE
     monkeypatch.setattr(workload, "has_bf16", lambda _: True)
-    eager = workload.fastest_eager(torch.device("cuda")).cfg(made_cfg(CPU))
+    cuda = torch.device("cuda")
+    eager = workload.fastest_eager(cuda).cfg(made_cfg(CPU))
     assert (eager.MODEL.COMPILE, eager.TRAIN.PRECISION, eager.MODEL.CONV_2D) == (
         False,
         "bf16",
         True,
     )
-    assert not Variant(PLAIN).cfg(on_gpu[-1].cfg(made_cfg(CPU))).MODEL.COMPILE
+    compiled = [variant.cfg(made_cfg(CPU)).MODEL for variant in workload.compiled_variants(cuda)]
+    assert [model.COMPILE for model in compiled] == [False, False, True, True]
+    assert [model.COMPILE_MODE for model in compiled] == [*["default"] * 3, "reduce-overhead"]
+    last = workload.compiled_variants(cuda)[-1].cfg(made_cfg(CPU))
+    assert not Variant(PLAIN).cfg(last).MODEL.COMPILE
 
 
 @pytest.mark.parametrize("read", [Tensor.item, bool, Tensor.tolist, Tensor.nonzero, Tensor.cpu])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 
 from slowfast.config import load_config
 from slowfast.engine.solver import build_optimizer, set_lr
@@ -140,3 +141,13 @@ def test_unknown_backbones(tmp_path: Path) -> None:
         config(tmp_path, "MODEL.BACKBONE", "timm:x")
     with pytest.raises(UserError, match=r"cannot read .* as a folder of a transformers model"):
         config(tmp_path)
+
+
+def test_a_compiled_backbone_is_one_graph(folder: Path, clip: list[torch.Tensor]) -> None:
+    """Traced and run by torch's own operators: a machine may lack a C++ compiler."""
+    model = build_test_model(config(folder)).train()
+    torch._dynamo.reset()
+    graphs = CompileCounter()
+    model.backbone.compile(backend=graphs, fullgraph=True)
+    model(clip)
+    assert graphs.frame_count == 1
