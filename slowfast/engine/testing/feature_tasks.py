@@ -61,8 +61,7 @@ def _tested_names(cfg: CfgNode) -> dict[str, str]:
     """Name of the data set of each view under test.
 
     A dual model tests TEST.DATASET with the half of its view, a joined set with both halves;
-    retrieval
-    and zero_shot read ego clips alone, cross_view both views.
+    retrieval and zero_shot read ego clips alone, cross_view both views.
     """
     spec, tested = model_spec(cfg), cfg.TEST.DATASET
     if not spec.is_dual:
