@@ -92,7 +92,7 @@ def plan_finish(cfg: CfgNode, datasets: Datasets, encode: Encode) -> Finish | No
         return lambda features: zero_shot_results(
             cfg, classes, features["ego"].matrix("projected"), ego
         )
-    labels = read_cross_view_labels(cfg, ego, datasets["exo"].segments)
+    labels = read_cross_view_labels(cfg, datasets["ego"], datasets["exo"])
     return lambda features: cross_view_results(
         labels, features["ego"].matrix("projected"), features["exo"].matrix("projected")
     )

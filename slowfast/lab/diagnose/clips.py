@@ -50,8 +50,8 @@ class Clips:
         datasets = feature_datasets(cfg)
         if "exo" not in datasets:
             return cls(cfg, datasets, None)
-        segments = [datasets[view].segments for view in ("ego", "exo")]
-        return cls(cfg, datasets, read_cross_view_labels(cfg, *segments))
+        labels = read_cross_view_labels(cfg, datasets["ego"], datasets["exo"])
+        return cls(cfg, datasets, labels)
 
     @property
     def counts(self) -> dict[str, int]:
