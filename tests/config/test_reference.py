@@ -30,9 +30,7 @@ def test_a_row_has_default_values_and_meaning():
     default, values, meaning = found["SUML.PAIRS.INDEX"]
     assert default == "`exact`"
     assert values == str(BOUNDS["SUML.PAIRS.INDEX"]) == "one of exact, ivf"
-    assert meaning.startswith(
-        "How the nearest narrations are searched.<br>`exact`: by comparing all"
-    )
+    assert meaning.startswith("How the nearest narrations are searched.<br>`exact`: all of them")
     assert found["TRAIN.BEST_METRIC"][0] == '`""`'
     assert "head&lt;TASK>" in found["TRAIN.CHECKPOINT_HEAD"][2]
     assert "`head<TASK>" in found["TASK"][2]

@@ -37,7 +37,7 @@ def read_segments(
         if not 0 < len(name) <= ID_CHARACTERS or not 0 < len(video) <= ID_CHARACTERS:
             raise UserError(f"{where} has no id or no video; {_FIX}")
         if name in segments:
-            raise UserError(f"{where} has the id {name} again; keep one row of it")
+            raise UserError(f"{where} has the id {name} again; remove one of its rows")
         start, stop = (_number(cell, FRAMES, where) for cell in row[2:4])
         if stop < start:
             raise UserError(f"{where} has stop frame {stop} before start frame {start}")
