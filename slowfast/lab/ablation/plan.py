@@ -89,11 +89,11 @@ class Plan:
 
     @property
     def comparisons(self) -> tuple[tuple[str, str], ...]:
-        """(arm, reference) of every difference that is reported."""
+        """(arm, reference) of every difference that is reported, each once."""
         to_base = (
             (arm.name, self.compare_to) for arm in self.scored if arm.name != self.compare_to
         )
-        return (*to_base, *self.also_compare)
+        return tuple(dict.fromkeys((*to_base, *self.also_compare)))
 
 
 def read_plan(path: Path) -> Plan:

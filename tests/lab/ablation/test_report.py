@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slowfast.lab.ablation.figure import draw_figure
 from slowfast.lab.ablation.outcomes import ArmOutcome, Outcomes
 from slowfast.lab.ablation.plan import read_plan
 from slowfast.lab.ablation.report import as_json, compare, csv_rows, latex, markdown, write_report
@@ -118,6 +119,15 @@ def test_further_comparisons(plan, outcomes):
     ]
     assert rows[2][2].startswith("+25.0 [")
     assert "better - plain & all & +25.0 [" in latex(comparison)
+
+
+def test_a_comparison_with_the_base_may_be_named_again(plan, outcomes, tmp_path):
+    """Its difference is there once, in the figure too, which has one row for it."""
+    once = compare(plan, outcomes, resamples=20)
+    plan = replace(plan, also_compare=(("better", plan.compare_to), ("better", plan.compare_to)))
+    again = compare(plan, outcomes, resamples=20)
+    assert len(again.values) == len(once.values)
+    assert {path.name for path in draw_figure(again, tmp_path)} == {"figure.png", "figure.svg"}
 
 
 def test_latex(plan, outcomes):
