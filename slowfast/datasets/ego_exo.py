@@ -19,7 +19,7 @@ from slowfast.datasets.pairing.ego_labels import shared_classes
 from slowfast.datasets.pairing.exo_mix import ExoMix
 from slowfast.datasets.pairing.narrations import NarrationTable
 from slowfast.datasets.pairing.pairs import IMPORTED, PairTable
-from slowfast.datasets.partial import LeftOut
+from slowfast.datasets.partial import LeftOut, kept_positions, listed_segments
 from slowfast.datasets.registry import JOINED_REGISTRY, build_source
 from slowfast.datasets.segment_dataset import SegmentDataset
 from slowfast.datasets.types import (
@@ -55,9 +55,9 @@ def ego_exo(cfg: CfgNode, split: str) -> EgoExoDataset | SegmentDataset:
     exo = segment_dataset(exo_source, annotations=annotations)
     path = input_path(cfg.SUML.PAIRS.FILE)
     pairs = PairTable.load(path)
-    pairs.check(path, _listed(ego), _listed(exo), mining_settings(cfg))
+    pairs.check(path, listed_segments(ego), listed_segments(exo), mining_settings(cfg))
     if ego.left_out is not None or exo.left_out is not None:
-        pairs = pairs.restricted(_kept(ego), _kept(exo))
+        pairs = pairs.restricted(kept_positions(ego), kept_positions(exo))
     by_factor = aligns_by_factor(cfg)
     if by_factor and pairs.settings["mining"] == IMPORTED:
         raise UserError(
@@ -99,18 +99,8 @@ def _exo_mix(cfg: CfgNode, exo: SegmentDataset, annotations: UnionAnnotations) -
     """Draws of several exo sets. annotations: of the whole list."""
     classes = shared_classes(cfg, annotations) if compares_labels(cfg) else None
     if classes is not None:
-        classes = [has[_kept(exo)] for has in classes]
+        classes = [has[kept_positions(exo)] for has in classes]
     return ExoMix(exo_sources(cfg), exo.segments, classes)
-
-
-def _listed(clips: SegmentDataset) -> Sequence[Segment]:
-    """The whole list, which the pair table is mined for."""
-    return clips.segments if clips.left_out is None else clips.left_out.listed
-
-
-def _kept(clips: SegmentDataset) -> np.ndarray:
-    """Positions in the whole list of the segments whose video is there."""
-    return np.arange(len(clips)) if clips.left_out is None else clips.left_out.kept
 
 
 def shuffled(pairs: PairTable, rng: np.random.Generator) -> PairTable:

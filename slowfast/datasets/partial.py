@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,26 @@ class LeftOut:
                 for k, head in enumerate(heads)
             },
         }
+
+
+class PresentClips(Protocol):
+    """Clips of a list. left_out: None if the list is complete."""
+
+    @property
+    def segments(self) -> Sequence[Segment]: ...
+
+    @property
+    def left_out(self) -> LeftOut | None: ...
+
+
+def listed_segments(clips: PresentClips) -> Sequence[Segment]:
+    """The whole list, which pair tables are mined for."""
+    return clips.segments if clips.left_out is None else clips.left_out.listed
+
+
+def kept_positions(clips: PresentClips) -> NDArray[np.int64]:
+    """(n,) positions in the whole list of the segments whose video exists."""
+    return np.arange(len(clips.segments)) if clips.left_out is None else clips.left_out.kept
 
 
 def present_segments(

@@ -11,6 +11,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.config.derived import data_workers
+from slowfast.config.exo_sources import exo_sources
 from slowfast.datasets.build import VideoDataset
 from slowfast.datasets.ego_exo import EgoExoDataset
 from slowfast.engine.training import Training
@@ -102,7 +103,8 @@ def _data(run: Training) -> str:
     train, val = run.train_loader.dataset, run.val_loader.dataset
     names = run.cfg.TRAIN.DATASET
     if isinstance(train, EgoExoDataset):
-        names = f"{run.cfg.EGO.DATASET} with {len(train.exo)} exo clips of {run.cfg.EXO.DATASET}"
+        exo = ", ".join(source.cfg.EXO.DATASET for source in exo_sources(run.cfg))
+        names = f"{run.cfg.EGO.DATASET} with {len(train.exo)} exo clips of {exo}"
     return f"{len(train)} segments of {names}; {len(val)} for validation"
 
 

@@ -21,7 +21,7 @@ from slowfast.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 # Compiled variants of a backbone that may exist at once.
-_GRAPHS = 32
+_MAX_GRAPHS = 32
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
@@ -101,7 +101,7 @@ def _compile(backbone: Backbone, mode: str) -> None:
     # Each half, mode, precision and crop size, and one clip or several, need a separate graph.
     # Beyond torch's limit of 8, further ones would run without compilation.
     config = torch._dynamo.config
-    config.recompile_limit = max(config.recompile_limit, _GRAPHS)
+    config.recompile_limit = max(config.recompile_limit, _MAX_GRAPHS)
     backbone.compile(mode=mode)
 
 

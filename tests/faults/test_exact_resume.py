@@ -109,6 +109,7 @@ def test_stopped_with_two_exo_sets(sample_home, tmp_path, monkeypatch):
     assert_same_training(Path("runs/two_sets_stopped"), Path("runs/two_sets"))
     seen = set().union(*logged_numbers(Path("runs/two_sets")).values())
     assert {"exo_verb", "exo_wall_verb"} <= seen
+    assert "exo clips of lemma, lemma;" in Path("runs/two_sets/log.txt").read_text()
 
 
 def test_stopped_in_a_validation(sample_home, whole_run, monkeypatch):

@@ -7,8 +7,8 @@ A file holds
 - `views` (n, V, F), or (n, V, L, F) with the tokens of every view; or, where the number of views
   differs, (R, F) or (R, L, F) in the order of the segments, with `views.rows` (n,) int, the number
   of each. Without `views`, `pooled` (n, F) counts as one view.
-- `weights`, optional, of the shape of `views` without L and F: the number of test views that each
-stands for.
+- `weights`, optional, integers of the shape of `views` without L and F: the number of test views
+  that each stands for.
 
 These are the shards of TEST.TASK features, and a layout that other programs can write.
 """
@@ -32,6 +32,7 @@ from slowfast.utils.reading import reading, require_file
 WHAT = "a file of features"
 _FIX = "extract the features again, in the layout of docs/training.md"
 _NAMES = ("views", "views.rows", "weights", "pooled")
+_VIEW_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 SUFFIXES = (".npz", ".safetensors")
 
 
@@ -114,6 +115,9 @@ def _checked(ids: list[str], tensors: Mapping[str, Tensor]) -> FeatureFile:
         if "pooled" not in tensors:
             raise ValueError("it has neither views nor pooled")
         views = tensors["pooled"][:, None]
+    for name in ("views.rows", "weights"):
+        if name in tensors and (tensors[name].is_floating_point() or tensors[name].is_complex()):
+            raise ValueError(f"{name} is {tensors[name].dtype} instead of integers")
     count, rows = len(ids), tensors.get("views.rows")
     weights = tensors.get("weights")
     if rows is None:
@@ -124,7 +128,7 @@ def _checked(ids: list[str], tensors: Mapping[str, Tensor]) -> FeatureFile:
         weights = None if weights is None else weights.flatten()
     if views.ndim == 2:
         views = views[:, None]
-    if views.ndim != 3 or not views.is_floating_point():
+    if views.ndim != 3 or 0 in views.shape[1:] or views.dtype not in _VIEW_TYPES:
         raise ValueError(f"views is {views.dtype} {tuple(views.shape)}")
     if rows.shape != (count,) or bool((rows < 1).any()) or int(rows.sum()) != len(views):
         raise ValueError(f"views.rows does not divide {len(views)} views among {count} segments")

@@ -5,7 +5,6 @@ Legend: n ego segments, m exo segments, D embedding width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +13,11 @@ from fvcore.common.config import CfgNode
 from numpy.typing import NDArray
 
 from slowfast.config.heads import ego_heads
+from slowfast.datasets.build import VideoDataset
 from slowfast.datasets.pairing.label_map import TIER_HEADS
 from slowfast.datasets.pairing.pairs import PairTable
+from slowfast.datasets.partial import kept_positions, listed_segments
 from slowfast.datasets.registry import build_source
-from slowfast.datasets.types import Segment
 from slowfast.evaluation.cross_view import agreeing_pairs, cross_view_recall, pair_similarity
 from slowfast.semantics.exo_labels import map_exo_labels
 from slowfast.utils.errors import UserError
@@ -36,10 +36,10 @@ class CrossViewLabels:
     pairs: NDArray[np.int64] | None
 
 
-def read_cross_view_labels(
-    cfg: CfgNode, ego: Sequence[Segment], exo: Sequence[Segment]
-) -> CrossViewLabels:
-    """The labels of both lists as ego classes, by the label map, and TEST.CROSS_VIEW.PAIRS.
+def read_cross_view_labels(cfg: CfgNode, ego: VideoDataset, exo: VideoDataset) -> CrossViewLabels:
+    """The labels of both views as ego classes, by the label map, and TEST.CROSS_VIEW.PAIRS.
+
+    Segments whose video is missing are left out.
 
     Raises: UserError for missing class tables, or a pair table of other lists.
     """
@@ -50,12 +50,12 @@ def read_cross_view_labels(
     # The labels are compared, so the first heads are those of TIER_HEADS.
     for place, head in enumerate(ego_heads(cfg)[: len(TIER_HEADS)]):
         multi_hot = np.zeros((len(ego), head.num_classes), bool)
-        for row, segment in enumerate(ego):
+        for row, segment in enumerate(ego.segments):
             multi_hot[row, list(segment.labels[place])] = True
         ego_classes.append(multi_hot)
-    return CrossViewLabels(
-        ego_classes, [labels.has_verb.T, labels.has_noun.T], _table_pairs(cfg, ego, exo)
-    )
+    kept = kept_positions(exo)
+    exo_classes = [has.T[kept] for has in (labels.has_verb, labels.has_noun)]
+    return CrossViewLabels(ego_classes, exo_classes, _table_pairs(cfg, ego, exo))
 
 
 def cross_view_results(
@@ -91,9 +91,7 @@ def _name(direction: str, key: str) -> str:
     return f"{direction}_{key}"
 
 
-def _table_pairs(
-    cfg: CfgNode, ego: Sequence[Segment], exo: Sequence[Segment]
-) -> NDArray[np.int64] | None:
+def _table_pairs(cfg: CfgNode, ego: VideoDataset, exo: VideoDataset) -> NDArray[np.int64] | None:
     if not cfg.TEST.CROSS_VIEW.PAIRS:
         return None
     path = local_path(cfg.TEST.CROSS_VIEW.PAIRS, "TEST.CROSS_VIEW.PAIRS")
@@ -101,7 +99,9 @@ def _table_pairs(
         raise UserError(f"TEST.CROSS_VIEW.PAIRS {path} does not exist; correct the path")
     table = PairTable.load(path)
     # However it was mined: only the lists must be those that are tested.
-    table.check(path, ego, exo, table.settings)
+    table.check(path, listed_segments(ego), listed_segments(exo), table.settings)
+    if ego.left_out is not None or exo.left_out is not None:
+        table = table.restricted(kept_positions(ego), kept_positions(exo))
     rows, places = np.nonzero(table.indices >= 0)
     if not len(rows):
         raise UserError(

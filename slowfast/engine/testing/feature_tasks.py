@@ -61,8 +61,7 @@ def _tested_names(cfg: CfgNode) -> dict[str, str]:
     """Name of the data set of each view under test.
 
     A dual model tests TEST.DATASET with the half of its view, a joined set with both halves;
-    retrieval
-    and zero_shot read ego clips alone, cross_view both views.
+    retrieval and zero_shot read ego clips alone, cross_view both views.
     """
     spec, tested = model_spec(cfg), cfg.TEST.DATASET
     if not spec.is_dual:
@@ -93,7 +92,7 @@ def plan_finish(cfg: CfgNode, datasets: Datasets, encode: Encode) -> Finish | No
         return lambda features: zero_shot_results(
             cfg, classes, features["ego"].matrix("projected"), ego
         )
-    labels = read_cross_view_labels(cfg, ego, datasets["exo"].segments)
+    labels = read_cross_view_labels(cfg, datasets["ego"], datasets["exo"])
     return lambda features: cross_view_results(
         labels, features["ego"].matrix("projected"), features["exo"].matrix("projected")
     )

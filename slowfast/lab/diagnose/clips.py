@@ -25,6 +25,7 @@ from slowfast.engine.testing.cross_view import (
 from slowfast.engine.testing.feature_tasks import feature_datasets, tested_views
 from slowfast.engine.testing.features import FeatureSet, extract_features
 from slowfast.lab.diagnose.probe import probe_accuracy
+from slowfast.utils.errors import UserError
 
 # Names of the two inputs of a probe, and of the arrays that hold them.
 PROBED = {"z_ego": "projected", "pooled": "pooled"}
@@ -45,13 +46,14 @@ class Clips:
     def read(cls, cfg: CfgNode) -> Clips:
         """TEST.TASK cross_view reads both views, retrieval the ego view.
 
-        Raises: UserError for bad data.
+        Raises: UserError for bad data, or an ego list without labels, which the probes need.
         """
         datasets = feature_datasets(cfg)
+        _check_labelled(cfg, datasets["ego"])
         if "exo" not in datasets:
             return cls(cfg, datasets, None)
-        segments = [datasets[view].segments for view in ("ego", "exo")]
-        return cls(cfg, datasets, read_cross_view_labels(cfg, *segments))
+        labels = read_cross_view_labels(cfg, datasets["ego"], datasets["exo"])
+        return cls(cfg, datasets, labels)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -79,6 +81,15 @@ class Clips:
             return None
         embeddings = (features[view].matrix("projected") for view in ("ego", "exo"))
         return cross_view_results(self.labels, *embeddings)
+
+
+def _check_labelled(cfg: CfgNode, ego: VideoDataset) -> None:
+    for place, head in enumerate(ego_heads(cfg)):
+        if not head.multi_label and not any(segment.labels[place] for segment in ego.segments):
+            raise UserError(
+                f"TEST.DATA_LIST {cfg.TEST.DATA_LIST} has no {head.name} labels, which the probes "
+                "need; set it to a labelled list"
+            )
 
 
 def probes(

@@ -5,7 +5,8 @@ Legend: P numbers in the parameters of the ego backbone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,12 +54,15 @@ def term_gradients(
     load_test_weights(model, checkpoint, cfg)
     model.to(device).train()
     parameters = [p for p in model.ego.backbone.parameters() if p.requires_grad]
-    found = []
-    for number in range(min(batches, loader.sampler.batches_per_epoch)):
-        batch = loader.rebuild(0, number).to(device)
-        output = task.step(model, batch, 0, number)
-        found.append(separate_gradients(weighted_terms_of(output, cfg), parameters))
-    return compare_gradients(found)
+
+    def batch_gradients() -> Iterator[dict[str, NDArray[np.float64]]]:
+        for number in range(min(batches, loader.sampler.batches_per_epoch)):
+            batch = loader.rebuild(0, number).to(device)
+            output = task.step(model, batch, 0, number)
+            yield separate_gradients(weighted_terms_of(output, cfg), parameters)
+
+    # Batch by batch: together, the gradients of a published backbone fill gigabytes.
+    return compare_gradients(batch_gradients())
 
 
 def weighted_terms_of(output: StepOutput, cfg: CfgNode) -> dict[str, Tensor]:
@@ -86,24 +90,23 @@ def separate_gradients(
 
 
 def compare_gradients(
-    batches: Sequence[Mapping[str, NDArray[np.float64]]],
+    batches: Iterable[Mapping[str, NDArray[np.float64]]],
 ) -> dict[str, TermGradient]:
     """Means over the batches; each has the gradient (P,) of every term, CLASSIFICATION among them.
 
     A share is that of the mean norm among the mean norms.
     """
-    norms = {
-        name: float(np.mean([np.linalg.norm(gradients[name]) for gradients in batches]))
-        for name in batches[0]
-    }
-    total = max(sum(norms.values()), np.finfo(float).tiny)
+    norms: defaultdict[str, list[float]] = defaultdict(list)
+    cosines: defaultdict[str, list[float]] = defaultdict(list)
+    for gradients in batches:
+        for name, gradient in gradients.items():
+            norms[name].append(float(np.linalg.norm(gradient)))
+            cosines[name].append(_cosine(gradient, gradients[CLASSIFICATION]))
+    means = {name: float(np.mean(values)) for name, values in norms.items()}
+    total = max(sum(means.values()), np.finfo(float).tiny)
     return {
-        name: TermGradient(
-            norm,
-            norm / total,
-            float(np.mean([_cosine(g[name], g[CLASSIFICATION]) for g in batches])),
-        )
-        for name, norm in norms.items()
+        name: TermGradient(norm, norm / total, float(np.mean(cosines[name])))
+        for name, norm in means.items()
     }
 
 

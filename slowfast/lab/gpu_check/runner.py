@@ -27,7 +27,7 @@ _TAIL_LINES = 12
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a part.
+    """Result of a part.
 
     status: one of the names above. seconds: wall time. detail: last lines of the output, which
         say how many tests were skipped.

@@ -138,7 +138,16 @@ FAULTS = {
         {"views": made(6, WIDTH), "views.rows": np.array([1, 2, 2])},
         "does not divide 6 views among 3 segments",
     ),
+    "fractional rows": (
+        {"views": made(6, WIDTH), "views.rows": np.array([1.5, 1.5, 3])},
+        "views.rows is torch.float64 instead of integers",
+    ),
+    "no tokens": ({"views": made(3, 2, 0, WIDTH)}, r"views is torch.float16 \(6, 0, 4\)"),
     "weights": ({"views": VIEWS, "weights": np.zeros((3, 2), int)}, "a number from 1"),
+    "fractional weights": (
+        {"views": VIEWS, "weights": np.full((3, 2), 1.5)},
+        "weights is torch.float64 instead of integers",
+    ),
 }
 
 
@@ -162,6 +171,9 @@ def test_damaged_files_and_files_without_ids(tmp_path: Path) -> None:
     save_file({"views": torch.from_numpy(VIEWS)}, anonymous)
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(anonymous.read_bytes()[:30])
+    eight_bits = tmp_path / "eight_bits.safetensors"
+    views = torch.from_numpy(VIEWS).to(torch.float8_e4m3fn)
+    save_file({"views": views}, eight_bits, {"segment_id": json.dumps(IDS)})
     numbers = tmp_path / "numbers.npz"
     np.savez(numbers, segment_id=np.arange(3), views=VIEWS)
     for path, message in (
@@ -169,6 +181,7 @@ def test_damaged_files_and_files_without_ids(tmp_path: Path) -> None:
         (bare, "no array segment_id"),
         (anonymous, "no JSON list segment_id"),
         (broken, "a file of features"),
+        (eight_bits, "views is torch.float8_e4m3fn"),
         (numbers, "segment_id is int64"),
     ):
         with pytest.raises(UserError, match=message) as error:

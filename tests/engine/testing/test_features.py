@@ -14,10 +14,12 @@ import torch
 from fvcore.common.config import CfgNode
 
 from slowfast.datasets.build import build_dataset, load_clip
+from slowfast.datasets.pairing.pairs import PairTable, narration_hash
 from slowfast.engine import tester
 from slowfast.engine.checkpoint import load_test_weights
 from slowfast.engine.testing import feature_tasks, shards
 from slowfast.engine.testing import features as features_module
+from slowfast.engine.testing.cross_view import read_cross_view_labels
 from slowfast.engine.testing.features import features_folder
 from slowfast.evaluation.predictions import read_predictions
 from slowfast.models import build_model
@@ -331,8 +333,6 @@ def test_cross_view_of_a_factorised_alignment_is_warned_of(
 
 
 def test_cross_view_of_a_pair_table(home: Path, both: Path, no_model: None) -> None:
-    from slowfast.datasets.pairing.pairs import PairTable, narration_hash
-
     cfg = _with_features(tiny_run_cfg(home, "table", TEST__TASK="cross_view"), both)
     views = [build_dataset(name, cfg, "test").segments for name in ("epickitchen", "lemma")]
     indices = np.full((len(SEGMENTS), 2), -1, np.int32)
@@ -361,6 +361,41 @@ def test_cross_view_of_a_pair_table(home: Path, both: Path, no_model: None) -> N
     save("other")
     with pytest.raises(UserError, match="other exo segments"):
         run_test(cfg)
+
+
+def test_cross_view_leaves_out_exo_segments_that_are_missing(home: Path, both: Path) -> None:
+    """Labels and pairs of the others, under their positions among those that are left."""
+    cfg = _stored(home, both, "part", TEST__TASK="cross_view")
+    whole = feature_tasks.feature_datasets(cfg)
+    lists = [whole[view].segments for view in ("ego", "exo")]
+    indices = (np.arange(len(lists[0]), dtype=np.int32) % len(lists[1]))[:, None]
+    hashes = [narration_hash(segments) for segments in lists]
+    similarity, tier = np.zeros(indices.shape, np.float32), np.zeros(indices.shape, np.uint8)
+    table = PairTable(indices, similarity, tier, {"mining": "text"}, *hashes, len(lists[1]))
+    cfg.TEST.CROSS_VIEW.PAIRS = str(home / "part.npz")
+    table.save(home / "part.npz")
+    expected = read_cross_view_labels(cfg, whole["ego"], whole["exo"])
+
+    rest = list(_records(both / "features" / "exo").values())[1:]
+    np.savez(
+        home / "rest.npz",
+        segment_id=[record["segment_id"] for record in rest],
+        pooled=[record["pooled"] for record in rest],
+    )
+    cfg.FEATURES.EXO = [str(home / "rest.npz")]
+    cfg.DATA.ON_MISSING_VIDEO = "skip"
+    part = feature_tasks.feature_datasets(cfg)
+    (gone,) = {s.segment_id for s in lists[1]} - {s.segment_id for s in part["exo"].segments}
+    kept = [k for k, segment in enumerate(lists[1]) if segment.segment_id != gone]
+    found = read_cross_view_labels(cfg, part["ego"], part["exo"])
+    for classes, of_all in zip(found.exo, expected.exo, strict=True):
+        np.testing.assert_array_equal(classes, of_all[kept])
+    assert found.pairs is not None
+    assert found.pairs.tolist() == [
+        [row, kept.index(k)] for row, (k,) in enumerate(indices.tolist()) if k in kept
+    ]
+    run_test(cfg)
+    assert _result(cfg)["num_exo_segments"] == len(kept)
 
 
 def test_zero_shot_by_class_names(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from fvcore.common.config import CfgNode
@@ -126,3 +127,13 @@ def test_a_run_without_checkpoints_is_refused(at_home, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text((at_home.output / "config.yaml").read_text())
     with pytest.raises(UserError, match="no checkpoint of a finished epoch"):
         diagnose_runs([tmp_path], tmp_path / "out", ONE_VIEW)
+
+
+def test_a_list_without_labels_is_refused(at_home: FinishedRun, tmp_path: Path) -> None:
+    cfg = config(at_home)
+    listed = pd.read_csv(Path(cfg.DATA.PATH_TO_DATA_DIR) / cfg.TEST.DATA_LIST, dtype=str)
+    unlabelled = listed.drop(columns=["verb_class", "noun_class"])
+    unlabelled.to_csv(tmp_path / "unlabelled.csv", index=False)
+    words = (*ONE_VIEW, "TEST.DATA_LIST", str(tmp_path / "unlabelled.csv"))
+    with pytest.raises(UserError, match="has no verb labels, which the probes need"):
+        diagnose_runs([at_home.output], tmp_path / "out", words)

@@ -31,7 +31,7 @@ def test_a_case_by_hand():
     }
     # A second batch whose alignment pulls the other way, at half the strength.
     other = {**gradients, "align": np.array([-1.0, 0, 0])}
-    found = compare_gradients([gradients, other])
+    found = compare_gradients(batch for batch in (gradients, other))
     length = np.sqrt(52)
     assert found["align"] == pytest.approx((1.5, 1.5 / (1.5 + length), 0), abs=1e-12)
     assert compare_gradients([gradients])["align"].cosine == pytest.approx(6 / length)
