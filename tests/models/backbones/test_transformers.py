@@ -134,8 +134,6 @@ def test_shared_backbone(folder: Path, clip: list[torch.Tensor]) -> None:
 def test_clips_of_another_size_are_refused(folder: Path) -> None:
     expected = "expects 4 frames of 32 pixels, but the config has 8 of 32"
     with pytest.raises(UserError, match=expected):
-        UserError, match="expects 4 frames of 32 pixels, but the config has 8 of 32"
-    ):
         build_model(config(folder, "DATA.NUM_FRAMES", 8))
 
 
