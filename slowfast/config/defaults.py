@@ -76,9 +76,9 @@ _C.TRAIN.PRECISION = choice("fp32", "tf32", "bf16", "fp16")
 #   epickitchen: ego clips.
 #   lemma: exo clips.
 #   egoexolearn: clips of either view.
-#   egtea: ego clips, with heads from verb, noun and action.
-#   charades_ego: clips of either view, with the head action.
-#   csv: clips of your own, of the view that the model takes (docs/data.md).
+#   egtea: ego clips, with any of the heads verb, noun and action.
+#   charades_ego: clips of either view, with the single head action.
+#   csv: your own clips, of the view that the model expects (docs/data.md).
 #   ego_exo: clips of EGO.DATASET, each joined with a clip of EXO.DATASET (SUM-L).
 _C.TRAIN.DATASET = "epickitchen"
 # Train, validate and test on pre-extracted features (FEATURES.EGO, FEATURES.EXO) instead of frames.
@@ -158,7 +158,7 @@ _C.TEST.BATCH_SIZE = number(8, at_least=1)
 # Largest number of views per forward pass, as TEST.BATCH_SIZE. Lower it if a test runs out of
 # memory.
 _C.TEST.CHUNK_VIEWS = number(6, at_least=1)
-# Seconds between saves of finished segments below OUTPUT_DIR. An interrupted test resumes from
+# Seconds between saves of finished segments under OUTPUT_DIR. An interrupted test resumes from
 # them, on any number of processes. 0 saves after every segment.
 _C.TEST.PARTIAL_SEC = number(60.0, at_least=0)
 # Temporal views per segment, spread evenly. 1 uses the validation view.
@@ -178,7 +178,7 @@ _C.TEST.CHECKPOINT_HEAD = ""
 _C.TEST.LOAD_BEST = False
 # Return logits instead of probabilities in eval mode.
 _C.TEST.NO_ACT = False
-# File of the predictions, always below OUTPUT_DIR. Empty writes none.
+# File of the predictions, always under OUTPUT_DIR. Empty writes none.
 _C.TEST.SAVE_PREDICT_PATH = path("predictions.pkl")
 # Also compute the official values with the arithmetic of the public scorer, one softmax over all
 # segments. results.json has both; the table shows the values that differ, with the reason.
@@ -194,8 +194,8 @@ _C.TEST.EMA = True
 _C.TEST.EXO_SPLIT = choice("test", "train", "val")
 
 _C.TEST.FEATURES = Section()
-# Folder for the features. Empty means `features` in OUTPUT_DIR. Features of a different
-# test are replaced there; in a folder named here they are an error.
+# Folder for the features. Empty means `features` in OUTPUT_DIR. Features that a different test
+# left are replaced in the default folder; in a folder named here they are an error.
 _C.TEST.FEATURES.DIR = path("")
 # Also keep the features of every distinct view, so that a later recognition test needs no
 # backbone. Costs 4 bytes x channels per view: 2.7 GB for 9,668 segments x 30 views x 2,304
@@ -247,7 +247,7 @@ _C.DATA.CLASS_NAMES = path("")
 _C.DATA.NUM_FRAMES = number(32, at_least=1)
 # Stride between the frames of an ego clip, in frames of the video.
 _C.DATA.SAMPLING_RATE = number(2, at_least=1)
-# Short side of a training clip in pixels, drawn at random from this range before the crop.
+# Range of the short side of a training clip before the crop, in pixels; drawn at random.
 _C.DATA.TRAIN_JITTER_SCALES = span([256, 320], at_least=1)
 # Side of the square training crop, in pixels.
 _C.DATA.TRAIN_CROP_SIZE = number(224, at_least=1)
@@ -291,7 +291,7 @@ _C.DATA.ON_MISSING_VIDEO = choice("error", "skip")
 #   device: exact. Workers only decode and crop, but still shrink frames that are larger than the
 #     resized clip (in a test, frames with more than twice its pixels).
 _C.DATA.RESIZE_ON = choice("auto", "worker", "device")
-# How the scores of a segment's views are joined: by their mean (sum) or their maximum (max).
+# How the scores of a segment's views are combined: mean (sum) or maximum (max).
 _C.DATA.ENSEMBLE_METHOD = choice("sum", "max")
 
 _C.EGO = Section()
@@ -331,10 +331,9 @@ _C.EXO.NUM_CLASSES_LIST = [25, 64]
 
 # Further exo sets, whose clips are mixed with those of EXO.DATASET (TRAIN.DATASET ego_exo). Each
 # is a mapping of NAME, the prefix of its segment ids and head names, the keys above that differ
-# from EXO's (PATH_PREFIX defaults to empty), and LABEL_MAP, which is SUML.PAIRS.LABEL_MAP of this
-# set.
+# from EXO's (PATH_PREFIX defaults to empty), and LABEL_MAP, the SUML.PAIRS.LABEL_MAP of this set.
 #   [{NAME: wall, DATASET: lemma, PATH_TO_DATA_DIR: data/wall, NUM_CLASSES_LIST: [12, 30]}]
-# Each set has separate heads. Pairs are mined over all sets together.
+# Each set has separate heads. Pairs are mined across all sets.
 _C.EXO.MORE = []
 # Sampling weights of the exo sets: one for EXO, then one for each of EXO.MORE. Each candidate of an
 # ego segment is drawn with the weight of its set. For a clip without a pair, a set is drawn first,
@@ -356,7 +355,7 @@ _C.EXO.RANDOM_IN_VALIDATION = False
 _C.EXO.LIGHTING_STD = number(0.1, at_least=0)
 # Channel order of exo clips as input to the model. Published exo weights need rgb.
 _C.EXO.CHANNEL_ORDER = choice("rgb", "bgr")
-# Backbone of the exo half, as MODEL.BACKBONE. Empty means the same one.
+# Backbone of the exo half, with the values of MODEL.BACKBONE. Empty means MODEL.BACKBONE.
 _C.EXO.BACKBONE = ""
 # Checkpoint with the initial weights of the exo half: an exo-only file, or a dual one, from which
 # only the exo half is read. Empty means the exo weights of TRAIN.CHECKPOINT_FILE_PATH if it has
@@ -414,8 +413,8 @@ _C.SUML.TEXT_NEGATIVES = choice("both", "video")
 _C.SUML.GRAD_CACHE = False
 # Add a second exo clip to every ego clip, drawn from the whole exo set, with or without a partner.
 # It trains the exo terms, and in the alignment (dcl, dcl_weighted) it is a negative of every pair
-# that SUML.NEGATIVES does not exclude; by label, it is compared with the pair's exo clip. Costs one
-# more forward and backward pass of the exo half.
+# that SUML.NEGATIVES does not exclude; if labels decide, they are compared with those of the pair's
+# exo clip. Costs one more forward and backward pass of the exo half.
 _C.SUML.EXO_STREAM = False
 
 _C.SUML.QUEUE = Section()
@@ -428,21 +427,21 @@ _C.SUML.QUEUE.SIZE = number(0, at_least=0)
 # step, slow = MOMENTUM * slow + (1 - MOMENTUM) * weights.
 _C.SUML.QUEUE.MOMENTUM = number(0.999, at_least=0, below=1)
 
-# Weights of the terms of slowfast/tasks/terms, each under the key that its file registers. 0
+# Weights of the loss terms in slowfast/tasks/terms, each under the key that its file registers. 0
 # removes a term and its cost. Terms are summed in the order of their keys. A term reads exo clips
 # unless its key begins with EGO_: if any such weight is above 0, the frames of exo clips are read.
 _C.SUML.WEIGHTS = Section()
-# Weight of the exo classification.
+# Weight of the exo classification loss.
 _C.SUML.WEIGHTS.EXO_CLS = number(0.1, at_least=0)
-# Weight of the contrast between ego clips and their narrations.
+# Weight of the contrastive loss between ego clips and their narrations.
 _C.SUML.WEIGHTS.EGO_TEXT = number(0.1, at_least=0)
-# Weight of the contrast between exo clips and their narrations.
+# Weight of the contrastive loss between exo clips and their narrations.
 _C.SUML.WEIGHTS.EXO_TEXT = number(0.1, at_least=0)
-# Weight of the alignment of ego and exo clips.
+# Weight of the loss that aligns ego and exo clips.
 _C.SUML.WEIGHTS.ALIGN = number(0.02, at_least=0)
 
 _C.SUML.ALIGN = Section()
-# Loss of the alignment.
+# Loss that aligns ego and exo clips.
 #   dcl: decoupled contrastive loss over the pairs above the threshold (the paper).
 #   dcl_weighted: dcl with pair weights by similarity (SIGMA).
 #   triplet: all pairs, without a threshold (as released).
@@ -486,8 +485,8 @@ _C.SUML.PAIRS.PAIRED_COLUMNS = ["narration_id", "exo_id"]
 #   tiers: by the overlap of the labels (published).
 #   tiers_text: by the overlap of the labels, then the cosine of the narrations.
 #   factors: TOP_K nearest narrations with the same verb, and TOP_K with the same noun.
-#   verb: TOP_K nearest narrations with the same verb. With labels on both sides it is an oracle for
-#     the pairs that text finds.
+#   verb: TOP_K nearest narrations with the same verb. With labels in both views, an oracle that
+#     shows how good the pairs of text could be.
 _C.SUML.PAIRS.MINING = choice("text", "tiers", "tiers_text", "factors", "verb")
 # Exo candidates per ego segment. Training draws one of them uniformly in each epoch.
 _C.SUML.PAIRS.TOP_K = number(3, at_least=1)
@@ -512,7 +511,7 @@ _C.SUML.PAIRS.SHUFFLE = False
 # ---------------------------------------------------------------------------------------------
 _C.MODEL = Section()
 # Registered name of the model.
-#   SlowFast: one head of MODEL.NUM_CLASSES.
+#   SlowFast: one head with MODEL.NUM_CLASSES classes.
 #   MultiTaskSlowFast: the ego model, with the heads of MODEL.HEAD_NAMES.
 #   ExoSlowFast: the exo model, multi-label, with the heads of EXO.HEAD_NAMES.
 #   EgoExoSlowFast: the dual model of SUM-L.
@@ -570,16 +569,15 @@ _C.MODEL.CONV_2D = False
 # How MODEL.CHANNELS_LAST and MODEL.CONV_2D are chosen.
 #   as_set: by these two keys.
 #   auto: also enable the ones measured to be faster on the run's device, and log them: both for
-#     convolutional SlowFast backbones on a CPU (NUM_GPUS 0), none on CUDA (not measured).
+#     convolutional SlowFast backbones on a CPU (NUM_GPUS 0), neither on CUDA (not measured).
 _C.MODEL.SPEED_OPTIONS = choice("as_set", "auto")
 # Run the backbones through torch.compile, for speed. Values differ by rounding. The first step
 # takes minutes; on a CPU it needs a C++ compiler.
 _C.MODEL.COMPILE = False
 # Mode of torch.compile, for MODEL.COMPILE True.
-#   default: kernels of the compiler.
-#   reduce-overhead: also CUDA graphs, which start all kernels of a backbone at once. Takes more
-#     memory, and gains where small batches leave the GPU waiting for the host. Not yet run on a
-#     GPU.
+#   default: the compiler's kernels.
+#   reduce-overhead: also CUDA graphs, which launch all kernels of a backbone at once. Uses more
+#     memory; faster if small batches leave the GPU waiting for the host. Not yet tested on a GPU.
 _C.MODEL.COMPILE_MODE = choice("default", "reduce-overhead")
 # Stages whose activations are recomputed in the backward pass instead of stored (activation
 # checkpointing). Saves memory at the cost of about a third more computation.
@@ -628,7 +626,7 @@ _C.BN = Section()
 #   batchnorm: those of the clips of one process and step.
 #   sync_batchnorm: those of the clips of all processes. On CUDA the host waits for the device in
 #     every layer.
-#   frozen: the running statistics, which stay as loaded. Scale and shift are trained.
+#   frozen: the running statistics as loaded, never updated. Scale and shift are still trained.
 _C.BN.NORM_TYPE = choice("batchnorm", "sync_batchnorm", "frozen")
 # Recompute the statistics before each validation and each checkpoint of a finished epoch.
 _C.BN.USE_PRECISE_STATS = False
@@ -673,8 +671,8 @@ _C.SOLVER.NESTEROV = True
 _C.SOLVER.SKIP_NONFINITE = number(0, at_least=0)
 # Weight decay of all parameters except those of batch norm (BN.WEIGHT_DECAY).
 _C.SOLVER.WEIGHT_DECAY = number(1e-4, at_least=0)
-# Factor of the learning rate from one stage of the backbone to the one below it (layer-wise decay),
-# for fine-tuning transformers; 0.75 is common. 1 gives all stages the same rate.
+# Learning rate of a backbone stage relative to the stage after it (layer-wise decay), for
+# fine-tuning transformers; 0.75 is common. 1 gives all stages the same rate.
 _C.SOLVER.LAYER_DECAY = number(1.0, above=0, at_most=1)
 # Update all weights in one kernel; auto does so on CUDA. Values differ by rounding.
 _C.SOLVER.FUSED = choice("auto", "always", "never")
@@ -702,10 +700,10 @@ _C.DATA_LOADER = Section()
 _C.DATA_LOADER.NUM_WORKERS = number(8, at_least=0)
 # Copy batches to page-locked memory, which makes the transfer to a GPU faster.
 _C.DATA_LOADER.PIN_MEMORY = True
-# Let workers reuse the same shared memory for all batches, which saves page faults. Training,
-# validation and test each map memory outside /dev/shm for all batches that may wait (2 per worker,
-# in a test 1 segment) and one more: 6.9 GB per process for 8 workers and batches of 32 pairs of
-# 32 x 256 x 256. A batch is then valid only until the next one is requested.
+# Let workers reuse the same shared memory for all batches, which avoids page faults. Training,
+# validation and test each map memory outside /dev/shm for the prefetched batches (2 per worker; in
+# a test, 1 segment per worker) plus one: 6.9 GB per process for 8 workers and batches of 32 pairs
+# of 32 x 256 x 256. A batch is then valid only until the next one is requested.
 _C.DATA_LOADER.SHARED_RING = True
 # Seconds to wait for a batch before a dead or hanging worker is an error. 0 waits indefinitely.
 _C.DATA_LOADER.TIMEOUT = number(300, at_least=0)
@@ -719,11 +717,12 @@ _C.TENSORBOARD = Section()
 # Write scalars and hyperparameters to OUTPUT_DIR/tensorboard. Training scalars are plotted over
 # optimizer steps. The other keys of this section need it.
 _C.TENSORBOARD.ENABLE = False
-# Number of training pairs to draw in every epoch: the ego clip over its exo clip, as the model sees
-# them, with both narrations. 0 disables it; TRAIN.ON_FEATURES needs 0. A pair takes about 0.2 s.
+# Number of training pairs to log as images in every epoch: the ego clip above its exo clip, as the
+# model sees them, with both narrations. 0 disables it; TRAIN.ON_FEATURES needs 0. A pair takes
+# about 0.2 s.
 _C.TENSORBOARD.PAIRS = number(0, at_least=0)
 _C.TENSORBOARD.CONFUSION_MATRIX = Section()
-# Draw a confusion matrix of every single-label head after each validation and test, with the 50
+# Plot a confusion matrix of every single-label head after each validation and test, with the 50
 # most frequent classes. It takes about a second.
 _C.TENSORBOARD.CONFUSION_MATRIX.ENABLE = False
 _C.TENSORBOARD.HISTOGRAM = Section()

@@ -61,7 +61,7 @@ class TestPlan:
 def plan_test(cfg: CfgNode, encode: Encode = encode_narrations) -> TestPlan:
     """Check the inputs of a test and build its data sets. encode: encoder of the sentences.
 
-    Raises: UserError for lists, folders, files or sizes that do not fit.
+    Raises: UserError for missing or inconsistent lists, folders, files or sizes.
     """
     key, named = "TEST.CHECKPOINT_FILE_PATH", cfg.TEST.CHECKPOINT_FILE_PATH
     if named and not local_path(named, key).is_file():
@@ -77,7 +77,7 @@ def plan_test(cfg: CfgNode, encode: Encode = encode_narrations) -> TestPlan:
 
 
 def test(cfg: CfgNode, device: torch.device, plan: TestPlan, trained: Path | None) -> None:
-    """Run TEST.TASK on every test segment; rank 0 writes its files below OUTPUT_DIR.
+    """Run TEST.TASK on every test segment; rank 0 writes its files under OUTPUT_DIR.
 
     trained: the checkpoint that this run has just trained.
     """
@@ -134,7 +134,7 @@ def score_segments(
 ) -> list[SegmentScores]:
     """The scores of all segments in their order, on rank 0; elsewhere an empty list.
 
-    key: the `view_key` of the test. Finished segments are kept below OUTPUT_DIR until the caller
+    key: the `view_key` of the test. Finished segments are kept under OUTPUT_DIR until the caller
         removes them.
     """
     join = view_join(cfg)

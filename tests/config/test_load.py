@@ -373,7 +373,7 @@ def test_a_base_that_is_no_file_is_one_line(kind: str, write: Write, tmp_path: P
 @pytest.mark.parametrize("name", ["/abs/p.pkl", "../p.pkl", "a/../../p.pkl", "~/p.pkl"])
 def test_predictions_stay_below_the_output(name: str, write: Write) -> None:
     line = refusal(write("TASK: x\n"), "TEST.SAVE_PREDICT_PATH", name)
-    assert line.endswith("name a file below OUTPUT_DIR, such as p.pkl")
+    assert line.endswith("name a file under OUTPUT_DIR, such as p.pkl")
 
 
 def test_a_fraction_for_an_int_key_says_how_to_declare_one():

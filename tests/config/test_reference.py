@@ -40,4 +40,4 @@ def test_sections_have_their_titles_and_comments():
     page = reference_page()
     titles = re.findall(r"^## (.+)$", page, re.MULTILINE)
     assert titles[:3] == ["Run: processes and outputs", "Training", "Testing"]
-    assert "\nWeights of the terms of slowfast/tasks/terms, each under" in page
+    assert "\nWeights of the loss terms in slowfast/tasks/terms, each under" in page

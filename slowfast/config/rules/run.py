@@ -44,6 +44,6 @@ def predictions_below_output(cfg: CfgNode) -> str | None:
     if not path.is_absolute() and ".." not in path.parts:
         return None
     return (
-        f"TEST.SAVE_PREDICT_PATH is {path}, which may lead out of OUTPUT_DIR; name a file below"
+        f"TEST.SAVE_PREDICT_PATH is {path}, which may lead out of OUTPUT_DIR; name a file under"
         f" OUTPUT_DIR, such as {path.name or 'predictions.pkl'}"
     )

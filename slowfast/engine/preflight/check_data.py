@@ -33,7 +33,7 @@ from slowfast.utils.files import write_text
 from slowfast.utils.paths import input_path
 from slowfast.utils.progress import progress_line
 
-# Name, below OUTPUT_DIR, of the list of bad frames that a deep check writes.
+# Name, under OUTPUT_DIR, of the list of bad frames that a deep check writes.
 BAD_FRAMES = "bad_frames.txt"
 
 
@@ -225,7 +225,7 @@ def _jobs(part: _Checked) -> Iterator[tuple[FrameStore, list[Segment]]]:
 
 
 def _decode(job: tuple[FrameStore, list[Segment]]) -> tuple[int, list[str]]:
-    """(frames that were decoded, errors) of one video."""
+    """(number of decoded frames, distinct errors) of one video."""
     frames, segments = job
     count, errors = 0, dict[str, None]()
     for segment in segments:

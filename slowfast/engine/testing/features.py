@@ -38,7 +38,7 @@ from slowfast.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Folder of the features of a test, below OUTPUT_DIR.
+# Folder of the features of a test, under OUTPUT_DIR.
 FEATURES = "features"
 _RAGGED = ("views", "weights")
 
@@ -146,7 +146,7 @@ class FeatureSet:
 
 
 def features_folder(cfg: CfgNode, view: str) -> Path:
-    """TEST.FEATURES.DIR, by default `features` below OUTPUT_DIR, and the view in it."""
+    """TEST.FEATURES.DIR, by default `features` under OUTPUT_DIR, and the view in it."""
     return Path(cfg.TEST.FEATURES.DIR or Path(cfg.OUTPUT_DIR) / FEATURES) / view
 
 

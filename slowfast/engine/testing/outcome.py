@@ -48,7 +48,7 @@ def write_outcome(
     scored: Sequence[SegmentScores],
     left_out: LeftOut | None = None,
 ) -> None:
-    """Write TEST.SAVE_PREDICT_PATH and `results.json` below OUTPUT_DIR and log the table.
+    """Write TEST.SAVE_PREDICT_PATH and `results.json` under OUTPUT_DIR and log the table.
 
     scored: the scores of each segment, in the order of `segments`. left_out: segments of the list
     that were not scored, because their video is missing.

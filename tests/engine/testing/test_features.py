@@ -487,7 +487,7 @@ def test_cross_view_on_stored_features_needs_those_of_both_views(home: Path, bot
 
 
 def test_a_test_on_other_features_projects_them_again(home: Path, both: Path) -> None:
-    """What is kept below OUTPUT_DIR belongs to the features that were read."""
+    """What is kept under OUTPUT_DIR belongs to the features that were read."""
     stored = _stored(home, both, "changed", TEST__TASK="features")
     run_test(stored)
     first = _records(features_folder(stored, "ego"))[0]["projected"]
