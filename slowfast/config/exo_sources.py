@@ -148,8 +148,8 @@ def _check_distinct(sources: Sequence[ExoSource]) -> None:
         for other, same in seen:
             if data == same:
                 raise UserError(
-                    f"exo set {name} of EXO.MORE is {cfg.EXO.DATASET} of"
-                    f" {cfg.EXO.PATH_TO_DATA_DIR} a second time (first: {other or 'EXO'}); set its"
-                    " DATASET or PATH_TO_DATA_DIR"
+                    f"exo set {name} of EXO.MORE reads the same data as {other or 'EXO'}"
+                    f" ({cfg.EXO.DATASET} in {cfg.EXO.PATH_TO_DATA_DIR}); change its DATASET or"
+                    " PATH_TO_DATA_DIR"
                 )
         seen.append((name, data))

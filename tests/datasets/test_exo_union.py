@@ -221,7 +221,7 @@ def test_one_set_has_the_loss_as_before(cfg: CfgNode) -> None:  # noqa: F811
         ([{}], [1.0, 0.0], "EXO.WEIGHTS is [1.0, 0.0]; give numbers above 0"),
         ([], [1.0], "EXO.WEIGHTS is set, but EXO.MORE is empty; set EXO.WEIGHTS []"),
         ([{}, {"PATH_TO_DATA_DIR": "x"}], [], "has the name wall twice; give each set a different"),
-        ([{}, {"NAME": "b"}], [], "exo set b of EXO.MORE is lemma of"),
+        ([{}, {"NAME": "b"}], [], "exo set b of EXO.MORE reads the same data as wall (lemma in"),
         ([{"NAME": "Wall/1"}], [], "EXO.MORE[0].NAME is 'Wall/1'; give each set a name"),
         ([{"VIDEOS": 1}], [], "EXO.MORE[0].VIDEOS: VIDEOS is not a key of EXO"),
         ([{"NUM_FRAMES": 8}], [], "NUM_FRAMES is the same for all exo sets"),

@@ -130,7 +130,7 @@ class VideoFile:
         else:
             seconds = (segment.start_frame - self._first_number) / self._number_fps
             is_after = seconds > index.seconds - _ROUNDING * index.time_base
-            beginning = f"second {seconds:.2f} of {index.seconds:.2f}"
+            beginning = f"{seconds:.2f} s, after the video ends ({index.seconds:.2f} s)"
         if is_after:
             raise UserError(
                 f"{index.path} holds {count} frames, but segment {segment.segment_id} begins at "
@@ -176,7 +176,7 @@ class VideoFile:
 
 
 def _not_before(time: int, decoded: Any, frames: Iterator[Any]) -> Any:
-    """The first of `decoded` and `frames` that is shown at `time` or later; None at the end."""
+    """The first frame at or after `time`: `decoded` or one of `frames`; None at the end."""
     while decoded is not None and decoded.pts < time:
         decoded = next(frames, None)
     return decoded

@@ -105,9 +105,11 @@ def read_segments(path: InputPath, table: ClassTable) -> list[Segment]:
         where = f"{path}: line {line}"
         video = row["id"].strip()
         if not 0 < len(video) <= ID_CHARACTERS:
-            raise UserError(f"{where} has the id {video[:20]!r}; {_FIX}")
+            raise UserError(
+                f"{where} has the id {video[:20]!r}; give an id of 1 to {ID_CHARACTERS} characters"
+            )
         if video in segments:
-            raise UserError(f"{where} has the id {video} again; remove one of the rows")
+            raise UserError(f"{where} repeats the id {video}; remove one of the rows")
         span = frame_span(0.0, seconds(row, "length", where), CharadesEgo.frame_rate, where)
         times = _actions(row["actions"], table.num_classes, where)
         labels = tuple(dict.fromkeys(label for label, _, _ in times))

@@ -104,7 +104,7 @@ def read_segments(
         where = f"{path}: line {line}"
         name, video = (_id(row, column, where) for column in ("annotation_id", "video_id"))
         if name in segments:
-            raise UserError(f"{where} has annotation_id {name} again; remove one of the rows")
+            raise UserError(f"{where} repeats annotation_id {name}; remove one of the rows")
         times = [seconds(row, column, where) for column in ("start_sec", "end_sec")]
         span = frame_span(times[0], times[1], EgoExoLearn.frame_rate, where)
         labels = tuple(
@@ -171,7 +171,9 @@ def _classes(cell: str, count: int, where: str) -> tuple[int, ...]:
     classes = _literal(cell, where)
     ids = [label for label in classes if isinstance(label, int) and 0 <= label < count]
     if len(ids) < len(classes):
-        raise UserError(f"{where} is {cell[:80]!r}; give ids below {count}, the taxonomy's rows")
+        raise UserError(
+            f"{where} is {cell[:80]!r}; give ids below {count}, the row count of the taxonomy"
+        )
     return tuple(dict.fromkeys(ids))
 
 
@@ -188,7 +190,9 @@ def _literal(cell: str, where: str) -> list[object]:
 def _id(row: Mapping[str, str], column: str, where: str) -> str:
     text = row[column].strip()
     if not 0 < len(text) <= ID_CHARACTERS:
-        raise UserError(f"{where} has the {column} {text[:20]!r}; {_FIX}")
+        raise UserError(
+            f"{where} has the {column} {text[:20]!r}; give an id of 1 to {ID_CHARACTERS} characters"
+        )
     return text
 
 

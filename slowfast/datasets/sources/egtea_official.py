@@ -36,11 +36,11 @@ def read_segments(
     segments: dict[str, Segment] = {}
     for where, cells in _lines(path):
         if len(cells) < 4:
-            raise UserError(f"{where} has {len(cells)} of CLIP ACTION VERB NOUN; {_FIX}")
+            raise UserError(f"{where} has {len(cells)} cells, not CLIP ACTION VERB NOUN; {_FIX}")
         clip = cells[0]
         video, start, stop = _parts(clip, where)
         if clip in segments:
-            raise UserError(f"{where} has the clip {clip} again; keep one line of it")
+            raise UserError(f"{where} repeats the clip {clip}; remove one of the lines")
         labels = (
             (_class(cells[2], verbs, "verb", where),),
             tuple(_class(cell, nouns, "noun", where) for cell in cells[3:]),
@@ -67,7 +67,7 @@ def _table(folder: InputPath, kind: str) -> ClassTable:
         if not number or len(cells) < 2:
             raise UserError(f"{where} is {' '.join(cells)[:40]!r}, not NAME ID; {_FIX}")
         if number - 1 in names:
-            raise UserError(f"{where} has the {kind} {number} again; {_FIX}")
+            raise UserError(f"{where} repeats the {kind} id {number}; {_FIX}")
         names[number - 1] = " ".join(cells[:-1]).lower().replace("_", " ").replace(",", ", ")
     return class_table(names)
 

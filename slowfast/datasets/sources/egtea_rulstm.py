@@ -37,8 +37,11 @@ def read_segments(
         if not 0 < len(name) <= ID_CHARACTERS or not 0 < len(video) <= ID_CHARACTERS:
             raise UserError(f"{where} has no id or no video; {_FIX}")
         if name in segments:
-            raise UserError(f"{where} has the id {name} again; remove one of its rows")
-        start, stop = (_number(cell, FRAMES, where) for cell in row[2:4])
+            raise UserError(f"{where} repeats the id {name}; remove one of the rows")
+        start, stop = (
+            _number(cell, FRAMES, f"{where}: {name}")
+            for name, cell in zip(("start frame", "stop frame"), row[2:4], strict=True)
+        )
         if stop < start:
             raise UserError(f"{where} has stop frame {stop} before start frame {start}")
         labels = tuple(

@@ -31,7 +31,7 @@ def list_paths(folder: InputPath, names: str) -> list[InputPath]:
         return [whole]
     parts = [part.strip() for part in names.split(",")]
     if not all(parts):
-        raise UserError(f"{names!r} names an empty list; remove the extra comma")
+        raise UserError(f"{names!r} has an empty list name; remove the extra comma")
     return [join(folder, part) for part in parts]
 
 

@@ -278,7 +278,7 @@ class _SegmentReader:
             if not 0 <= number < count:
                 raise UserError(
                     f"{self._frames_path} has {kind} {number}, but the metadata lists only "
-                    f"{count}; use both of one release"
+                    f"{count}; use annotations and metadata of the same release"
                 )
         return numbers
 

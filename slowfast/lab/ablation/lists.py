@@ -76,7 +76,9 @@ def part_text(source: Path, part: PartList) -> str:
         # A pickled list of EPIC-KITCHENS has its ids there.
         rows = rows.reset_index()
     if "video_id" not in rows:
-        raise UserError(f"frame list {source} has no column video_id")
+        raise UserError(
+            f"frame list {source} has no column video_id; add it, so that videos can be selected"
+        )
     numbers, videos = rows.video_id.factorize()
     kept = rows[np.isin(numbers % part.every, part.take)]
     if kept.empty:

@@ -117,8 +117,8 @@ def _config(folder: Path, overrides: Sequence[Any]) -> CfgNode:
     cfg = run_config(folder, overrides)
     if not model_spec(cfg).is_dual:
         raise UserError(
-            f"{folder} trained MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME}, which has one view; name "
-            "runs of SUM-L"
+            f"{folder} trained MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME}, which has one view; name a "
+            "run of SUM-L"
         )
     if cfg.TRAIN.ON_FEATURES:
         raise UserError(

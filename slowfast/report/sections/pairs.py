@@ -85,8 +85,8 @@ def _check_lengths(table: PairTable, ego: _Half, exo: _Half) -> None:
     found = (len(ego.segments), len(exo.segments))
     if found != (table.ego_count, table.exo_count):
         raise UserError(
-            f"the pair table is of {table.ego_count} ego and {table.exo_count} exo segments, the "
-            f"lists have {found[0]} and {found[1]} now"
+            f"the pair table was made for {table.ego_count} ego and {table.exo_count} exo segments,"
+            f" but the lists now have {found[0]} and {found[1]}; run tools/mine_pairs.py again"
         )
 
 

@@ -93,8 +93,8 @@ def test_official_list_pairs_the_views(tmp_path: Path, columns: list[str]) -> No
         ("A,S,,,,c001 0,3\n", "line 2 has the action 'c001 0'"),
         ("A,S,,,,,x\n", "line 2 has length 'x', not a time"),
         ("A,S,,,,,0\n", "line 2 lasts from 0.0 s to 0.0 s"),
-        (",S,,,,,3\n", "line 2 has the id ''"),
-        ("A,S,,,,,3\nA,S,,,,,3\n", "line 3 has the id A again; remove one of the rows"),
+        (",S,,,,,3\n", "line 2 has the id ''; give an id of 1 to 512 characters"),
+        ("A,S,,,,,3\nA,S,,,,,3\n", "line 3 repeats the id A; remove one of the rows"),
         ("A,S,,,,c001 0 1\n", "line 2 has no cell for length"),
     ],
 )

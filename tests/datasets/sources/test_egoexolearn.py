@@ -79,7 +79,7 @@ def test_words_of_the_taxonomy_find_ego_classes(tmp_path: Path) -> None:
         ("v1,a1,0,0.5,[2],[0],lab\n", "line 2: verb is '[2]'; give ids below 2"),
         ("v1,a1,0,0.5,[0],pan,lab\n", "line 2: noun is 'pan', not a list"),
         (",a1,0,0.5,[0],[0],lab\n", "line 2 has the video_id ''"),
-        ("v1,a1,0,1,[0],[0],lab\nv1,a1,0,1,[0],[0],lab\n", "line 3 has annotation_id a1 again"),
+        ("v1,a1,0,1,[0],[0],lab\nv1,a1,0,1,[0],[0],lab\n", "line 3 repeats annotation_id a1"),
     ],
 )
 def test_bad_rows(tmp_path: Path, rows: str, message: str) -> None:

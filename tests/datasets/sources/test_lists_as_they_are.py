@@ -85,7 +85,7 @@ def test_several_lists_in_one_key(tmp_path: Path) -> None:
     assert [segment.segment_id for segment in found] == ["P01_01_0", "P01_01_1", "P01_01_2"]
     with pytest.raises(UserError, match=r"b.csv has the segment P01_01_2, which .*b.csv has too"):
         read_segments_of(list_paths(tmp_path, "b.csv,b.csv"), **options)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"'a\.csv,' names an empty list"):
+    with pytest.raises(UserError, match=r"'a\.csv,' has an empty list name"):
         list_paths(tmp_path, "a.csv,")
     (tmp_path / "a,b.csv").write_text("")
     assert list_paths(tmp_path, "a,b.csv") == [tmp_path / "a,b.csv"]
