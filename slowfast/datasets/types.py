@@ -121,15 +121,16 @@ class ClipSample:
     """One clip of one segment.
 
     frames: (T, S, S, 3) uint8 BGR; with `resize`, (T, S+1, S+1, 3) windows of decoded frames, or
-        of a test view (T, H, W, 3) whole ones.
+        for a test view, whole frames (T, H, W, 3).
     labels: per task, int64 () (-1: unlabelled) or multi-hot float32 (K,).
     text: narration embedding (D,) float32 of norm 1, or None.
-    shares_label: () bool, whether an exo clip has the label that it was joined by; or None.
+    shares_label: () bool, whether an exo clip shares the verb or noun that it is to be aligned by;
+        or None.
     lighting: PCA lighting (3,) float32, added to pixels in 0..1, in B, G, R order; or None.
     resize: RESIZE_FIELDS (9,) int64, how the device makes the crop from the windows; or None.
     crop_size: S if frames are whole; None otherwise.
     ego_classes: verbs and nouns of an exo clip as ego classes, multi-hot float32 (K,) each; None
-        if no clips are compared by them.
+        if clips are not compared by class.
     """
 
     frames: Tensor

@@ -198,7 +198,7 @@ def _soft(pairs: Pairs, settings: AlignmentSettings) -> AlignmentLoss:
 
 
 def _none(pairs: Pairs, settings: AlignmentSettings) -> AlignmentLoss:
-    """A zero that keeps the graph."""
+    """A zero loss that stays attached to the autograd graph."""
     return AlignmentLoss(0 * (pairs.anchors.u.sum() + pairs.anchors.v.sum()))
 
 

@@ -51,7 +51,7 @@ class Head(nn.Module):
         self._window = window
 
     def pool(self, features: list[Tensor]) -> Tensor:
-        """Averages of the windows, (N, L, F), in float32 also for half-precision features.
+        """Averages of the windows, (N, L, F), in float32 even if the features have half precision.
 
         L is 1 if one window covers the clip, and for attentive pooling.
         """

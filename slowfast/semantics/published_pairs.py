@@ -45,8 +45,8 @@ def import_pairs(
 ) -> np.ndarray:
     """Distinct exo segments per ego segment: (num_ego, k) int64, -1 padded.
 
-    The candidates of a row are those of its first non-empty tier or, with the text file, the one
-    that it names. Rows without any are all padding.
+    The candidates of a row are those of its first non-empty tier or, if `text_path` is given, the
+    one named in that file. Rows without candidates are all padding.
 
     Raises: UserError for a malformed file, or one that belongs to other data.
     """

@@ -72,7 +72,7 @@ class DeviceTransform:
         return [fast.index_select(2, self._slow_indices(length, fast.device)), fast]
 
     def _slow_indices(self, length: int, device: torch.device) -> Tensor:
-        """Created once per device, because a copy from the host would wait for the device."""
+        """Frame indices of the slow pathway, copied to a device once, since a copy blocks."""
         key = (length, device)
         if key not in self._indices:
             self._indices[key] = torch.from_numpy(slow_indices(length, self.alpha)).to(device)

@@ -258,7 +258,7 @@ class JpegFolder:
         return self._buffer
 
     def _nearest(self, number: int) -> int:
-        """The first or last file number in place of one outside the folder's range."""
+        """Replace a file number outside the folder's range by the first or last one in it."""
         folder, segment = self._folder, self._segment
         known = folder.file_range is not None
         try:

@@ -103,9 +103,9 @@ def multi_hot(classes: ExoClasses, count: int) -> np.ndarray:
 
 
 def vocabularies(cfg: CfgNode, exo: Annotations) -> Vocabularies:
-    """The verbs and nouns of a config.
+    """Names of the verbs and nouns of both views, from a config.
 
-    Raises: ClassNamesMissing if a view has no verbs and nouns, or no names for its classes.
+    Raises: ClassNamesMissing if a view lacks the heads verb and noun, or names for its classes.
     """
     for section, heads in (("MODEL", ego_heads(cfg)), ("EXO", exo_heads(cfg))):
         names = tuple(head.name for head in heads)

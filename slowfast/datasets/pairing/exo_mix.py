@@ -54,7 +54,7 @@ class ExoMix:
         return int(rng.choice(candidates, p=weights / weights.sum()))
 
     def labels(self, labels: tuple[Tensor, ...], segment: int) -> tuple[Tensor, ...]:
-        """Multi-hot labels (K,) per head, with -1 for the classes of heads of other sets."""
+        """Multi-hot labels (K,) per head; those of the other sets' heads are all -1."""
         own = self.source[segment]
         return tuple(
             y if of == own else torch.full_like(y, -1)

@@ -91,7 +91,7 @@ def _read_sharded(path: Path) -> CheckpointFile:
 
 
 def _read_safetensors(path: Path) -> CheckpointFile:
-    """The weights, and from the metadata the config and the names of classes of an export."""
+    """The weights, plus the config and class names that an export stores in the metadata."""
     with reading(path, "a safetensors file", "copy or download it again"):
         content, metadata = _safetensors_content(path)
         names = json.loads(metadata.get("class_names", "{}"))

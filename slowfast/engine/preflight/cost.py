@@ -73,7 +73,7 @@ class StepCost:
 
 
 def view_cost(cfg: CfgNode) -> ViewCost:
-    """One view in a test, forward."""
+    """Cost of the forward pass of one test view."""
     view, side = model_spec(cfg).view, cfg.DATA.TEST_CROP_SIZE
     frames = (cfg.EXO if view == "exo" else cfg.DATA).NUM_FRAMES
     with _fake(cfg) as cfg, torch.no_grad():

@@ -10,7 +10,10 @@ from slowfast.utils.errors import UserError
 
 
 def check_device(cfg: CfgNode, device: torch.device, processes: int) -> None:
-    """Check the device keys. processes: of the run. Raises: UserError with key, value and fix."""
+    """Check the keys that depend on the device and on the number of processes of the run.
+
+    Raises: UserError with key, value and fix.
+    """
     if cfg.TEST.ENABLE:
         check_precision("TEST.PRECISION", cfg.TEST.PRECISION, device)
     if not cfg.TRAIN.ENABLE:

@@ -265,7 +265,7 @@ def _size(cfg: CfgNode, frames: int, side: int) -> str:
 
 
 def _gflops(count: float) -> str:
-    """GFLOPs with one decimal, or with three digits if small."""
+    """GFLOPs with one decimal place; below 1, with three significant digits."""
     return f"{count / 1e9:.1f} GFLOPs" if count >= 1e9 else f"{count / 1e9:.3g} GFLOPs"
 
 

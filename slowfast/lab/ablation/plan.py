@@ -188,7 +188,7 @@ def _check_arms(plan: Plan) -> None:
 
 
 def _check_references(plan: Plan, arm: Arm, above: Sequence[str]) -> None:
-    """Check that the arms that an arm starts from give what it takes, for its seeds."""
+    """Check that an arm starts from arms above it that write what it reads, for its seeds."""
     for kind, start in arm.references:
         if start not in above:
             raise UserError(

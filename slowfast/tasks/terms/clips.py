@@ -44,9 +44,9 @@ def meaning_of(clips: ClipBatch) -> Meaning:
 def meanings_of_pairs(
     ego: Sequence[Tensor], exo: Sequence[Tensor] | None, texts: Sequence[Tensor]
 ) -> tuple[Meaning, Meaning]:
-    """Labels and narrations of pairs, as rows and as the rows that these are compared with.
+    """Labels and narrations of pairs: of the anchors, and of the rows they are compared with.
 
-    An exo clip has the labels of its ego clip, and the ego classes of its labels.
+    An exo clip has the labels of its ego clip, and its own labels as ego classes.
 
     ego: labels of the ego clips. exo: ego classes of the exo clips, for the first heads of `ego`.
     """
