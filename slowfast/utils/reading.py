@@ -43,6 +43,12 @@ def reading(path: Path | str, what: str, fix: str = "") -> Iterator[None]:
         raise UserError(_line(path, what, error, fix)) from error
 
 
+def is_file(path: Path, what: str) -> bool:
+    """Whether `path` is a file. Raises: UserError if it cannot be reached."""
+    with reading(path, what):
+        return path.is_file()
+
+
 def require_file(path: Path, what: str, fix: str = "") -> Path:
     """`path`, if it is a regular file; opening a FIFO or a device may wait forever.
 

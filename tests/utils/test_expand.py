@@ -1,6 +1,7 @@
 """`~` and variables in paths."""
 
 import argparse
+import pwd
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.commands import TOOLS
 @pytest.fixture(autouse=True)
 def home(monkeypatch):
     monkeypatch.setenv("HOME", "/me")
-    monkeypatch.setenv("DATA", "/data")
+    monkeypatch.setenv("DATA", "disk/data")
     monkeypatch.setenv("EMPTY", "")
 
 
@@ -23,9 +24,9 @@ def home(monkeypatch):
     [
         ("~", "/me"),
         ("~/x", "/me/x"),
-        ("~root/x", "/root/x"),
-        ("$DATA/x", "/data/x"),
-        ("a/${DATA}_2", "a//data_2"),
+        ("~root/x", f"{pwd.getpwnam('root').pw_dir}/x"),
+        ("$DATA/x", "disk/data/x"),
+        ("a/${DATA}_2", "a/disk/data_2"),
         ("a/~/b~", "a/~/b~"),
         ("./~x", "./~x"),
         ("price$", "price$"),

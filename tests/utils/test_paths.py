@@ -161,12 +161,12 @@ def test_import_touches_neither_network_nor_disk_nor_environment(tmp_path: Path)
 # Downloads
 # ---------------------------------------------------------------------------------------------
 def test_a_file_is_downloaded_once(server: FileServer, cache: Path) -> None:
-    url = server.add("/data/weights.pyth", CONTENT)
+    url = server.add("/release/weights.pyth", CONTENT)
     copy = local_path(url, KEY)
     assert copy.read_bytes() == CONTENT
     server.files.clear()
     assert local_path(url, KEY) == copy
-    assert server.requests == ["/data/weights.pyth"]
+    assert server.requests == ["/release/weights.pyth"]
     assert kept(cache) == ["weights.pyth"]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from slowfast.utils.errors import UserError
 from slowfast.utils.paths import InputPath, is_remote, join, local_path
-from slowfast.utils.reading import reading
+from slowfast.utils.reading import is_file, reading
 from slowfast.utils.safe_pickle.load import load_dataframe
 from slowfast.utils.text_files import check_csv
 
@@ -43,9 +43,7 @@ def read_table(path: InputPath) -> pd.DataFrame:
     import pandas as pd
 
     path = present_form(local_path(path, LIST_KEY))
-    with reading(path, "a frame list"):
-        exists = path.is_file()
-    if not exists:
+    if not is_file(path, "a frame list"):
         raise UserError(
             f"frame list {path} does not exist; link the annotations there or set "
             "DATA.PATH_TO_DATA_DIR and the list's key"

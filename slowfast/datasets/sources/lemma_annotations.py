@@ -26,7 +26,7 @@ from slowfast.datasets.types import ImageListAnnotations, Segment
 from slowfast.utils.errors import UserError
 from slowfast.utils.limits import PATH_BYTES
 from slowfast.utils.paths import InputPath, join, local_path
-from slowfast.utils.reading import reading
+from slowfast.utils.reading import is_file, reading
 from slowfast.utils.text_files import read_json
 
 logger = logging.getLogger(__name__)
@@ -295,9 +295,7 @@ def _load_list(path: InputPath) -> list[Any]:
     from slowfast.utils.safe_pickle.load import load_plain
 
     path = local_path(path, "EXO.PATH_TO_DATA_DIR")
-    with reading(path, "a file of LEMMA"):
-        exists = path.is_file()
-    if not exists:
+    if not is_file(path, "a file of LEMMA"):
         raise UserError(
             f"{path} does not exist; link LEMMA's annotations there, or set EXO.PATH_TO_DATA_DIR, "
             "EXO.VIEW or EXO.SEGMENTS_VIEW"
