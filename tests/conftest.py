@@ -67,6 +67,15 @@ def real() -> Path:
 
 
 @pytest.fixture(scope="session")
+def real_annotations(real: Path) -> Path:
+    """Folder with the published annotations of further sets, one folder each."""
+    path = real / "more" / "annotations"
+    if not path.is_dir():
+        pytest.skip(f"no annotations at {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""
     return ROOT

@@ -1,6 +1,5 @@
 """EgoExoLearn: labels, narrations and frame spans, of tiny files and of the published ones."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -96,14 +95,13 @@ def test_other_class_counts(tmp_path: Path) -> None:
         build_source("egoexolearn", cfg, "train", "exo").annotations()
 
 
-@pytest.mark.skipif("SUML_REAL" not in os.environ, reason="SUML_REAL is not set")
 @pytest.mark.parametrize(
     ("view", "split", "count"),
     [("ego", "train", 34584), ("ego", "val", 7701), ("exo", "train", 6090), ("exo", "val", 2076)],
 )
-def test_published_files(view: str, split: str, count: int) -> None:
+def test_published_files(real_annotations: Path, view: str, split: str, count: int) -> None:
     cfg = get_cfg()
-    folder = str(Path(os.environ["SUML_REAL"], "more/annotations/egoexolearn"))
+    folder = str(real_annotations / "egoexolearn")
     cfg.DATA.PATH_TO_DATA_DIR = cfg.EXO.PATH_TO_DATA_DIR = folder
     cfg.MODEL.NUM_CLASSES_LIST = cfg.EXO.NUM_CLASSES_LIST = [125, 627]
     found = build_source("egoexolearn", cfg, split, view).annotations()

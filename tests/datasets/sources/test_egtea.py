@@ -1,6 +1,5 @@
 """EGTEA Gaze+: splits and action names in both published forms."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -134,10 +133,9 @@ def test_bad_official_splits(
     assert message in str(error.value)
 
 
-@pytest.mark.skipif("SUML_REAL" not in os.environ, reason="SUML_REAL is not set")
 @pytest.mark.parametrize(("split", "count"), [("train", 8299), ("val", 2022)])
-def test_published_files(split: str, count: int) -> None:
-    folder = Path(os.environ["SUML_REAL"], "more/annotations/egtea")
+def test_published_files(real_annotations: Path, split: str, count: int) -> None:
+    folder = real_annotations / "egtea"
     cfg = config(folder, {"verb": 19, "noun": 51, "action": 106})
     source = build_source("egtea", cfg, split, "ego")
     assert [table.num_classes for table in source.class_tables()] == [19, 51, 106]
